@@ -1,0 +1,163 @@
+//! Builds the rules under `rules-wasm/` and makes packages of them. Used by the build script, and by the test that two
+//! clean builds give the same bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use wasm_encoder::{NameMap, NameSection, RawSection};
+use wasmparser::{KnownCustom, Name, Naming, Parser, Payload};
+use wit_component::ComponentEncoder;
+
+use crate::sections;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PROFILE: &str = "guest";
+
+/// A rule's crate: a folder with a `rule.yml`, named as the crate is.
+pub(crate) struct Guest {
+    /// The crate's name.
+    pub(crate) name: String,
+    folder: PathBuf,
+}
+
+/// The rules of a workspace, by name.
+pub(crate) fn discover(workspace: &Path) -> Result<Vec<Guest>> {
+    let rules = workspace.join("rules-wasm");
+    let mut guests = Vec::new();
+    for entry in fs::read_dir(&rules).with_context(|| format!("cannot list {}", rules.display()))? {
+        let folder = entry?.path();
+        if folder.join("rule.yml").is_file() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            guests.push(Guest { name, folder });
+        }
+    }
+    guests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(guests)
+}
+
+/// Compiles the rules in a target directory of their own: one that is shared with the cargo that runs a build script
+/// dead-locks.
+pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(workspace)
+        .args(["build", "--locked", "--quiet", "--target", TARGET, "--profile", PROFILE]);
+    command.arg("--target-dir").arg(target_dir);
+    for guest in guests {
+        command.args(["--package", &guest.name]);
+    }
+    // What the caller asked of its own build (flags, coverage, clippy) is not meant for the rules, and would change them.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let is_setting = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&&*name)
+            || [
+                "CARGO_ENCODED_",
+                "CARGO_PROFILE_",
+                "CARGO_BUILD_",
+                "CARGO_TARGET_",
+                "CARGO_FEATURE_",
+                "CARGO_CFG_",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        if is_setting {
+            command.env_remove(&*name);
+        }
+    }
+    // Panics name source files; where those lie on this machine must not be in a package.
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let mut flags = vec![format!("--remap-path-prefix={}=portcullis", workspace.display())];
+    flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+
+    let status = command.status().context("cannot start cargo to build the rules")?;
+    if !status.success() {
+        bail!("the rules do not build for {TARGET} (the compiler's messages are above)");
+    }
+    Ok(())
+}
+
+/// The package of a rule that was compiled: its component, its spec and its manifest.
+pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
+    let module = target_dir
+        .join(TARGET)
+        .join(PROFILE)
+        .join(guest.name.replace('-', "_"))
+        .with_extension("wasm");
+    let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    let spec_file = guest.folder.join("rule.yml");
+    let spec = fs::read(&spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
+    let manifests = sections::find(&core, sections::MANIFEST)?;
+    let [manifest] = manifests[..] else {
+        bail!(
+            "{}: export_rule! must stand there once, and stands {} times",
+            guest.name,
+            manifests.len()
+        );
+    };
+    let mut package = ComponentEncoder::default()
+        .validate(true)
+        .module(&with_own_names(&core, &guest.name)?)
+        .and_then(|mut encoder| encoder.encode())
+        .with_context(|| format!("{}: cannot make a component of it", guest.name))?;
+    sections::attach(&mut package, sections::SPEC, &spec);
+    sections::attach(&mut package, sections::MANIFEST, manifest);
+    Ok(package)
+}
+
+/// The module with the names of the rule's and the SDK's functions only: what a trap's backtrace has to show, at a
+/// twentieth of the size of all names.
+fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
+    let own = [crate_name.replace('-', "_"), "portcullis".to_owned()];
+    let mut module = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(core) {
+        let payload = payload?;
+        if let Payload::CustomSection(section) = &payload
+            && let KnownCustom::Name(names) = section.as_known()
+        {
+            let mut functions = NameMap::new();
+            for subsection in names {
+                let Name::Function(all) = subsection? else { continue };
+                for naming in all {
+                    let Naming { index, name } = naming?;
+                    if own.iter().any(|own| name.contains(own)) {
+                        functions.append(index, name);
+                    }
+                }
+            }
+            let mut names = NameSection::new();
+            names.functions(&functions);
+            module.section(&names);
+        } else if let Some((id, range)) = payload.as_section() {
+            module.section(&RawSection { id, data: &core[range] });
+        }
+    }
+    Ok(module.finish())
+}
+
+/// Installs the compiler's target for the rules where it is missing.
+pub(crate) fn install_target() -> Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    let libraries = libraries.context("cannot start rustc")?;
+    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    println!(
+        "cargo::warning=the rules need the target {TARGET}, which is not installed: running `rustup target add {TARGET}`"
+    );
+    match Command::new("rustup").args(["target", "add", TARGET]).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!(
+            "the target {TARGET} is not installed, and `rustup target add {TARGET}` failed. \
+             Install it for the toolchain in rust-toolchain.toml, then build again:\n\n    rustup target add {TARGET}\n"
+        ),
+    }
+}

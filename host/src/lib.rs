@@ -1,0 +1,3 @@
+//! Detections for Kubernetes audit logs as sandboxed WebAssembly components.
+
+pub mod embedded;

@@ -1,0 +1,280 @@
+//! Source addresses: reading them as clouds and proxies write them, and telling public ones from all others.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+/// What the source addresses of an event say together about where a request came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum SourceScope {
+    /// At least one address parses, and every one that parses is globally reachable.
+    Public,
+    /// At least one address parses that is not globally reachable.
+    Internal,
+    /// No address parses.
+    #[default]
+    None,
+}
+
+impl SourceScope {
+    /// The scope of a list of addresses; those that do not parse count for nothing.
+    pub fn of<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut scope = Self::None;
+        for address in addresses.into_iter().filter_map(parse) {
+            if !is_global(address) {
+                return Self::Internal;
+            }
+            scope = Self::Public;
+        }
+        scope
+    }
+
+    /// The scope with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Public, Self::Internal, Self::None]
+            .into_iter()
+            .find(|scope| scope.as_str() == word)
+    }
+
+    /// The word that the event's JSON has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Reads the address out of a text that may carry white space around it, a port (`1.2.3.4:443`,
+/// `[2001:db8::1]:443`), a zone (`%eth0`) or a prefix length (`/24`). An IPv4-mapped IPv6 address is the IPv4 address.
+#[must_use]
+pub fn parse(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let address = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, rest) = bracketed.split_once(']')?;
+            if !rest.is_empty() && !is_number(rest.strip_prefix(':')?) {
+                return None;
+            }
+            address
+        }
+        None => match text.split_once(':') {
+            Some((address, port)) if is_number(port) && address.contains('.') => address,
+            _ => text,
+        },
+    };
+    let address = match address.split_once('/') {
+        Some((address, length)) if is_number(length) => address,
+        Some(_) => return None,
+        None => address,
+    };
+    let address = match address.split_once('%') {
+        Some((address, zone)) if !zone.is_empty() && !zone.contains('%') => address,
+        Some(_) => return None,
+        None => address,
+    };
+    Some(IpAddr::from_str(address).ok()?.to_canonical())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether IANA's registries hold the address for globally reachable: [`SPECIAL_PURPOSE`], the most specific entry
+/// deciding. An IPv4-mapped IPv6 address is judged as the IPv4 address.
+#[must_use]
+pub fn is_global(address: IpAddr) -> bool {
+    static NETWORKS: LazyLock<Vec<(IpNet, bool)>> = LazyLock::new(|| {
+        let mut networks: Vec<(IpNet, bool)> = SPECIAL_PURPOSE
+            .iter()
+            .map(|(network, global)| (network.parse().expect("a network of the table"), *global))
+            .collect();
+        networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        networks
+    });
+    let address = address.to_canonical();
+    NETWORKS
+        .iter()
+        .find(|(network, _)| network.contains(&address))
+        .is_none_or(|(_, global)| *global)
+}
+
+/// The special-purpose networks, each with whether it is globally reachable.
+///
+/// Source: IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and its updates), column *Globally
+/// Reachable*; `192.0.0.0/24` and `2001::/23` are refined by their more specific entries. Beyond the registries:
+/// multicast (RFC 5771, RFC 4291) and site-local addresses (RFC 3879) are not globally reachable, and neither is
+/// `2002::/16` (6to4), whose cell says N/A. `192.88.99.0/24`, deprecated, still is.
+pub const SPECIAL_PURPOSE: &[(&str, bool)] = &[
+    ("0.0.0.0/8", false),
+    ("10.0.0.0/8", false),
+    ("100.64.0.0/10", false),
+    ("127.0.0.0/8", false),
+    ("169.254.0.0/16", false),
+    ("172.16.0.0/12", false),
+    ("192.0.0.0/24", false),
+    ("192.0.0.9/32", true),
+    ("192.0.0.10/32", true),
+    ("192.0.2.0/24", false),
+    ("192.31.196.0/24", true),
+    ("192.52.193.0/24", true),
+    ("192.88.99.0/24", true),
+    ("192.168.0.0/16", false),
+    ("192.175.48.0/24", true),
+    ("198.18.0.0/15", false),
+    ("198.51.100.0/24", false),
+    ("203.0.113.0/24", false),
+    ("224.0.0.0/4", false),
+    ("240.0.0.0/4", false),
+    ("::/128", false),
+    ("::1/128", false),
+    ("64:ff9b::/96", true),
+    ("64:ff9b:1::/48", false),
+    ("100::/64", false),
+    ("100:0:0:1::/64", false),
+    ("2001::/23", false),
+    ("2001:1::1/128", true),
+    ("2001:1::2/128", true),
+    ("2001:1::3/128", true),
+    ("2001:3::/32", true),
+    ("2001:4:112::/48", true),
+    ("2001:20::/28", true),
+    ("2001:30::/28", true),
+    ("2001:db8::/32", false),
+    ("2002::/16", false),
+    ("2620:4f:8000::/48", true),
+    ("3fff::/20", false),
+    ("5f00::/16", false),
+    ("fc00::/7", false),
+    ("fe80::/10", false),
+    ("fec0::/10", false),
+    ("ff00::/8", false),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_address_of_a_text_counts() {
+        for (text, address) in [
+            ("1.2.3.4", "1.2.3.4"),
+            (" 10.0.0.1\t", "10.0.0.1"),
+            ("1.2.3.4:443", "1.2.3.4"),
+            ("10.0.0.1/8", "10.0.0.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:DB8::1]:443", "2001:db8::1"),
+            ("[::1]", "::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("fe80::1%eth0/64", "fe80::1"),
+            ("[fe80::1%eth0]:80", "fe80::1"),
+            ("2001:db8::/32", "2001:db8::"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("::FFFF:102:304", "1.2.3.4"),
+        ] {
+            assert_eq!(parse(text), Some(address.parse().expect(address)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_holds_no_address_does_not_parse() {
+        for text in [
+            "",
+            " ",
+            "private",
+            "gce-internal-ip",
+            "10.0.0.1,8.8.8.8",
+            "1.2.3.4:",
+            "1.2.3.4:http",
+            "1.2.3.4/",
+            "1.2.3.4/a",
+            "1.2.3",
+            "01.2.3.4",
+            "::ffff:10.0.0.01",
+            "1::2::3",
+            "[::1",
+            "[::1]443",
+            "[::1]:",
+            "fe80::1%",
+            "0x7f000001",
+            "\u{661}\u{660}.0.0.1",
+            "1.2.3.4\0",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_more_specific_entry_wins() {
+        for (address, global) in [
+            ("1.2.3.4", true),
+            ("10.255.255.255", false),
+            ("11.0.0.0", true),
+            ("100.63.255.255", true),
+            ("100.64.0.0", false),
+            ("100.128.0.0", true),
+            ("172.15.255.255", true),
+            ("172.31.255.255", false),
+            ("192.0.0.8", false),
+            ("192.0.0.9", true),
+            ("192.0.0.10", true),
+            ("192.0.0.11", false),
+            ("192.88.99.1", true),
+            ("223.255.255.255", true),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::ffff:100.64.0.1", false),
+            ("::ffff:8.8.8.8", true),
+            ("64:ff9b::1", true),
+            ("64:ff9b:1::1", false),
+            ("100::1", false),
+            ("100:0:0:1::1", false),
+            ("100:0:0:2::1", true),
+            ("2001::1", false),
+            ("2001:1::3", true),
+            ("2001:1::4", false),
+            ("2001:2::1", false),
+            ("2001:3::1", true),
+            ("2001:4:112::1", true),
+            ("2001:4:113::1", false),
+            ("2001:10::1", false),
+            ("2001:20::1", true),
+            ("2001:3f:ffff::", true),
+            ("2001:40::", false),
+            ("2001:200::", true),
+            ("2002::1", false),
+            ("2606:4700::1111", true),
+            ("3fff:fff::1", false),
+            ("3fff:1000::1", true),
+            ("5f00::1", false),
+            ("fdff::1", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_global(address.parse().expect(address)), global, "{address}");
+        }
+    }
+
+    #[test]
+    fn one_internal_address_decides_and_what_does_not_parse_is_left_out() {
+        for (addresses, scope) in [
+            (&[][..], SourceScope::None),
+            (&["private"], SourceScope::None),
+            (&["1.2.3.4"], SourceScope::Public),
+            (&["not-an-ip", "1.2.3.4"], SourceScope::Public),
+            (&["1.2.3.4", "10.0.0.1"], SourceScope::Internal),
+            (&["10.0.0.1", "1.2.3.4"], SourceScope::Internal),
+        ] {
+            assert_eq!(SourceScope::of(addresses.iter().copied()), scope, "{addresses:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
+
+use crate::json::{self, Members, RawValue, Read};
+use crate::{Event, LogType, ResponseStatus, SourceScope, Text};
+
+/// The members of an audit event that are read.
+pub(crate) const FIELDS: [&str; 12] = [
+    "stage",
+    "verb",
+    "user",
+    "sourceIPs",
+    "userAgent",
+    "objectRef",
+    "requestURI",
+    "responseStatus",
+    "requestObject",
+    "requestReceivedTimestamp",
+    "stageTimestamp",
+    "auditID",
+];
+
+/// Notes the fields of a wrong type, under the place of the audit event in its record.
+pub(crate) struct Malformed<'a> {
+    prefix: &'static str,
+    paths: Vec<Text<'a>>,
+}
+
+impl<'a> Malformed<'a> {
+    pub(crate) fn under(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            paths: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_paths(self) -> Vec<Text<'a>> {
+        self.paths
+    }
+
+    pub(crate) fn note(&mut self, path: &'static str) {
+        let prefix = self.prefix;
+        self.paths.push(if prefix.is_empty() {
+            path.into()
+        } else {
+            format!("{prefix}.{path}").into()
+        });
+    }
+
+    /// What was read, if it is there; notes the path if it is malformed.
+    pub(crate) fn check<T>(&mut self, path: &'static str, read: Read<T>) -> Option<T> {
+        if matches!(read, Read::Malformed) {
+            self.note(path);
+        }
+        read.present()
+    }
+
+    pub(crate) fn text<'r>(&mut self, path: &'static str, raw: Option<&'r RawValue>) -> Option<Text<'r>> {
+        self.check(path, json::text(raw))
+    }
+
+    /// The members of an object; none of them if it is malformed.
+    pub(crate) fn object<'r, const N: usize>(
+        &mut self,
+        path: &'static str,
+        raw: Option<&'r RawValue>,
+        names: [&str; N],
+    ) -> Members<'r, N> {
+        self.check(path, json::object(raw, names)).unwrap_or([None; N])
+    }
+
+    pub(crate) fn texts<'r>(
+        &mut self,
+        path: &'static str,
+        raw: Option<&'r RawValue>,
+        lone_text: bool,
+    ) -> Vec<Text<'r>> {
+        let (texts, dropped) = self.check(path, json::texts(raw, lone_text)).unwrap_or_default();
+        if dropped {
+            self.note(path);
+        }
+        texts
+    }
+}
+
+/// The event of an audit event's [`FIELDS`], which stand under `prefix` in their record.
+pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members<'a, { FIELDS.len() }>) -> Event<'a> {
+    let [
+        stage,
+        verb,
+        user,
+        source_ips,
+        user_agent,
+        object_ref,
+        request_uri,
+        response_status,
+        request_object,
+        received,
+        stage_time,
+        audit_id,
+    ] = fields;
+    let mut malformed = Malformed::under(prefix);
+    let [username, groups, extra] = malformed.object("user", user, ["username", "groups", "extra"]);
+    let [resource, namespace, name, subresource, api_group] = malformed.object(
+        "objectRef",
+        object_ref,
+        ["resource", "namespace", "name", "subresource", "apiGroup"],
+    );
+    let [code] = malformed.object("responseStatus", response_status, ["code"]);
+
+    let source_ips = malformed.texts("sourceIPs", source_ips, true);
+    Event {
+        stage: malformed.text("stage", stage),
+        verb: malformed.text("verb", verb),
+        username: malformed.text("user.username", username),
+        user_groups: malformed.texts("user.groups", groups, false),
+        user_arn: user_arn(extra),
+        source_scope: SourceScope::of(source_ips.iter().map(|address| &**address)),
+        source_ips,
+        user_agent: malformed.text("userAgent", user_agent),
+        resource: malformed.text("objectRef.resource", resource),
+        subresource: json::text(subresource).present(),
+        api_group: json::text(api_group).present(),
+        namespace: malformed.text("objectRef.namespace", namespace),
+        name: malformed.text("objectRef.name", name),
+        request_uri: malformed.text("requestURI", request_uri),
+        response_status: malformed
+            .check("responseStatus.code", json::integer(code))
+            .map(|code| ResponseStatus { code }),
+        service_type: service_type(request_object),
+        event_time: json::text(received)
+            .present()
+            .or_else(|| json::text(stage_time).present()),
+        audit_id: json::text(audit_id).present(),
+        request_object: request_object.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT),
+        malformed: malformed.into_paths(),
+        ..Event::new(log_type)
+    }
+}
+
+/// `extra.arn[0]`, if it is text.
+fn user_arn(extra: Option<&RawValue>) -> Option<Text<'_>> {
+    let [arn] = json::object(extra, ["arn"]).present()?;
+    let first = json::items(arn?, 1)?.into_iter().next();
+    json::text(first).present()
+}
+
+/// `spec.type` of the object sent: the client's own data, never malformed.
+pub(crate) fn service_type(request_object: Option<&RawValue>) -> Option<Text<'_>> {
+    let [spec] = json::object(request_object, ["spec"]).present()?;
+    let [service_type] = json::object(spec, ["type"]).present()?;
+    json::text(service_type).present()
+}

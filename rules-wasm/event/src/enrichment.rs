@@ -1,0 +1,29 @@
+//! What Panther's enrichment put into a record: the networks of its source addresses.
+
+use crate::json::{self, RawValue};
+use crate::{Asn, Text};
+
+/// The entries of `p_enrichment.ipinfo_asn` under the source addresses' field, whose case does not matter. The value is
+/// a list of entries or a single one; an entry without a text `asn` is an unknown provider. Never malformed: it is not
+/// the API server's.
+pub(crate) fn asn<'a>(enrichment: Option<&'a RawValue>, field: &str) -> Vec<Asn<'a>> {
+    let Some([Some(providers)]) = json::object(enrichment, ["ipinfo_asn"]).present() else {
+        return Vec::new();
+    };
+    let Some(value) = json::member_in_any_case(providers, field) else {
+        return Vec::new();
+    };
+    match json::items(value, usize::MAX) {
+        Some(entries) => entries.into_iter().map(entry).collect(),
+        None if value.get() == "null" => Vec::new(),
+        None => vec![entry(value)],
+    }
+}
+
+fn entry(value: &RawValue) -> Asn<'_> {
+    let [asn, name, address]: [Option<Text<'_>>; 3] = json::object(Some(value), ["asn", "name", "p_match"])
+        .present()
+        .unwrap_or_default()
+        .map(|raw| json::text(raw).present());
+    Asn { asn, name, address }
+}

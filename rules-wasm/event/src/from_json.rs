@@ -1,0 +1,140 @@
+//! Reading an event from its JSON, which a rule does in its sandbox.
+
+use crate::json::{self, RawValue, Read};
+use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
+
+/// The members with one text each.
+const TEXTS: [&str; 15] = [
+    "stage",
+    "verb",
+    "username",
+    "userArn",
+    "userAgent",
+    "resource",
+    "subresource",
+    "apiGroup",
+    "namespace",
+    "name",
+    "requestURI",
+    "serviceType",
+    "cluster",
+    "eventTime",
+    "auditID",
+];
+
+/// All others.
+const OTHERS: [&str; 8] = [
+    "logType",
+    "sourceScope",
+    "userGroups",
+    "sourceIPs",
+    "asn",
+    "responseStatus",
+    "requestObject",
+    "malformed",
+];
+
+const MEMBERS: [&str; OTHERS.len() + TEXTS.len()] = {
+    let mut names = [""; OTHERS.len() + TEXTS.len()];
+    names.split_at_mut(OTHERS.len()).0.copy_from_slice(&OTHERS);
+    names.split_at_mut(OTHERS.len()).1.copy_from_slice(&TEXTS);
+    names
+};
+
+impl<'a> Event<'a> {
+    /// Reads the JSON form of an event; members that this version does not know are passed over. None if the text is
+    /// no normalized event: not JSON, no `logType` or `sourceScope` of the known ones, or a member of a wrong type.
+    #[must_use]
+    pub fn from_json(text: &'a str) -> Option<Self> {
+        let [
+            log_type,
+            source_scope,
+            user_groups,
+            source_ips,
+            asn,
+            response_status,
+            request_object,
+            malformed,
+            rest @ ..,
+        ] = json::members(text, MEMBERS).ok()?;
+        let mut texts: [Option<Text<'a>>; TEXTS.len()] = [const { None }; TEXTS.len()];
+        for (text, raw) in texts.iter_mut().zip(rest) {
+            *text = valid(json::text(raw))?;
+        }
+        let [
+            stage,
+            verb,
+            username,
+            user_arn,
+            user_agent,
+            resource,
+            subresource,
+            api_group,
+            namespace,
+            name,
+            request_uri,
+            service_type,
+            cluster,
+            event_time,
+            audit_id,
+        ] = texts;
+        Some(Self {
+            log_type: LogType::named(&valid(json::text(log_type))??)?,
+            stage,
+            verb,
+            username,
+            user_groups: list(user_groups)?,
+            user_arn,
+            source_ips: list(source_ips)?,
+            source_scope: SourceScope::named(&valid(json::text(source_scope))??)?,
+            asn: networks(asn)?,
+            user_agent,
+            resource,
+            subresource,
+            api_group,
+            namespace,
+            name,
+            request_uri,
+            response_status: match valid(json::object(response_status, ["code"]))? {
+                Some([code]) => Some(ResponseStatus {
+                    code: code?.get().parse().ok()?,
+                }),
+                None => None,
+            },
+            service_type,
+            cluster,
+            event_time,
+            audit_id,
+            request_object,
+            malformed: list(malformed)?,
+        })
+    }
+}
+
+/// What was read, or nothing if there is nothing; none if it has a wrong type.
+#[expect(clippy::option_option, reason = "the outer one is for `?`")]
+fn valid<T>(read: Read<T>) -> Option<Option<T>> {
+    match read {
+        Read::Present(value) => Some(Some(value)),
+        Read::Absent => Some(None),
+        Read::Malformed => None,
+    }
+}
+
+fn list(raw: Option<&RawValue>) -> Option<Vec<Text<'_>>> {
+    let (texts, dropped) = valid(json::texts(raw, false))?.unwrap_or_default();
+    (!dropped).then_some(texts)
+}
+
+fn networks(raw: Option<&RawValue>) -> Option<Vec<Asn<'_>>> {
+    let Some(raw) = raw else { return Some(Vec::new()) };
+    let network = |entry| {
+        let [asn, name, address] = valid(json::object(Some(entry), ["asn", "name", "address"]))??;
+        Some(Asn {
+            asn: valid(json::text(asn))?,
+            name: valid(json::text(name))?,
+            address: valid(json::text(address))?,
+        })
+    };
+    json::items(raw, usize::MAX)?.into_iter().map(network).collect()
+}

@@ -1,0 +1,257 @@
+//! Reading JSON that its writer may have got wrong: a value is looked at only where it is wanted, and one of another
+//! type than expected is [`Malformed`](Read::Malformed), never an error that would lose the record.
+//!
+//! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+pub use serde_json::value::RawValue;
+
+use crate::Text;
+
+/// What a place in a record holds, against the type that it should have. Null and empty text are
+/// [`Absent`](Read::Absent).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<T> {
+    /// A value of the type.
+    Present(T),
+    /// Nothing.
+    Absent,
+    /// A value of another type.
+    Malformed,
+}
+
+impl<T> Read<T> {
+    /// The value, if there is one of the type.
+    pub fn present(self) -> Option<T> {
+        match self {
+            Self::Present(value) => Some(value),
+            Self::Absent | Self::Malformed => None,
+        }
+    }
+}
+
+/// The members of one object that were asked for, in the order asked; of members with one name the last.
+pub type Members<'a, const N: usize> = [Option<&'a RawValue>; N];
+
+/// Reads the members with these names out of the text of one object.
+///
+/// # Errors
+/// The text is not one JSON value, or not an object.
+pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_json::Result<Members<'a, N>> {
+    let mut members = [None; N];
+    find(
+        text,
+        Wanted {
+            names: &names,
+            matches: |key, name| key == name,
+            members: &mut members,
+        },
+    )?;
+    Ok(members)
+}
+
+/// The member of a value with this name in any case, if the value is an object; of several the last.
+pub(crate) fn member_in_any_case<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    let mut member = [None];
+    let wanted = Wanted {
+        names: &[name],
+        matches: <[u8]>::eq_ignore_ascii_case,
+        members: &mut member,
+    };
+    find(raw.get(), wanted).ok()?;
+    member[0]
+}
+
+/// Not generic, so that a component holds it once.
+fn find<'a>(text: &'a str, wanted: Wanted<'_, 'a>) -> serde_json::Result<()> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(wanted)?;
+    deserializer.end()
+}
+
+/// [`members`] of a value that should be an object.
+pub fn object<'a, const N: usize>(raw: Option<&'a RawValue>, names: [&str; N]) -> Read<Members<'a, N>> {
+    match raw.map(RawValue::get) {
+        None | Some("null" | "\"\"") => Read::Absent,
+        Some(text) => members(text, names).map_or(Read::Malformed, Read::Present),
+    }
+}
+
+/// A value that should be text. A lone surrogate, which JSON's grammar lets pass and Unicode does not, is read as
+/// U+FFFD: one broken character must not hide a whole name.
+#[must_use]
+pub fn text(raw: Option<&RawValue>) -> Read<Text<'_>> {
+    let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
+        return Read::Absent;
+    };
+    let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Read::Malformed;
+    };
+    if inner.is_empty() {
+        Read::Absent
+    } else if inner.contains('\\') {
+        unescape(raw).map_or(Read::Malformed, |text| Read::Present(text.into()))
+    } else {
+        Read::Present(inner.into())
+    }
+}
+
+/// A value that should be a 64-bit integer; an integral float and a text of an optional minus and digits count as one.
+#[must_use]
+pub fn integer(raw: Option<&RawValue>) -> Read<i64> {
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Read::Absent;
+    };
+    let (number, is_text) = match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => (inner, true),
+        None => (raw, false),
+    };
+    match number.strip_prefix('-').unwrap_or(number).as_bytes() {
+        [] if is_text && number.is_empty() => Read::Absent,
+        b"null" if !is_text => Read::Absent,
+        [b'0'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            number.parse().map_or(Read::Malformed, Read::Present)
+        }
+        [b'0'..=b'9', ..] if !is_text => number
+            .parse()
+            .ok()
+            .and_then(integral)
+            .map_or(Read::Malformed, Read::Present),
+        _ => Read::Malformed,
+    }
+}
+
+/// The integer that a float is exactly, if it has 64 bits.
+fn integral(float: f64) -> Option<i64> {
+    const BOUND: f64 = 9_223_372_036_854_775_808.0; // 2^63, the first float above i64::MAX
+    #[expect(clippy::cast_possible_truncation, reason = "integral and within the bounds of i64")]
+    (float.fract().abs() < f64::MIN_POSITIVE && (-BOUND..BOUND).contains(&float)).then_some(float as i64)
+}
+
+/// The first `max` items of a value, if it is a list.
+#[must_use]
+pub fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
+    serde_json::Deserializer::from_str(raw.get())
+        .deserialize_seq(ItemsVisitor(max))
+        .ok()
+}
+
+/// The text of a JSON string with escapes; none if it is no JSON string. `raw` holds the quotes.
+pub(crate) fn unescape(raw: &str) -> Option<String> {
+    // Asked for bytes, serde_json lets lone surrogates through, in the generalized UTF-8 that `from_utf8` refuses.
+    struct Bytes;
+    impl Visitor<'_> for Bytes {
+        type Value = Vec<u8>;
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("text")
+        }
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+    }
+    let bytes = serde_json::Deserializer::from_str(raw).deserialize_bytes(Bytes).ok()?;
+    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The names of the members to find, how a key is compared with them, and where the values go.
+struct Wanted<'m, 'a> {
+    names: &'m [&'m str],
+    matches: fn(&[u8], &[u8]) -> bool,
+    members: &'m mut [Option<&'a RawValue>],
+}
+
+impl<'de> Visitor<'de> for Wanted<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(position) = map.next_key_seed(Position {
+            names: self.names,
+            matches: self.matches,
+        })? {
+            match position {
+                Some(position) => self.members[position] = Some(map.next_value()?),
+                None => drop(map.next_value::<de::IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key's place among the names; keys are compared as bytes, so that one with a lone surrogate is only unknown.
+struct Position<'n> {
+    names: &'n [&'n str],
+    matches: fn(&[u8], &[u8]) -> bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Position<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Position<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
+        Ok(self.names.iter().position(|name| (self.matches)(key, name.as_bytes())))
+    }
+}
+
+struct ItemsVisitor(usize);
+
+impl<'de> Visitor<'de> for ItemsVisitor {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < self.0 {
+            match list.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(items),
+            }
+        }
+        while list.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(items)
+    }
+}
+
+/// The texts of a list, and whether an item was dropped because it is none. A lone text is a list of one where
+/// `lone_text` says so.
+pub(crate) fn texts(raw: Option<&RawValue>, lone_text: bool) -> Read<(Vec<Text<'_>>, bool)> {
+    let Some(raw) = raw.filter(|raw| !matches!(raw.get(), "null" | "\"\"")) else {
+        return Read::Absent;
+    };
+    if lone_text && let Read::Present(text) = text(Some(raw)) {
+        return Read::Present((vec![text], false));
+    }
+    let Some(items) = items(raw, usize::MAX) else {
+        return Read::Malformed;
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    let mut dropped = false;
+    for item in items {
+        match text(Some(item)) {
+            Read::Present(text) => texts.push(text),
+            Read::Absent if item.get() != "null" => {}
+            Read::Absent | Read::Malformed => dropped = true,
+        }
+    }
+    Read::Present((texts, dropped))
+}

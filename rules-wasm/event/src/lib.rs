@@ -1,0 +1,28 @@
+//! Kubernetes audit records, as EKS, AKS and GKE write them, become one [`Event`]: the only thing that a rule sees.
+//!
+//! [`normalize`] decides which of three outcomes a record has and does no I/O, so that it runs the same natively and
+//! inside a component. Rules use the [`Event`] type, [`address`] and [`json`] from here, through the SDK.
+//!
+//! ```
+//! use portcullis_event::{Outcome, normalize};
+//!
+//! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"get","sourceIPs":["1.2.3.4"],"userAgent":5}"#;
+//! let mut buffer = String::new();
+//! let Outcome::Evaluated(event) = normalize(record, &mut buffer) else { panic!("not evaluated") };
+//! assert_eq!(event.verb.as_deref(), Some("get"));
+//! assert_eq!(event.source_ips, ["1.2.3.4"]);
+//! assert_eq!(event.malformed, ["userAgent"]);
+//! ```
+
+pub mod address;
+mod audit;
+mod cloud_audit;
+mod enrichment;
+mod event;
+mod from_json;
+pub mod json;
+mod record;
+
+pub use address::SourceScope;
+pub use event::{Asn, Event, LogType, ResponseStatus, Text};
+pub use record::{Ignored, Outcome, Rejected, normalize};

@@ -1,0 +1,140 @@
+//! *Kubernetes.Service.NodePort.Deployed*: a service of type `NodePort` was deployed, which opens a port of every node
+//! to whoever reaches the nodes.
+
+use portcullis_rule::json::{self, RawValue};
+use portcullis_rule::{Alert, Event, Rule};
+
+/// The rule.
+pub struct NodePortService;
+
+impl Rule for NodePortService {
+    fn evaluate(event: &Event) -> Option<Alert> {
+        let deployed = event.verb.as_deref() == Some("create")
+            && event.resource.as_deref() == Some("services")
+            && event.is_complete()
+            && !event.code().is_some_and(is_failure)
+            && event.service_type.as_deref() == Some("NodePort");
+        deployed.then(|| alert(event))
+    }
+}
+
+portcullis_rule::export_rule! {
+    rule: NodePortService,
+    prefilter: {
+        verb: ["create"],
+        resource: ["services"],
+        serviceType: ["NodePort"],
+    },
+}
+
+/// An HTTP error, or one of gRPC's codes 1 to 16.
+fn is_failure(code: i64) -> bool {
+    code >= 400 || (1..=16).contains(&code)
+}
+
+fn alert(event: &Event) -> Alert {
+    let namespace = event.namespace.as_deref().unwrap_or("?");
+    let name = event.name.as_deref().unwrap_or("?");
+    let cluster = event.cluster.as_deref().unwrap_or("?");
+    let username = event.username.as_deref().unwrap_or("an unknown user");
+    Alert::new(
+        event,
+        format!("NodePort service {namespace}/{name} deployed by {username} in cluster {cluster}"),
+        format!("{namespace}/{name} in {cluster}"),
+    )
+    .with("serviceType", event.service_type.as_deref())
+    .with("ports", ports(event))
+}
+
+/// The ports asked for, as the client wrote them.
+fn ports<'e>(event: &Event<'e>) -> Option<Vec<&'e RawValue>> {
+    let [spec] = json::object(event.request_object, ["spec"]).present()?;
+    let [ports] = json::object(spec, ["ports"]).present()?;
+    json::items(ports?, Alert::MAX_ITEMS)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_rule::{LogType, ResponseStatus};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn context(alert: &Alert) -> Value {
+        serde_json::from_str(&alert.context()).expect("an object")
+    }
+
+    /// A service of type `NodePort` that was created.
+    fn deployed() -> Event<'static> {
+        Event {
+            verb: Some("create".into()),
+            resource: Some("services".into()),
+            service_type: Some("NodePort".into()),
+            namespace: Some("prod".into()),
+            name: Some("web".into()),
+            username: Some("ada".into()),
+            cluster: Some("eks-1".into()),
+            ..Event::new(LogType::Eks)
+        }
+    }
+
+    fn matches(change: impl FnOnce(&mut Event<'static>)) -> bool {
+        let mut event = deployed();
+        change(&mut event);
+        NodePortService::evaluate(&event).is_some()
+    }
+
+    #[test]
+    fn it_says_who_deployed_what_where() {
+        let mut event = deployed();
+        let object = r#"{"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":30080},5]}}"#;
+        event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
+        let alert = NodePortService::evaluate(&event).expect("a match");
+        assert_eq!(
+            alert.title(),
+            "NodePort service prod/web deployed by ada in cluster eks-1"
+        );
+        assert_eq!(alert.dedup(), "prod/web in eks-1");
+        assert_eq!(context(&alert)["serviceType"], "NodePort");
+        assert_eq!(context(&alert)["ports"], json!([{"port": 80, "nodePort": 30080}, 5]));
+    }
+
+    #[test]
+    fn only_a_created_node_port_service_matches() {
+        assert!(matches(|_| {}));
+        assert!(!matches(|event| event.verb = Some("update".into())));
+        assert!(!matches(|event| event.verb = None));
+        assert!(!matches(|event| event.resource = Some("pods".into())));
+        assert!(!matches(|event| event.resource = None));
+        assert!(!matches(|event| event.service_type = Some("nodeport".into())));
+        assert!(!matches(|event| event.service_type = None));
+    }
+
+    #[test]
+    fn only_a_complete_request_matches() {
+        assert!(matches(|event| event.stage = Some("ResponseComplete".into())));
+        assert!(!matches(|event| event.stage = Some("RequestReceived".into())));
+        assert!(!matches(|event| event.stage = Some("Panic".into())));
+    }
+
+    #[test]
+    fn a_failed_request_does_not_match() {
+        let with_code = |code| matches(|event| event.response_status = Some(ResponseStatus { code }));
+        for code in [-403, -1, 0, 17, 200, 201, 301, 399] {
+            assert!(with_code(code), "{code}");
+        }
+        for code in [1, 7, 16, 400, 403, 404, 409, 500, i64::MAX] {
+            assert!(!with_code(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_readable_ports_is_no_obstacle() {
+        for object in ["[]", "5", r#"{"spec":[]}"#, r#"{"spec":{"ports":5}}"#, r#"{"spec":{}}"#] {
+            let mut event = deployed();
+            event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
+            let alert = NodePortService::evaluate(&event).expect("a match");
+            assert_eq!(context(&alert)["ports"], Value::Null, "{object}");
+        }
+    }
+}

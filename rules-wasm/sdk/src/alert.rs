@@ -1,0 +1,289 @@
+//! What a match becomes, kept to a size that the host is sure to take.
+
+use portcullis_event::json::RawValue;
+use portcullis_event::{Event, ResponseStatus, Text};
+
+/// How bad it is, in Panther's five steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Severity {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// What a match becomes.
+///
+/// Much of it is written by the client that the rule suspects. An alert must not become too large for the host, which
+/// would hide the match; so every text has a limit in bytes, where it is cut and ends in `…`, and every list one in
+/// items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    title: String,
+    dedup: String,
+    severity: Option<Severity>,
+    /// Keys and values, each as JSON.
+    context: Vec<(String, String)>,
+}
+
+impl Alert {
+    /// The longest title or dedup key, in bytes.
+    pub const MAX_LINE: usize = 1024;
+    /// The longest text in the context, in bytes.
+    pub const MAX_TEXT: usize = 2048;
+    /// The most items of a list in the context.
+    pub const MAX_ITEMS: usize = 32;
+    /// The longest context as JSON, in bytes. A value that does not fit any more is null.
+    pub const MAX_CONTEXT: usize = 48 << 10;
+
+    /// An alert about an event. The title is one line for a person; alerts of one rule with equal `dedup` are one
+    /// incident. The context begins with who, from where, did what to which object and how it ended.
+    #[must_use]
+    pub fn new(event: &Event, title: impl Into<String>, dedup: impl Into<String>) -> Self {
+        Self {
+            title: cut(title.into(), Self::MAX_LINE),
+            dedup: cut(dedup.into(), Self::MAX_LINE),
+            severity: None,
+            context: Vec::new(),
+        }
+        .with("username", event.username.as_deref())
+        .with(
+            "sourceIPs",
+            Some(&*event.source_ips).filter(|addresses| !addresses.is_empty()),
+        )
+        .with("userAgent", event.user_agent.as_deref())
+        .with("namespace", event.namespace.as_deref())
+        .with("verb", event.verb.as_deref())
+        .with("resource", event.resource.as_deref())
+        .with("requestURI", event.request_uri.as_deref())
+        .with("responseStatus", event.response_status)
+        .with("cluster", event.cluster.as_deref())
+        .with("name", event.name.as_deref())
+    }
+
+    /// Adds a value to the context, in the place of an earlier one with the same key; an absent value is null.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl ContextValue) -> Self {
+        let mut member = (String::new(), String::new());
+        key.write(&mut member.0);
+        value.write(&mut member.1);
+        match self.context.iter_mut().find(|(key, _)| *key == member.0) {
+            Some(earlier) => *earlier = member,
+            None => self.context.push(member),
+        }
+        self
+    }
+
+    /// Overrides the severity that the rule's spec has.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
+        self
+    }
+
+    /// The line for a person.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// What makes alerts of the rule one incident.
+    #[must_use]
+    pub fn dedup(&self) -> &str {
+        &self.dedup
+    }
+
+    /// The severity that overrides the spec's.
+    #[must_use]
+    pub fn severity_override(&self) -> Option<Severity> {
+        self.severity
+    }
+
+    /// What a person needs to judge the match: a JSON object of at most [`MAX_CONTEXT`](Self::MAX_CONTEXT) bytes.
+    #[must_use]
+    pub fn context(&self) -> String {
+        const NULL: &str = "null";
+        let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
+        // What the members need when all that follow are null.
+        let mut reserve: usize = self.context.iter().map(|(key, _)| length_with(key, NULL)).sum();
+        let mut json = String::from("{");
+        for (key, value) in &self.context {
+            reserve -= length_with(key, NULL);
+            let fits = json.len() + length_with(key, value) + reserve < Self::MAX_CONTEXT;
+            let comma = if json.len() > 1 { "," } else { "" };
+            json.extend([comma, key, ":", if fits { value } else { NULL }]);
+        }
+        json.push('}');
+        json
+    }
+}
+
+/// What can stand in an alert's context.
+pub trait ContextValue {
+    /// Appends the value as JSON, cut to its limit.
+    fn write(&self, json: &mut String);
+}
+
+impl ContextValue for str {
+    fn write(&self, json: &mut String) {
+        // Writing text into memory cannot fail.
+        json.push_str(&serde_json::to_string(&*cut(self.to_owned(), Alert::MAX_TEXT)).unwrap_or_default());
+    }
+}
+
+impl ContextValue for Text<'_> {
+    fn write(&self, json: &mut String) {
+        str::write(self, json);
+    }
+}
+
+impl ContextValue for i64 {
+    fn write(&self, json: &mut String) {
+        json.push_str(&self.to_string());
+    }
+}
+
+impl ContextValue for bool {
+    fn write(&self, json: &mut String) {
+        json.push_str(if *self { "true" } else { "false" });
+    }
+}
+
+impl ContextValue for ResponseStatus {
+    fn write(&self, json: &mut String) {
+        json.push_str("{\"code\":");
+        self.code.write(json);
+        json.push('}');
+    }
+}
+
+/// A part of the record as it is; one that is too long is null.
+impl ContextValue for RawValue {
+    fn write(&self, json: &mut String) {
+        json.push_str(if self.get().len() > Alert::MAX_TEXT {
+            "null"
+        } else {
+            self.get()
+        });
+    }
+}
+
+impl<T: ContextValue> ContextValue for [T] {
+    fn write(&self, json: &mut String) {
+        json.push('[');
+        for (position, item) in self.iter().take(Alert::MAX_ITEMS).enumerate() {
+            if position > 0 {
+                json.push(',');
+            }
+            item.write(json);
+        }
+        json.push(']');
+    }
+}
+
+impl<T: ContextValue> ContextValue for Vec<T> {
+    fn write(&self, json: &mut String) {
+        self.as_slice().write(json);
+    }
+}
+
+impl<T: ContextValue + ?Sized> ContextValue for &T {
+    fn write(&self, json: &mut String) {
+        T::write(self, json);
+    }
+}
+
+impl<T: ContextValue> ContextValue for Option<T> {
+    fn write(&self, json: &mut String) {
+        match self {
+            Some(value) => value.write(json),
+            None => json.push_str("null"),
+        }
+    }
+}
+
+/// The text, or as much of its beginning as fits with `…` into `max` bytes.
+fn cut(mut text: String, max: usize) -> String {
+    const MARK: char = '…';
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max - MARK.len_utf8()));
+        text.push(MARK);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_event::LogType;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn absent_fields_are_null_and_not_missing() {
+        let alert = Alert::new(&Event::new(LogType::Eks), "title", "dedup").with("asn", None::<&str>);
+        let keys = [
+            "username",
+            "sourceIPs",
+            "userAgent",
+            "namespace",
+            "verb",
+            "resource",
+            "requestURI",
+        ];
+        let keys = keys.iter().chain(&["responseStatus", "cluster", "name", "asn"]);
+        let members: Vec<String> = keys.map(|key| format!("{key:?}:null")).collect();
+        assert_eq!(alert.context(), format!("{{{}}}", members.join(",")));
+    }
+
+    #[test]
+    fn values_are_written_as_json() {
+        let raw: &RawValue = serde_json::from_str(r#"{"port":80}"#).expect("JSON");
+        let alert = Alert::new(&Event::new(LogType::Eks), "", "")
+            .with("name", "a\"\n")
+            .with("list", vec![raw, raw]);
+        let alert = alert
+            .with("number", -5_i64)
+            .with("yes", true)
+            .with("status", ResponseStatus { code: 201 });
+        let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
+        assert_eq!(context["name"], "a\"\n");
+        assert_eq!(context["list"], serde_json::json!([{"port": 80}, {"port": 80}]));
+        assert_eq!(context["number"], -5);
+        assert_eq!(context["yes"], true);
+        assert_eq!(context["status"]["code"], 201);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(cut("åäö".to_owned(), 6), "åäö");
+        assert_eq!(cut("åäöå".to_owned(), 6), "å…");
+        let title = "é".repeat(Alert::MAX_LINE);
+        assert!(Alert::new(&Event::new(LogType::Eks), title, "").title().len() <= Alert::MAX_LINE);
+    }
+
+    proptest! {
+        #[test]
+        fn no_client_makes_an_alert_too_large(
+            texts in prop::collection::vec("[\\x00-\\x7f\u{e9}\u{1f600}]{0,4000}", 12),
+            addresses in prop::collection::vec("[\\x00-\\x7f]{0,3000}", 0..100),
+        ) {
+            let mut event = Event::new(LogType::Eks);
+            event.username = Some((&*texts[0]).into());
+            event.user_agent = Some((&*texts[1]).into());
+            event.request_uri = Some((&*texts[2]).into());
+            event.source_ips = addresses.iter().map(|address| (&**address).into()).collect();
+            let mut alert = Alert::new(&event, &*texts[3], &*texts[4]);
+            for text in &texts[5..] {
+                alert = alert.with(&text.chars().take(9).collect::<String>(), text.as_str());
+            }
+            prop_assert!(alert.title().len() <= Alert::MAX_LINE && alert.dedup().len() <= Alert::MAX_LINE);
+            let json = alert.context();
+            prop_assert!(json.len() <= Alert::MAX_CONTEXT);
+            let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).expect("an object");
+            prop_assert_eq!(read.len(), alert.context.len());
+        }
+    }
+}
