@@ -12,7 +12,15 @@ mod guests;
 #[path = "src/package/sections.rs"]
 mod sections;
 
-fn main() -> Result<()> {
+fn main() {
+    // Without the backtrace that an error from `main` would carry: the message says what to do.
+    if let Err(error) = build() {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<()> {
     let variable = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)

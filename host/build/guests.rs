@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use wasm_encoder::{NameMap, NameSection, RawSection};
+use wasm_encoder::{ComponentSection as _, CustomSection, NameMap, NameSection, RawSection};
 use wasmparser::{KnownCustom, Name, Naming, Parser, Payload};
 use wit_component::ComponentEncoder;
 
@@ -105,8 +105,13 @@ pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
         .module(&with_own_names(&core, &guest.name)?)
         .and_then(|mut encoder| encoder.encode())
         .with_context(|| format!("{}: cannot make a component of it", guest.name))?;
-    sections::attach(&mut package, sections::SPEC, &spec);
-    sections::attach(&mut package, sections::MANIFEST, manifest);
+    for (name, data) in [(sections::SPEC, &*spec), (sections::MANIFEST, manifest)] {
+        let section = CustomSection {
+            name: name.into(),
+            data: data.into(),
+        };
+        section.append_to_component(&mut package);
+    }
     Ok(package)
 }
 

@@ -1,4 +1,17 @@
 //! The rules that come with the host: every rule under `rules-wasm/`, as the package that the build script made of it.
 
+use crate::{Engine, Package, PackageError};
+
 /// Crate name and package of each rule, by name.
-pub const PACKAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+const PACKAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The default rules.
+///
+/// # Errors
+/// The engine does not compile one of them.
+pub fn packages(engine: &Engine) -> Result<Vec<Package>, PackageError> {
+    PACKAGES
+        .iter()
+        .map(|(name, bytes)| Package::load(engine, bytes, &format!("the embedded {name}")))
+        .collect()
+}

@@ -1,3 +1,52 @@
 //! Detections for Kubernetes audit logs as sandboxed WebAssembly components.
+//!
+//! A record comes in as bytes, is normalized once, and the event is shown to the rules that can match it, each in its own
+//! sandbox. To use the two embedded rules in another program:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use portcullis::{Engine, Judge, Judgement, Limits, RuleSet, Verdict, embedded};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new()?;
+//! let rules = Arc::new(RuleSet::new(embedded::packages(&engine)?)?);
+//! let mut judge = Judge::new(Arc::clone(&rules), Limits::default());
+//!
+//! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create",
+//!     "user":{"username":"ada"},"objectRef":{"resource":"services","namespace":"prod","name":"web"},
+//!     "requestObject":{"spec":{"type":"NodePort"}}}"#;
+//!
+//! let Judgement::Evaluated { verdicts, .. } = judge.record(record) else { panic!("not an audit event") };
+//! for verdict in verdicts {
+//!     let rule = rules.packages()[verdict.rule].rule_id();
+//!     match verdict.verdict {
+//!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(&alert)?),
+//!         Verdict::NoMatch | Verdict::Skipped => println!("{rule} has nothing to say"),
+//!         Verdict::Fault(fault) => eprintln!("{rule} failed: it {fault}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The calling thread runs the rules; it needs a stack of at least 2 MiB.
 
+mod alert;
 pub mod embedded;
+mod engine;
+pub mod package;
+mod pipeline;
+mod rule_set;
+mod sandbox;
+pub mod vectors;
+
+pub use alert::{Alert, printable};
+pub use engine::{Engine, EngineError};
+pub use package::{Package, PackageError};
+pub use pipeline::{
+    Accounting, DEFAULT_TENANT, Judge, Judgement, Line, Lines, MAX_RECORD, Rejection, RuleAccounting, RuleVerdict,
+    Verdict, ledger_line, reject_line,
+};
+pub use rule_set::{FolderError, RuleSet, RuleSetError, read_packages};
+pub use sandbox::{Answer, AnswerSeverity, Fault, Limits, Sandbox};

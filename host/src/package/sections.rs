@@ -8,16 +8,6 @@ pub(crate) const SPEC: &str = "portcullis:spec";
 /// The section with the manifest: JSON with the version and the prefilter.
 pub(crate) const MANIFEST: &str = "portcullis:manifest";
 
-/// Appends a custom section.
-pub(crate) fn attach(wasm: &mut Vec<u8>, name: &str, data: &[u8]) {
-    use wasm_encoder::Encode as _;
-    wasm.push(0); // a custom section's id, the same in modules and components
-    let mut content = Vec::with_capacity(name.len() + data.len() + 8);
-    name.encode(&mut content);
-    content.extend_from_slice(data);
-    content.encode(wasm);
-}
-
 /// The contents of the custom sections with this name, in order; those of nested modules and components do not count.
 ///
 /// # Errors

@@ -3,21 +3,22 @@
 use crate::json::{self, RawValue};
 use crate::{Asn, Text};
 
-/// The entries of `p_enrichment.ipinfo_asn` under the source addresses' field, whose case does not matter. The value is
-/// a list of entries or a single one; an entry without a text `asn` is an unknown provider. Never malformed: it is not
-/// the API server's.
+/// The entries of `p_enrichment.ipinfo_asn` under the source addresses' field, whose case does not matter: under all
+/// that have the name in some case. The value is a list of entries or a single one; an entry without a text `asn` is an
+/// unknown provider. Never malformed: it is not the API server's.
 pub(crate) fn asn<'a>(enrichment: Option<&'a RawValue>, field: &str) -> Vec<Asn<'a>> {
     let Some([Some(providers)]) = json::object(enrichment, ["ipinfo_asn"]).present() else {
         return Vec::new();
     };
-    let Some(value) = json::member_in_any_case(providers, field) else {
-        return Vec::new();
-    };
-    match json::items(value, usize::MAX) {
-        Some(entries) => entries.into_iter().map(entry).collect(),
-        None if value.get() == "null" => Vec::new(),
-        None => vec![entry(value)],
+    let mut asn = Vec::new();
+    for value in json::members_in_any_case(providers, field) {
+        match json::items(value, usize::MAX) {
+            Some(entries) => asn.extend(entries.into_iter().map(entry)),
+            None if value.get() == "null" => {}
+            None => asn.push(entry(value)),
+        }
     }
+    asn
 }
 
 fn entry(value: &RawValue) -> Asn<'_> {

@@ -46,23 +46,19 @@ pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_jso
         text,
         Wanted {
             names: &names,
-            matches: |key, name| key == name,
             members: &mut members,
         },
     )?;
     Ok(members)
 }
 
-/// The member of a value with this name in any case, if the value is an object; of several the last.
-pub(crate) fn member_in_any_case<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    let mut member = [None];
-    let wanted = Wanted {
-        names: &[name],
-        matches: <[u8]>::eq_ignore_ascii_case,
-        members: &mut member,
-    };
-    find(raw.get(), wanted).ok()?;
-    member[0]
+/// The members of a value with this name in any case, if the value is an object; of those with equal names the last.
+pub(crate) fn members_in_any_case<'a>(raw: &'a RawValue, name: &str) -> Vec<&'a RawValue> {
+    let visitor = AnyCaseVisitor(name);
+    let members = serde_json::Deserializer::from_str(raw.get())
+        .deserialize_map(visitor)
+        .unwrap_or_default();
+    members.into_iter().map(|(_, value)| value).collect()
 }
 
 /// Not generic, so that a component holds it once.
@@ -141,25 +137,13 @@ pub fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
 
 /// The text of a JSON string with escapes; none if it is no JSON string. `raw` holds the quotes.
 pub(crate) fn unescape(raw: &str) -> Option<String> {
-    // Asked for bytes, serde_json lets lone surrogates through, in the generalized UTF-8 that `from_utf8` refuses.
-    struct Bytes;
-    impl Visitor<'_> for Bytes {
-        type Value = Vec<u8>;
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("text")
-        }
-        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-            Ok(bytes.to_vec())
-        }
-    }
-    let bytes = serde_json::Deserializer::from_str(raw).deserialize_bytes(Bytes).ok()?;
+    let bytes = Bytes.deserialize(&mut serde_json::Deserializer::from_str(raw)).ok()?;
     Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// The names of the members to find, how a key is compared with them, and where the values go.
+/// The names of the members to find, and where their values go.
 struct Wanted<'m, 'a> {
     names: &'m [&'m str],
-    matches: fn(&[u8], &[u8]) -> bool,
     members: &'m mut [Option<&'a RawValue>],
 }
 
@@ -171,10 +155,7 @@ impl<'de> Visitor<'de> for Wanted<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(position) = map.next_key_seed(Position {
-            names: self.names,
-            matches: self.matches,
-        })? {
+        while let Some(position) = map.next_key_seed(Position(self.names))? {
             match position {
                 Some(position) => self.members[position] = Some(map.next_value()?),
                 None => drop(map.next_value::<de::IgnoredAny>()?),
@@ -185,10 +166,7 @@ impl<'de> Visitor<'de> for Wanted<'_, 'de> {
 }
 
 /// A key's place among the names; keys are compared as bytes, so that one with a lone surrogate is only unknown.
-struct Position<'n> {
-    names: &'n [&'n str],
-    matches: fn(&[u8], &[u8]) -> bool,
-}
+struct Position<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Position<'_> {
     type Value = Option<usize>;
@@ -206,7 +184,54 @@ impl Visitor<'_> for Position<'_> {
     }
 
     fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        Ok(self.names.iter().position(|name| (self.matches)(key, name.as_bytes())))
+        Ok(self.0.iter().position(|name| name.as_bytes() == key))
+    }
+}
+
+/// The bytes of a string or key. Asked for bytes, serde_json lets lone surrogates through, in the generalized UTF-8
+/// that `from_utf8` refuses.
+struct Bytes;
+
+impl<'de> DeserializeSeed<'de> for Bytes {
+    type Value = Vec<u8>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Bytes {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("text")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+}
+
+struct AnyCaseVisitor<'n>(&'n str);
+
+impl<'de> Visitor<'de> for AnyCaseVisitor<'_> {
+    type Value = Vec<(Vec<u8>, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Self::Value = Vec::new();
+        while let Some(key) = map.next_key_seed(Bytes)? {
+            let value = map.next_value()?;
+            match members.iter_mut().find(|(earlier, _)| *earlier == key) {
+                Some(earlier) => earlier.1 = value,
+                None if key.eq_ignore_ascii_case(self.0.as_bytes()) => members.push((key, value)),
+                None => {}
+            }
+        }
+        Ok(members)
     }
 }
 

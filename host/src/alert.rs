@@ -1,0 +1,157 @@
+//! What a match becomes on its way out.
+
+use std::fmt;
+
+use portcullis_event::Event;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::package::{Severity, hex};
+use crate::sandbox::{Answer, AnswerSeverity};
+use crate::{Fault, Package};
+
+/// An alert; as JSON, one line.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alert {
+    /// The same for the same record, rule and tenant: 32 hexadecimal digits of a hash of tenant, rule id, dedup key and
+    /// record.
+    pub alert_id: String,
+    /// The rule.
+    pub rule_id: String,
+    /// The version of the rule that matched.
+    pub rule_version: String,
+    /// How bad it is: the rule's word on this event, else its spec's.
+    pub severity: Severity,
+    /// One line for a person.
+    pub title: String,
+    /// Alerts of one rule with equal dedup are one incident.
+    pub dedup: String,
+    /// For how long they are, in minutes.
+    pub dedup_period_minutes: u32,
+    /// Whose event it was.
+    pub tenant: String,
+    /// The cluster, by the name that its log source has.
+    pub cluster: Option<String>,
+    /// The kind of record.
+    pub log_type: &'static str,
+    /// When the request was received, as the record has it.
+    pub event_time: Option<String>,
+    /// The record's identity; a client can set it.
+    pub audit_id: Option<String>,
+    /// What a person needs to judge it.
+    pub context: Map<String, Value>,
+    /// Techniques of MITRE ATT&CK, as `TA0001:T1190`.
+    pub mitre: Vec<String>,
+    /// Where to read more.
+    pub reference: Option<String>,
+    /// What to do.
+    pub runbook: Option<String>,
+    /// The rule's tags.
+    pub tags: Vec<String>,
+}
+
+impl Alert {
+    /// The alert of a rule's answer on an event.
+    ///
+    /// # Errors
+    /// The answer's context is not a JSON object, or the title is empty: a fault of the rule.
+    pub(crate) fn new(
+        package: &Package,
+        answer: Answer,
+        event: &Event<'_>,
+        record: &[u8],
+        tenant: &str,
+    ) -> Result<Self, Fault> {
+        let context = serde_json::from_str(&answer.context)
+            .map_err(|error| Fault::Answer(format!("answered with a context that is not a JSON object: {error}")))?;
+        if answer.title.trim().is_empty() {
+            return Err(Fault::Answer("answered with an empty title".to_owned()));
+        }
+        let spec = package.spec();
+        Ok(Self {
+            alert_id: alert_id(tenant, &spec.rule_id, &answer.dedup, record),
+            rule_id: spec.rule_id.clone(),
+            rule_version: package.version().to_string(),
+            severity: answer.severity.map_or(spec.severity, severity),
+            title: answer.title,
+            dedup: answer.dedup,
+            dedup_period_minutes: spec.dedup_period_minutes,
+            tenant: tenant.to_owned(),
+            cluster: event.cluster.as_ref().map(ToString::to_string),
+            log_type: event.log_type.as_str(),
+            event_time: event.event_time.as_ref().map(ToString::to_string),
+            audit_id: event.audit_id.as_ref().map(ToString::to_string),
+            context,
+            mitre: spec.mitre().to_vec(),
+            reference: spec.reference.clone(),
+            runbook: spec.runbook.clone(),
+            tags: spec.tags.clone(),
+        })
+    }
+}
+
+fn severity(severity: AnswerSeverity) -> Severity {
+    match severity {
+        AnswerSeverity::Info => Severity::Info,
+        AnswerSeverity::Low => Severity::Low,
+        AnswerSeverity::Medium => Severity::Medium,
+        AnswerSeverity::High => Severity::High,
+        AnswerSeverity::Critical => Severity::Critical,
+    }
+}
+
+/// A hash over the parts, each preceded by its length, so that no two lists of parts are one text.
+fn alert_id(tenant: &str, rule_id: &str, dedup: &str, record: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for part in [tenant.as_bytes(), rule_id.as_bytes(), dedup.as_bytes(), record] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize()[..16])
+}
+
+/// For a person: the title, then a line for everything that is known.
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "[{}] {}",
+            self.severity.to_string().to_uppercase(),
+            printable(&self.title)
+        )?;
+        let mut line = |name: &str, value: &str| writeln!(formatter, "    {name:<14} {}", printable(value));
+        line("rule", &format!("{} {}", self.rule_id, self.rule_version))?;
+        for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
+            value.iter().try_for_each(|value| line(name, value))?;
+        }
+        for (name, value) in &self.context {
+            match value {
+                Value::Null => {}
+                Value::String(text) => line(name, text)?,
+                other => line(name, &other.to_string())?,
+            }
+        }
+        self.reference
+            .iter()
+            .try_for_each(|reference| line("reference", reference))
+    }
+}
+
+/// The text without characters that would steer a terminal or turn its reading direction: clients write much of what an
+/// alert says.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}

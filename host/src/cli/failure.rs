@@ -1,0 +1,73 @@
+//! How a command ends, well or not.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// The exit codes, which are documented API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    VectorFailed = 1,
+    Usage = 2,
+    Rules = 3,
+    Io = 4,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        (exit as u8).into()
+    }
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+
+    /// Nobody reads standard output any more, which is no error.
+    pub(crate) fn closed_pipe() -> Self {
+        Self {
+            exit: Exit::Done,
+            error: anyhow::Error::msg("closed pipe"),
+        }
+    }
+
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.exit == Exit::Done
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.is_closed_pipe() {
+            say(format_args!("{:#}", self.error));
+        }
+        self.exit.into()
+    }
+}
+
+/// Gives an error its exit code.
+pub(crate) trait OrExit<T> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(exit, error))
+    }
+}
+
+/// Writes a line for the person at the terminal to standard error, if it is still open.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "portcullis: {line}");
+}

@@ -1,0 +1,81 @@
+//! The command line: what can be asked, and how an answer ends.
+
+mod explain;
+mod export;
+mod failure;
+mod input;
+mod inspect;
+mod output;
+mod run;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use portcullis::{Engine, Package, embedded, read_packages};
+
+use failure::{Exit, Failure, OrExit};
+
+/// Detections for Kubernetes audit logs as sandboxed WebAssembly components.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Results go to standard output; summaries and warnings to standard error.
+
+Exit codes: 0 done; 1 a vector failed; 2 wrong usage; 3 a rule could not be loaded;
+4 input or output failed; 130 stopped by Ctrl-C or a termination signal.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Records in, alerts out
+    Run(run::Args),
+    /// Run the test vectors of rules in the sandbox
+    Test(test::Args),
+    /// Tell of one record what it became, what each rule said, and why a rule was not asked
+    Explain(explain::Args),
+    /// Describe packages: id, version, digest, sizes, world, imports, prefilter, vectors
+    Inspect(inspect::Args),
+    /// Write the embedded packages as <RuleID>@<version>.wasm
+    Export(export::Args),
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// The packages of these paths, or the embedded ones without a path.
+fn load_packages(engine: &Engine, paths: &[PathBuf]) -> Result<Vec<Package>, Failure> {
+    if paths.is_empty() {
+        return embedded::packages(engine).or_exit(Exit::Rules);
+    }
+    let mut packages = Vec::new();
+    for path in paths {
+        packages.extend(read_packages(engine, path).or_exit(Exit::Rules)?);
+    }
+    Ok(packages)
+}

@@ -1,0 +1,64 @@
+//! Where results go.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::failure::{Exit, Failure, OrExit};
+
+/// A file, or standard output.
+pub(crate) struct Output {
+    name: String,
+    writer: BufWriter<Box<dyn Write + Send>>,
+    is_standard: bool,
+}
+
+impl Output {
+    pub(crate) fn standard() -> Self {
+        let writer = BufWriter::new(Box::new(io::stdout()) as Box<dyn Write + Send>);
+        Self {
+            name: "standard output".to_owned(),
+            writer,
+            is_standard: true,
+        }
+    }
+
+    /// A file, which is emptied first.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()));
+        let writer = BufWriter::new(Box::new(file.or_exit(Exit::Io)?) as Box<dyn Write + Send>);
+        Ok(Self {
+            name: path.display().to_string(),
+            writer,
+            is_standard: false,
+        })
+    }
+
+    pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let written = self.writer.write_all(text.as_bytes());
+        self.check(written)
+    }
+
+    /// Writes a line, and what was written before it, through to the reader.
+    pub(crate) fn write_line(&mut self, line: &str) -> Result<(), Failure> {
+        self.write(line)?;
+        self.write("\n")
+    }
+
+    /// Passes everything that was written on to the reader.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = self.writer.flush();
+        self.check(flushed)
+    }
+
+    fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
+        match result {
+            Err(error) if self.is_standard && error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::closed_pipe()),
+            other => other
+                .with_context(|| format!("{}: cannot be written", self.name))
+                .or_exit(Exit::Io),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `portcullis run`: records in, alerts out.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use portcullis::{
+    Accounting, Alert, Engine, Judge, Judgement, Limits, Line, Lines, MAX_RECORD, Package, RuleSet, Verdict,
+    ledger_line, reject_line,
+};
+
+use super::failure::{Exit, Failure, OrExit, say};
+use super::input::Input;
+use super::load_packages;
+use super::output::Output;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files of records, one JSON object a line; - is standard input, and so is no file
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Packages, or folders of them [default: the embedded rules]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    rules: Vec<PathBuf>,
+    /// How alerts are written [default: text on a terminal, else ndjson]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Where alerts go [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write records that are rejected, have malformed fields or make a rule fault, each with the reason
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Write a line for every record: its outcome, and each rule's version and verdict
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person
+    Text,
+    /// One JSON object a line
+    Ndjson,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let engine = Engine::new().or_exit(Exit::Rules)?;
+    let rules = active(load_packages(&engine, &args.rules)?)?;
+    let inputs = Input::all(&args.files)?;
+    let run = Arc::new(Mutex::new(Run::new(rules, args)?));
+    finish_when_interrupted(&run)?;
+
+    let read = || {
+        for input in &inputs {
+            let mut lines = Lines::new(input.open()?, MAX_RECORD);
+            let name = input.name();
+            for number in 1_u64.. {
+                let line = lines
+                    .next_line()
+                    .with_context(|| format!("{name}: cannot be read after line {}", number - 1));
+                let Some(line) = line.or_exit(Exit::Io)? else { break };
+                run.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .record(&line, &format!("{name}:{number}"))?;
+            }
+        }
+        Ok(())
+    };
+    let result = read();
+    let finished = run.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    result.and(finished).map(|()| Exit::Done)
+}
+
+/// The packages that take part: those of rules that are enabled.
+fn active(packages: Vec<Package>) -> Result<Arc<RuleSet>, Failure> {
+    let (enabled, disabled): (Vec<_>, Vec<_>) = packages.into_iter().partition(|package| package.spec().enabled);
+    for package in disabled {
+        say(format_args!(
+            "{} {} is left out: its spec says Enabled: false",
+            package.rule_id(),
+            package.version()
+        ));
+    }
+    if enabled.is_empty() {
+        say("no rule is active: no record can alert");
+    }
+    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Rules)?))
+}
+
+/// On Ctrl-C or a termination signal: the record in hand is finished, everything is written out, the account printed.
+fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<(), Failure> {
+    let run = Arc::clone(run);
+    let handler = move || {
+        // A record whose alert nobody takes off our hands must not hold the process for ever.
+        for _ in 0..100 {
+            match run.try_lock() {
+                Ok(mut run) => {
+                    if let Err(failure) = run.finish() {
+                        failure.report();
+                    }
+                    break;
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+                Err(TryLockError::Poisoned(_)) => break,
+            }
+        }
+        std::process::exit(Exit::Interrupted as i32);
+    };
+    ctrlc::set_handler(handler)
+        .context("cannot listen for Ctrl-C")
+        .or_exit(Exit::Io)
+}
+
+/// A run between two records.
+struct Run {
+    rules: Arc<RuleSet>,
+    judge: Judge,
+    accounting: Accounting,
+    format: Format,
+    alerts: Output,
+    rejects: Option<Output>,
+    ledger: Option<Output>,
+    finished: bool,
+}
+
+impl Run {
+    fn new(rules: Arc<RuleSet>, args: &Args) -> Result<Self, Failure> {
+        let on_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+        let default = if on_terminal { Format::Text } else { Format::Ndjson };
+        Ok(Self {
+            judge: Judge::new(Arc::clone(&rules), Limits::default()),
+            accounting: Accounting::new(&rules),
+            rules,
+            format: args.format.unwrap_or(default),
+            alerts: args
+                .output
+                .as_deref()
+                .map_or_else(|| Ok(Output::standard()), Output::create)?,
+            rejects: args.rejects.as_deref().map(Output::create).transpose()?,
+            ledger: args.ledger.as_deref().map(Output::create).transpose()?,
+            finished: false,
+        })
+    }
+
+    fn record(&mut self, line: &Line<'_>, place: &str) -> Result<(), Failure> {
+        let n = self.accounting.read();
+        let judgement = self.judge.line(line);
+        self.accounting.count(&judgement);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.write_line(&ledger_line(n, &judgement, &self.rules))?;
+        }
+        if let Some(rejects) = &mut self.rejects
+            && let Some(line) = reject_line(n, place, line.bytes, &judgement, &self.rules)
+        {
+            rejects.write_line(&line)?;
+        }
+        let Judgement::Evaluated { verdicts, .. } = &judgement else {
+            return Ok(());
+        };
+        for verdict in verdicts {
+            match &verdict.verdict {
+                Verdict::Alert(alert) => self.alert(alert)?,
+                Verdict::Fault(fault) => {
+                    let package = &self.rules.packages()[verdict.rule];
+                    say(format_args!(
+                        "{place}: {} {} failed: it {fault}",
+                        package.rule_id(),
+                        package.version()
+                    ));
+                }
+                Verdict::NoMatch | Verdict::Skipped => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn alert(&mut self, alert: &Alert) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => self.alerts.write_line(&alert.to_string())?,
+            Format::Ndjson => {
+                let json = serde_json::to_string(alert)
+                    .context("cannot write an alert as JSON")
+                    .or_exit(Exit::Io)?;
+                self.alerts.write_line(&json)?;
+            }
+        }
+        // At once: whoever reads the alerts acts on them.
+        self.alerts.flush()
+    }
+
+    /// Writes everything out and prints the account; once.
+    fn finish(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for output in [Some(&mut self.alerts), self.rejects.as_mut(), self.ledger.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            result = result.and(output.flush());
+        }
+        if self.accounting.read() == 0 {
+            say("the input holds no record");
+        }
+        say(&self.accounting);
+        result
+    }
+}

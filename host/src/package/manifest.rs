@@ -1,0 +1,48 @@
+//! The small part of a package that neither the spec nor the component can say.
+
+use semver::Version;
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::prefilter::{Prefilter, PrefilterError};
+
+/// A package's manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The version of the rule.
+    pub version: Version,
+    /// The events that can match at all.
+    pub prefilter: Prefilter,
+}
+
+/// A manifest that cannot be read.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// Not JSON of the manifest's form.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// The prefilter.
+    #[error("its prefilter {0}")]
+    Prefilter(#[from] PrefilterError),
+}
+
+impl Manifest {
+    /// Reads the manifest's section.
+    ///
+    /// # Errors
+    /// It is not a JSON object of a semantic version and a prefilter.
+    pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Json {
+            version: Version,
+            prefilter: Value,
+        }
+        let Json { version, prefilter } = serde_json::from_slice(json)?;
+        Ok(Self {
+            version,
+            prefilter: Prefilter::from_json(&prefilter)?,
+        })
+    }
+}

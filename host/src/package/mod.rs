@@ -1,0 +1,220 @@
+//! One version of one rule in one file: a component, its spec and its manifest.
+
+mod gate;
+mod manifest;
+mod prefilter;
+mod sections;
+mod spec;
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::component::{Component, Linker};
+
+pub use gate::{GateError, RULE_INTERFACE, Surface, WORLD};
+pub use manifest::{Manifest, ManifestError};
+pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
+pub use spec::{Severity, Spec, SpecError, Vector};
+
+use crate::Engine;
+use crate::sandbox::State;
+use crate::sandbox::bindings::DetectionPre;
+
+/// A package, checked and compiled. Clones are the same package.
+#[derive(Clone)]
+pub struct Package(Arc<Inner>);
+
+struct Inner {
+    origin: String,
+    spec: Spec,
+    manifest: Manifest,
+    surface: Surface,
+    sizes: Sizes,
+    sha256: String,
+    bytes: Vec<u8>,
+    component: DetectionPre<State>,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The whole file.
+    pub package: usize,
+    /// The component: the file without the texts of spec and manifest.
+    pub component: usize,
+    /// The spec.
+    pub spec: usize,
+    /// The manifest.
+    pub manifest: usize,
+}
+
+/// A file that is no package that can be run: which, and why.
+#[derive(Debug, Error)]
+#[error("{origin}: {reason}")]
+pub struct PackageError {
+    /// Where the bytes came from.
+    pub origin: String,
+    /// What is wrong with them.
+    #[source]
+    pub reason: Refusal,
+}
+
+/// Why a package is refused.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// It is no component of our world.
+    #[error("not a rule's component: {0}")]
+    Gate(#[from] GateError),
+    /// A section is missing, or there twice.
+    #[error(
+        "not a package: it has {found} custom sections {name}, and needs one. Only a component with its spec and manifest is a package"
+    )]
+    Section {
+        /// The section's name.
+        name: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// The spec cannot be read.
+    #[error("its spec is refused: {0}")]
+    Spec(#[from] SpecError),
+    /// The manifest cannot be read.
+    #[error("its manifest is refused: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The component does not compile, or its `evaluate` has another type.
+    #[error("its component is refused: {0}")]
+    Component(String),
+}
+
+impl Package {
+    /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, PackageError> {
+        Inner::load(engine, bytes, origin)
+            .map(|inner| Self(Arc::new(inner)))
+            .map_err(|reason| PackageError {
+                origin: origin.to_owned(),
+                reason,
+            })
+    }
+
+    /// The rule's id, from the spec.
+    #[must_use]
+    pub fn rule_id(&self) -> &str {
+        &self.0.spec.rule_id
+    }
+
+    /// The rule's version, from the manifest.
+    #[must_use]
+    pub fn version(&self) -> &semver::Version {
+        &self.0.manifest.version
+    }
+
+    /// Where the bytes came from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// The spec.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+
+    /// The events that can match at all.
+    #[must_use]
+    pub fn prefilter(&self) -> &Prefilter {
+        &self.0.manifest.prefilter
+    }
+
+    /// What the component imports, which is nothing, and exports.
+    #[must_use]
+    pub fn surface(&self) -> &Surface {
+        &self.0.surface
+    }
+
+    /// How large it is.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.0.sizes
+    }
+
+    /// The SHA-256 of the file, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.0.sha256
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The name that a package's file has by custom: `<RuleID>@<version>.wasm`.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("{}@{}.wasm", self.rule_id(), self.version())
+    }
+
+    pub(crate) fn component(&self) -> &DetectionPre<State> {
+        &self.0.component
+    }
+}
+
+impl fmt::Debug for Package {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Package({} {} from {})",
+            self.rule_id(),
+            self.version(),
+            self.origin()
+        )
+    }
+}
+
+impl Inner {
+    fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, Refusal> {
+        let surface = gate::check(bytes)?;
+        let section = |name| match sections::find(bytes, name).map_err(GateError::from)?[..] {
+            [data] => Ok(data),
+            ref all => Err(Refusal::Section { name, found: all.len() }),
+        };
+        let spec_yaml = section(sections::SPEC)?;
+        let manifest_json = section(sections::MANIFEST)?;
+        let spec = Spec::from_yaml(spec_yaml)?;
+        let manifest = Manifest::from_json(manifest_json)?;
+
+        let refused = |error: wasmtime::Error| Refusal::Component(format!("{error:#}"));
+        let component = Component::from_binary(engine.wasmtime(), bytes).map_err(refused)?;
+        let linked = Linker::new(engine.wasmtime())
+            .instantiate_pre(&component)
+            .map_err(refused)?;
+        Ok(Self {
+            origin: origin.to_owned(),
+            sizes: Sizes {
+                package: bytes.len(),
+                component: bytes.len() - spec_yaml.len() - manifest_json.len(),
+                spec: spec_yaml.len(),
+                manifest: manifest_json.len(),
+            },
+            spec,
+            manifest,
+            surface,
+            sha256: hex(&Sha256::digest(bytes)),
+            bytes: bytes.to_vec(),
+            component: DetectionPre::new(linked).map_err(refused)?,
+        })
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

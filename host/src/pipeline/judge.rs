@@ -1,0 +1,188 @@
+//! From a record to what every rule says about it.
+
+use std::sync::Arc;
+
+use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
+
+use thiserror::Error;
+
+use crate::pipeline::Line;
+use crate::rule_set::Candidates;
+use crate::{Alert, Fault, Limits, RuleSet, Sandbox};
+
+/// The tenant of records that belong to nobody in particular.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// The longest record in bytes; a longer one is rejected, so that memory is bounded whatever the input is. A
+/// kube-apiserver's largest are a few MiB.
+pub const MAX_RECORD: usize = 64 << 20;
+
+/// Judges records one after the other with a rule set, each rule in its own sandbox.
+pub struct Judge {
+    rules: Arc<RuleSet>,
+    /// One for each package of the rule set, in its order.
+    sandboxes: Vec<Sandbox>,
+    prefilters: bool,
+    buffer: String,
+    event_json: Vec<u8>,
+    candidates: Candidates,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub enum Judgement {
+    /// It is a Kubernetes audit event, and every rule that subscribes to its log type has a verdict.
+    Evaluated {
+        /// The paths of the fields that had a wrong type.
+        malformed: Vec<String>,
+        /// The verdicts, in the order of the rule set.
+        verdicts: Vec<RuleVerdict>,
+    },
+    /// It is no Kubernetes audit event.
+    Ignored(Ignored),
+    /// It cannot be read.
+    Rejected(Rejection),
+}
+
+/// Why a record cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Rejection {
+    /// It is no JSON object, or one without the audit event that it should hold.
+    #[error("{0}")]
+    Unreadable(Rejected),
+    /// It is longer than [`MAX_RECORD`].
+    #[error("{length} bytes long, and {MAX_RECORD} is the most")]
+    TooLong {
+        /// Its length in bytes.
+        length: u64,
+    },
+}
+
+/// What one rule says about an event.
+#[derive(Debug)]
+pub struct RuleVerdict {
+    /// The rule's place in [`RuleSet::packages`].
+    pub rule: usize,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// What a rule says about an event, or why it says nothing.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A match.
+    Alert(Box<Alert>),
+    /// No match.
+    NoMatch,
+    /// The rule's prefilter rules a match out; the rule was not asked.
+    Skipped,
+    /// The rule failed.
+    Fault(Fault),
+}
+
+impl Verdict {
+    /// The word for it in ledgers and summaries.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Alert(_) => "alert",
+            Self::NoMatch => "no-match",
+            Self::Skipped => "skipped",
+            Self::Fault(_) => "fault",
+        }
+    }
+}
+
+impl Judge {
+    /// A judge with these rules. Rules start their instances with the first event that concerns them.
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
+        let sandboxes = rules
+            .packages()
+            .iter()
+            .map(|package| Sandbox::new(package.clone(), limits))
+            .collect();
+        Self {
+            rules,
+            sandboxes,
+            prefilters: true,
+            buffer: String::new(),
+            event_json: Vec::new(),
+            candidates: Candidates::default(),
+        }
+    }
+
+    /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
+    /// exclude nothing.
+    #[must_use]
+    pub fn without_prefilters(self) -> Self {
+        Self {
+            prefilters: false,
+            ..self
+        }
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Judges a raw record.
+    pub fn record(&mut self, record: &[u8]) -> Judgement {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let judgement = match normalize(record, &mut buffer) {
+            Outcome::Evaluated(event) => Judgement::Evaluated {
+                verdicts: self.event(&event, record),
+                malformed: event.malformed.iter().map(ToString::to_string).collect(),
+            },
+            Outcome::Ignored(ignored) => Judgement::Ignored(ignored),
+            Outcome::Rejected(rejected) => Judgement::Rejected(Rejection::Unreadable(rejected)),
+        };
+        self.buffer = buffer;
+        judgement
+    }
+
+    /// Judges a line of input as a record.
+    pub fn line(&mut self, line: &Line<'_>) -> Judgement {
+        if line.length > line.bytes.len() as u64 {
+            return Judgement::Rejected(Rejection::TooLong { length: line.length });
+        }
+        self.record(line.bytes)
+    }
+
+    /// Judges an event; `record` is what it was made from, and goes into the ids of alerts.
+    #[expect(clippy::missing_panics_doc, reason = "an event can always be written as JSON")]
+    pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
+        self.rules.candidates(event, &mut self.candidates);
+        let mut written = false;
+        let mut verdicts = Vec::with_capacity(self.sandboxes.len());
+        for (rule, (package, sandbox)) in self.rules.packages().iter().zip(&mut self.sandboxes).enumerate() {
+            if !package.spec().log_types.contains(&event.log_type) {
+                continue;
+            }
+            let verdict = if self.prefilters && !self.candidates.contains(rule) {
+                Verdict::Skipped
+            } else {
+                if !written {
+                    self.event_json.clear();
+                    serde_json::to_writer(&mut self.event_json, event).expect("an event is JSON");
+                    written = true;
+                }
+                let event_json = std::str::from_utf8(&self.event_json).expect("JSON is UTF-8");
+                let answer = sandbox.evaluate(event_json).and_then(|answer| {
+                    answer
+                        .map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT))
+                        .transpose()
+                });
+                match answer {
+                    Ok(Some(alert)) => Verdict::Alert(Box::new(alert)),
+                    Ok(None) => Verdict::NoMatch,
+                    Err(fault) => Verdict::Fault(fault),
+                }
+            };
+            verdicts.push(RuleVerdict { rule, verdict });
+        }
+        verdicts
+    }
+}

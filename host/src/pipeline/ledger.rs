@@ -1,0 +1,80 @@
+//! What is written down about each record: a line of the ledger, and one of the rejects where something is wrong.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::RuleSet;
+use crate::pipeline::{Judgement, Verdict};
+
+/// A cut record keeps this much in the rejects: enough to see what it was.
+const MAX_CUT_RECORD: usize = 64 << 10;
+
+/// A record's line in the ledger, as JSON without a line end; `n` counts records from 0.
+#[must_use]
+pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
+    match judgement {
+        Judgement::Evaluated { malformed, verdicts } => {
+            let verdicts: Map<String, Value> = verdicts
+                .iter()
+                .map(|verdict| {
+                    let package = &rules.packages()[verdict.rule];
+                    let mut entry =
+                        json!({"version": package.version().to_string(), "verdict": verdict.verdict.word()});
+                    if let Verdict::Fault(fault) = &verdict.verdict {
+                        entry["reason"] = fault.to_string().into();
+                    }
+                    (package.rule_id().to_owned(), entry)
+                })
+                .collect();
+            json!({"n": n, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
+        }
+        Judgement::Ignored(_) => json!({"n": n, "outcome": "ignored"}),
+        Judgement::Rejected(rejected) => json!({"n": n, "outcome": "rejected", "reason": rejected.to_string()}),
+    }
+    .to_string()
+}
+
+/// A record's line in the rejects, as JSON without a line end: for one that is rejected, has malformed fields, or made a
+/// rule fault. `place` says where the record came from. The record itself stands in `record`, or where it is not UTF-8
+/// in `record_base64`.
+#[must_use]
+pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, rules: &RuleSet) -> Option<String> {
+    let mut line = match judgement {
+        Judgement::Evaluated { malformed, verdicts } => {
+            let faults: Vec<Value> = verdicts
+                .iter()
+                .filter_map(|verdict| match &verdict.verdict {
+                    Verdict::Fault(fault) => {
+                        let package = &rules.packages()[verdict.rule];
+                        let (id, version) = (package.rule_id(), package.version().to_string());
+                        Some(json!({"rule_id": id, "rule_version": version, "reason": fault.to_string()}))
+                    }
+                    Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => None,
+                })
+                .collect();
+            let reason = match (malformed.is_empty(), faults.is_empty()) {
+                (true, true) => return None,
+                (false, true) => "malformed",
+                (true, false) => "fault",
+                (false, false) => "malformed, fault",
+            };
+            json!({"n": n, "place": place, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
+        }
+        Judgement::Ignored(_) => return None,
+        Judgement::Rejected(rejected) => {
+            json!({"n": n, "place": place, "outcome": "rejected", "reason": rejected.to_string()})
+        }
+    };
+    let too_long = matches!(judgement, Judgement::Rejected(crate::Rejection::TooLong { .. }));
+    let record = if too_long {
+        &record[..record.len().min(MAX_CUT_RECORD)]
+    } else {
+        record
+    };
+    match std::str::from_utf8(record) {
+        Ok(text) => line["record"] = text.into(),
+        Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),
+    }
+    Some(line.to_string())
+}

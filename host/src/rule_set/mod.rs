@@ -1,0 +1,62 @@
+//! The active packages of one tenant, and which of them an event concerns.
+
+mod folder;
+mod index;
+
+use portcullis_event::Event;
+use thiserror::Error;
+
+pub use folder::{FolderError, read_packages};
+pub(crate) use index::Candidates;
+
+use crate::Package;
+use index::Index;
+
+/// Packages of different rules, ordered by rule id, with their prefilters compiled into one index.
+#[derive(Debug)]
+pub struct RuleSet {
+    packages: Vec<Package>,
+    index: Index,
+}
+
+/// Packages that cannot be active together.
+#[derive(Debug, Error)]
+#[error("{rule_id} is there twice, in {first} and in {second}; a rule set has one package of a rule")]
+pub struct RuleSetError {
+    /// The rule.
+    pub rule_id: String,
+    /// Where the one package came from.
+    pub first: String,
+    /// Where the other came from.
+    pub second: String,
+}
+
+impl RuleSet {
+    /// A rule set of these packages.
+    ///
+    /// # Errors
+    /// Two packages are of one rule.
+    pub fn new(mut packages: Vec<Package>) -> Result<Self, RuleSetError> {
+        packages.sort_by(|a, b| a.rule_id().cmp(b.rule_id()));
+        if let Some([first, second]) = packages.array_windows().find(|[a, b]| a.rule_id() == b.rule_id()) {
+            return Err(RuleSetError {
+                rule_id: first.rule_id().to_owned(),
+                first: first.origin().to_owned(),
+                second: second.origin().to_owned(),
+            });
+        }
+        let index = Index::new(&packages);
+        Ok(Self { packages, index })
+    }
+
+    /// The packages, by rule id.
+    #[must_use]
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// Marks the rules that subscribe to the event's log type and whose prefilter lets it through.
+    pub(crate) fn candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
+        self.index.candidates(event, candidates);
+    }
+}

@@ -1,0 +1,110 @@
+//! The test vectors of a spec, each on the way of a live record: normalized, prefiltered, judged in the sandbox.
+
+use std::sync::Arc;
+
+use portcullis_event::{Outcome, normalize};
+
+use crate::package::Vector;
+use crate::pipeline::{Judge, Judgement, Verdict};
+use crate::{Limits, Package, RuleSet};
+
+/// How a vector went.
+#[derive(Debug)]
+pub struct VectorResult {
+    /// The vector's name.
+    pub name: String,
+    /// Whether it should alert.
+    pub expected: bool,
+    /// What came out.
+    pub outcome: VectorOutcome,
+    /// The normalized event as JSON, if the record became one.
+    pub event: Option<String>,
+}
+
+/// What came out of a vector.
+#[derive(Debug)]
+pub enum VectorOutcome {
+    /// The rule's verdict.
+    Verdict(Verdict),
+    /// The prefilter keeps an event from the rule that the rule matches.
+    PrefilterHides,
+    /// The rule does not subscribe to the record's log type.
+    NotSubscribed,
+    /// The record is no Kubernetes audit event, or cannot be read: why.
+    NotEvaluated(String),
+}
+
+impl VectorResult {
+    /// Whether what came out is what was expected. A fault never is.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        match &self.outcome {
+            VectorOutcome::Verdict(Verdict::Alert(_)) => self.expected,
+            VectorOutcome::Verdict(Verdict::NoMatch | Verdict::Skipped)
+            | VectorOutcome::NotSubscribed
+            | VectorOutcome::NotEvaluated(_) => !self.expected,
+            VectorOutcome::Verdict(Verdict::Fault(_)) | VectorOutcome::PrefilterHides => false,
+        }
+    }
+
+    /// What was expected, in words.
+    #[must_use]
+    pub fn expectation(&self) -> &'static str {
+        if self.expected { "an alert" } else { "no alert" }
+    }
+
+    /// What came out, in words.
+    #[must_use]
+    pub fn found(&self) -> String {
+        match &self.outcome {
+            VectorOutcome::Verdict(Verdict::Alert(alert)) => format!("an alert: {}", alert.title),
+            VectorOutcome::Verdict(Verdict::NoMatch) => "no alert".to_owned(),
+            VectorOutcome::Verdict(Verdict::Skipped) => "no alert: the prefilter rules it out".to_owned(),
+            VectorOutcome::Verdict(Verdict::Fault(fault)) => format!("a fault: the rule {fault}"),
+            VectorOutcome::PrefilterHides => "an alert, which the rule's prefilter hides".to_owned(),
+            VectorOutcome::NotSubscribed => "no alert: the rule does not subscribe to the log type".to_owned(),
+            VectorOutcome::NotEvaluated(reason) => format!("no alert: {reason}"),
+        }
+    }
+}
+
+/// Runs the vectors of a package whose names pass.
+#[expect(clippy::missing_panics_doc, reason = "one package is no two of one rule")]
+pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) -> Vec<VectorResult> {
+    let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
+    let mut judge = Judge::new(Arc::clone(&rules), limits);
+    let mut asking_always = Judge::new(rules, limits).without_prefilters();
+    let vectors = package.spec().vectors.iter().filter(|vector| wanted(vector));
+    vectors
+        .map(|vector| {
+            let record = vector.record.to_string();
+            let outcome = match verdict(&mut judge, &record) {
+                VectorOutcome::Verdict(Verdict::Skipped) => match verdict(&mut asking_always, &record) {
+                    VectorOutcome::Verdict(Verdict::Alert(_)) => VectorOutcome::PrefilterHides,
+                    _ => VectorOutcome::Verdict(Verdict::Skipped),
+                },
+                outcome => outcome,
+            };
+            let event = match normalize(record.as_bytes(), &mut String::new()) {
+                Outcome::Evaluated(event) => serde_json::to_string_pretty(&event).ok(),
+                Outcome::Ignored(_) | Outcome::Rejected(_) => None,
+            };
+            VectorResult {
+                name: vector.name.clone(),
+                expected: vector.expected,
+                outcome,
+                event,
+            }
+        })
+        .collect()
+}
+
+fn verdict(judge: &mut Judge, record: &str) -> VectorOutcome {
+    match judge.record(record.as_bytes()) {
+        Judgement::Evaluated { mut verdicts, .. } => verdicts.pop().map_or(VectorOutcome::NotSubscribed, |verdict| {
+            VectorOutcome::Verdict(verdict.verdict)
+        }),
+        Judgement::Ignored(ignored) => VectorOutcome::NotEvaluated(ignored.to_string()),
+        Judgement::Rejected(rejected) => VectorOutcome::NotEvaluated(rejected.to_string()),
+    }
+}
