@@ -21,11 +21,7 @@ fn main() {
 }
 
 fn build() -> Result<()> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .with_context(|| format!("cargo sets {name}"))
-    };
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).with_context(|| format!("cargo sets {name}"));
     let out = variable("OUT_DIR")?;
     let workspace = variable("CARGO_MANIFEST_DIR")?.join("..").canonicalize()?;
     for input in ["rules-wasm", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
@@ -44,12 +40,7 @@ fn build() -> Result<()> {
     for rule in &rules {
         let file = out.join(&rule.name).with_extension("wasm");
         fs::write(&file, guests::package(&target_dir, rule)?)?;
-        writeln!(
-            table,
-            "    ({:?}, include_bytes!({:?})),",
-            rule.name,
-            file.display().to_string()
-        )?;
+        writeln!(table, "    ({:?}, include_bytes!({:?})),", rule.name, file.display().to_string())?;
     }
     table.push_str("]\n");
     fs::write(out.join("embedded.rs"), table)?;

@@ -42,9 +42,7 @@ pub(crate) fn discover(workspace: &Path) -> Result<Vec<Guest>> {
 pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .current_dir(workspace)
-        .args(["build", "--locked", "--quiet", "--target", TARGET, "--profile", PROFILE]);
+    command.current_dir(workspace).args(["build", "--locked", "--quiet", "--target", TARGET, "--profile", PROFILE]);
     command.arg("--target-dir").arg(target_dir);
     for guest in guests {
         command.args(["--package", &guest.name]);
@@ -53,24 +51,16 @@ pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> 
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let is_setting = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&&*name)
-            || [
-                "CARGO_ENCODED_",
-                "CARGO_PROFILE_",
-                "CARGO_BUILD_",
-                "CARGO_TARGET_",
-                "CARGO_FEATURE_",
-                "CARGO_CFG_",
-            ]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
+            || ["CARGO_ENCODED_", "CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_FEATURE_", "CARGO_CFG_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
         if is_setting {
             command.env_remove(&*name);
         }
     }
     // Panics name source files; where those lie on this machine must not be in a package.
-    let cargo_home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let cargo_home =
+        std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let mut flags = vec![format!("--remap-path-prefix={}=portcullis", workspace.display())];
     flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
@@ -84,21 +74,13 @@ pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> 
 
 /// The package of a rule that was compiled: its component, its spec and its manifest.
 pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
-    let module = target_dir
-        .join(TARGET)
-        .join(PROFILE)
-        .join(guest.name.replace('-', "_"))
-        .with_extension("wasm");
+    let module = target_dir.join(TARGET).join(PROFILE).join(guest.name.replace('-', "_")).with_extension("wasm");
     let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let spec_file = guest.folder.join("rule.yml");
     let spec = fs::read(&spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
     let manifests = sections::find(&core, sections::MANIFEST)?;
     let [manifest] = manifests[..] else {
-        bail!(
-            "{}: export_rule! must stand there once, and stands {} times",
-            guest.name,
-            manifests.len()
-        );
+        bail!("{}: export_rule! must stand there once, and stands {} times", guest.name, manifests.len());
     };
     let mut package = ComponentEncoder::default()
         .validate(true)
@@ -106,10 +88,7 @@ pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
         .and_then(|mut encoder| encoder.encode())
         .with_context(|| format!("{}: cannot make a component of it", guest.name))?;
     for (name, data) in [(sections::SPEC, &*spec), (sections::MANIFEST, manifest)] {
-        let section = CustomSection {
-            name: name.into(),
-            data: data.into(),
-        };
+        let section = CustomSection { name: name.into(), data: data.into() };
         section.append_to_component(&mut package);
     }
     Ok(package)
@@ -148,9 +127,7 @@ fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
 /// Installs the compiler's target for the rules where it is missing.
 pub(crate) fn install_target() -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let libraries = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output();
+    let libraries = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
     let libraries = libraries.context("cannot start rustc")?;
     if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
         return Ok(());

@@ -114,12 +114,7 @@ fn alert_id(tenant: &str, rule_id: &str, dedup: &str, record: &[u8]) -> String {
 /// For a person: the title, then a line for everything that is known.
 impl fmt::Display for Alert {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "[{}] {}",
-            self.severity.to_string().to_uppercase(),
-            printable(&self.title)
-        )?;
+        writeln!(formatter, "[{}] {}", self.severity.to_string().to_uppercase(), printable(&self.title))?;
         let mut line = |name: &str, value: &str| writeln!(formatter, "    {name:<14} {}", printable(value));
         line("rule", &format!("{} {}", self.rule_id, self.rule_version))?;
         for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
@@ -132,9 +127,7 @@ impl fmt::Display for Alert {
                 other => line(name, &other.to_string())?,
             }
         }
-        self.reference
-            .iter()
-            .try_for_each(|reference| line("reference", reference))
+        self.reference.iter().try_for_each(|reference| line("reference", reference))
     }
 }
 

@@ -10,8 +10,5 @@ const PACKAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.
 /// # Errors
 /// The engine does not compile one of them.
 pub fn packages(engine: &Engine) -> Result<Vec<Package>, PackageError> {
-    PACKAGES
-        .iter()
-        .map(|(name, bytes)| Package::load(engine, bytes, &format!("the embedded {name}")))
-        .collect()
+    PACKAGES.iter().map(|(name, bytes)| Package::load(engine, bytes, &format!("the embedded {name}"))).collect()
 }

@@ -20,8 +20,9 @@ pub(crate) mod bindings {
 /// What one rule may take. A rule that wants more has a [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time for one event, in CPU time of the thread, so that a busy machine does not turn into faults. A rule is
-    /// stopped after between one and two times as much.
+    /// Time for one event, and as much again for every [`Limits::EVENT_UNIT`] of its JSON: a large event is no way to
+    /// make a rule fault. In CPU time of the thread, so that a busy machine is none either. A rule is stopped after
+    /// between one and two times as much.
     pub time: Duration,
     /// Memory, in bytes.
     pub memory: usize,
@@ -33,15 +34,19 @@ pub struct Limits {
     pub batch: u32,
 }
 
+impl Limits {
+    /// How many bytes of an event give a rule its time once more.
+    pub const EVENT_UNIT: usize = 256 << 10;
+
+    fn time_for(&self, event_json: &str) -> Duration {
+        let units = 1 + event_json.len() / Self::EVENT_UNIT;
+        self.time.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            time: Duration::from_millis(10),
-            memory: 16 << 20,
-            table_elements: 10_000,
-            answer: 64 << 10,
-            batch: 256,
-        }
+        Self { time: Duration::from_millis(10), memory: 16 << 20, table_elements: 10_000, answer: 64 << 10, batch: 256 }
     }
 }
 
@@ -77,6 +82,8 @@ struct Instance {
 
 pub(crate) struct State {
     limits: StoreLimits,
+    /// What this call may take.
+    time: Duration,
     /// The thread's CPU time when the deadline was first reached in this call.
     expired_at: Option<Duration>,
 }
@@ -85,11 +92,7 @@ impl Sandbox {
     /// A sandbox for a package. The first event starts the instance.
     #[must_use]
     pub fn new(package: Package, limits: Limits) -> Self {
-        Self {
-            package,
-            limits,
-            instance: None,
-        }
+        Self { package, limits, instance: None }
     }
 
     /// The rule's answer on an event, given as a normalized event's JSON.
@@ -100,14 +103,15 @@ impl Sandbox {
         // Taken out, and put back only after an answer: after an error an instance is of no use.
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.start().map_err(|error| self.fault(&error))?,
+            None => self.start().map_err(|error| fault(self.limits.time, &error))?,
         };
-        self.arm(&mut instance.store);
+        let time = self.limits.time_for(event_json);
+        arm(&mut instance.store, time);
         let answer = instance
             .detection
             .portcullis_detection_rule()
             .call_evaluate(&mut instance.store, event_json)
-            .map_err(|error| self.fault(&error))?;
+            .map_err(|error| fault(time, &error))?;
         instance.left -= 1;
         if instance.left > 0 {
             self.instance = Some(instance);
@@ -125,48 +129,36 @@ impl Sandbox {
             .trap_on_grow_failure(true)
             .build();
         let pre = self.package.component();
-        let mut store = Store::new(
-            pre.engine(),
-            State {
-                limits,
-                expired_at: None,
-            },
-        );
+        let mut store = Store::new(pre.engine(), State { limits, time: self.limits.time, expired_at: None });
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.limits.answer);
-        let limit = self.limits.time;
         store.epoch_deadline_callback(move |mut store| {
             // The deadline itself is of wall time. Once it is reached, the thread's own clock decides.
             let now = thread_cpu_time();
-            let used = now.saturating_sub(*store.data_mut().expired_at.get_or_insert(now));
-            if used < limit {
-                Ok(UpdateDeadline::Continue(1))
-            } else {
-                Err(Trap::Interrupt.into())
-            }
+            let state = store.data_mut();
+            let used = now.saturating_sub(*state.expired_at.get_or_insert(now));
+            if used < state.time { Ok(UpdateDeadline::Continue(1)) } else { Err(Trap::Interrupt.into()) }
         });
-        self.arm(&mut store);
+        arm(&mut store, self.limits.time);
         let detection = pre.instantiate(&mut store)?;
-        Ok(Instance {
-            store,
-            detection,
-            left: self.limits.batch.max(1),
-        })
+        Ok(Instance { store, detection, left: self.limits.batch.max(1) })
     }
+}
 
-    /// Gives the rule its time; a store whose deadline is not set anew traps at once.
-    fn arm(&self, store: &mut Store<State>) {
-        store.data_mut().expired_at = None;
-        let ticks = self.limits.time.as_nanos().div_ceil(TICK.as_nanos()).max(1);
-        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
-    }
+/// Gives the rule its time; a store whose deadline is not set anew traps at once.
+fn arm(store: &mut Store<State>, time: Duration) {
+    let state = store.data_mut();
+    state.time = time;
+    state.expired_at = None;
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos()).max(1);
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
+}
 
-    fn fault(&self, error: &wasmtime::Error) -> Fault {
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => Fault::Time(self.limits.time),
-            Some(Trap::StackOverflow) => Fault::Stack,
-            _ => Fault::Trap(format!("{}{}", error.root_cause(), place(error))),
-        }
+fn fault(time: Duration, error: &wasmtime::Error) -> Fault {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Fault::Time(time),
+        Some(Trap::StackOverflow) => Fault::Stack,
+        _ => Fault::Trap(format!("{}{}", error.root_cause(), place(error))),
     }
 }
 
@@ -186,9 +178,5 @@ fn place(error: &wasmtime::Error) -> String {
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
         .take(3)
         .collect();
-    if functions.is_empty() {
-        String::new()
-    } else {
-        format!(", in {}", functions.join(", called by "))
-    }
+    if functions.is_empty() { String::new() } else { format!(", in {}", functions.join(", called by ")) }
 }

@@ -89,21 +89,16 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
                 Outcome::Evaluated(event) => serde_json::to_string_pretty(&event).ok(),
                 Outcome::Ignored(_) | Outcome::Rejected(_) => None,
             };
-            VectorResult {
-                name: vector.name.clone(),
-                expected: vector.expected,
-                outcome,
-                event,
-            }
+            VectorResult { name: vector.name.clone(), expected: vector.expected, outcome, event }
         })
         .collect()
 }
 
 fn verdict(judge: &mut Judge, record: &str) -> VectorOutcome {
     match judge.record(record.as_bytes()) {
-        Judgement::Evaluated { mut verdicts, .. } => verdicts.pop().map_or(VectorOutcome::NotSubscribed, |verdict| {
-            VectorOutcome::Verdict(verdict.verdict)
-        }),
+        Judgement::Evaluated { mut verdicts, .. } => {
+            verdicts.pop().map_or(VectorOutcome::NotSubscribed, |verdict| VectorOutcome::Verdict(verdict.verdict))
+        }
         Judgement::Ignored(ignored) => VectorOutcome::NotEvaluated(ignored.to_string()),
         Judgement::Rejected(rejected) => VectorOutcome::NotEvaluated(rejected.to_string()),
     }

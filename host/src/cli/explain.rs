@@ -52,8 +52,7 @@ fn read(args: &Args) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     for input in Input::all(&paths)? {
         let read = input.open()?.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes);
-        read.with_context(|| format!("{}: cannot be read", input.name()))
-            .or_exit(Exit::Io)?;
+        read.with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?;
         if bytes.len() > MAX_RECORD {
             let too_long = anyhow!("{}: is longer than {MAX_RECORD} bytes; give one record", input.name());
             return Err(Failure::new(Exit::Io, too_long));
@@ -70,16 +69,11 @@ fn choose(bytes: &[u8], wanted: Option<usize>) -> anyhow::Result<&[u8]> {
         bail!("there is no record in the input; give one JSON object");
     }
     match wanted {
-        Some(n) => lines
-            .get(n)
-            .copied()
-            .with_context(|| format!("there is no record {n}: the last is {}", lines.len() - 1)),
+        Some(n) => {
+            lines.get(n).copied().with_context(|| format!("there is no record {n}: the last is {}", lines.len() - 1))
+        }
         None if lines.len() == 1 || serde_json::from_slice::<IgnoredAny>(text).is_ok() => Ok(text),
-        None => bail!(
-            "there are {} lines; choose one with --record 0 to {}",
-            lines.len(),
-            lines.len() - 1
-        ),
+        None => bail!("there are {} lines; choose one with --record 0 to {}", lines.len(), lines.len() - 1),
     }
 }
 
@@ -92,17 +86,8 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], rules: &Arc<Rule
     writeln!(text, "\nevent\n{}", indented(&serde_json::to_string_pretty(event)?))?;
     let verdicts = Judge::new(Arc::clone(rules), Limits::default()).event(event, record);
     for (rule, package) in rules.packages().iter().enumerate() {
-        let verdict = verdicts
-            .iter()
-            .find(|verdict| verdict.rule == rule)
-            .map(|verdict| &verdict.verdict);
-        writeln!(
-            text,
-            "{} {}\n    {}",
-            package.rule_id(),
-            package.version(),
-            reason(package, event, verdict)
-        )?;
+        let verdict = verdicts.iter().find(|verdict| verdict.rule == rule).map(|verdict| &verdict.verdict);
+        writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())
 }
@@ -119,14 +104,9 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
                 return "not asked".to_owned();
             };
             let wanted: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-            let found = field
-                .of(event)
-                .map_or_else(|| "is absent".to_owned(), |value| format!("is {}", printable(value)));
-            format!(
-                "not asked: its prefilter wants {} to be {}, and it {found}",
-                field.name(),
-                wanted.join(" or ")
-            )
+            let found =
+                field.of(event).map_or_else(|| "is absent".to_owned(), |value| format!("is {}", printable(value)));
+            format!("not asked: its prefilter wants {} to be {}, and it {found}", field.name(), wanted.join(" or "))
         }
     }
 }

@@ -21,9 +21,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let engine = Engine::new().or_exit(Exit::Rules)?;
     let folder = &args.folder;
-    fs::create_dir_all(folder)
-        .with_context(|| format!("{}: cannot be made", folder.display()))
-        .or_exit(Exit::Io)?;
+    fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display())).or_exit(Exit::Io)?;
     let mut output = Output::standard();
     for package in load_packages(&engine, &[])? {
         let file = folder.join(package.file_name());
@@ -38,10 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 fn write(package: &Package, file: &Path) -> anyhow::Result<()> {
     match fs::read(file) {
         Ok(bytes) if bytes == package.bytes() => return Ok(()),
-        Ok(_) => bail!(
-            "{}: is there with other content; remove it, or choose another folder",
-            file.display()
-        ),
+        Ok(_) => bail!("{}: is there with other content; remove it, or choose another folder", file.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
     }

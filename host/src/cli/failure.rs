@@ -30,18 +30,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            exit,
-            error: error.into(),
-        }
+        Self { exit, error: error.into() }
     }
 
     /// Nobody reads standard output any more, which is no error.
     pub(crate) fn closed_pipe() -> Self {
-        Self {
-            exit: Exit::Done,
-            error: anyhow::Error::msg("closed pipe"),
-        }
+        Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe") }
     }
 
     pub(crate) fn is_closed_pipe(&self) -> bool {

@@ -22,10 +22,7 @@ impl Input {
         let paths = if paths.is_empty() { &[PathBuf::from("-")] } else { paths };
         let inputs: Vec<Self> = paths.iter().map(|path| Self { path: path.clone() }).collect();
         if inputs.iter().filter(|input| input.is_standard()).count() > 1 {
-            return Err(Failure::new(
-                Exit::Usage,
-                anyhow::Error::msg("standard input (-) can be read only once"),
-            ));
+            return Err(Failure::new(Exit::Usage, anyhow::Error::msg("standard input (-) can be read only once")));
         }
         for input in inputs.iter().filter(|input| !input.is_standard()) {
             open_file(&input.path).or_exit(Exit::Io)?;
@@ -35,19 +32,12 @@ impl Input {
 
     /// What it is called in messages.
     pub(crate) fn name(&self) -> String {
-        if self.is_standard() {
-            "standard input".to_owned()
-        } else {
-            self.path.display().to_string()
-        }
+        if self.is_standard() { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
     pub(crate) fn open(&self) -> Result<Box<dyn BufRead>, Failure> {
         if !self.is_standard() {
-            return Ok(Box::new(BufReader::with_capacity(
-                1 << 18,
-                open_file(&self.path).or_exit(Exit::Io)?,
-            )));
+            return Ok(Box::new(BufReader::with_capacity(1 << 18, open_file(&self.path).or_exit(Exit::Io)?)));
         }
         if stdin().is_terminal() {
             say("reading records from standard input, one JSON object a line; Ctrl-D ends");
@@ -62,11 +52,7 @@ impl Input {
 
 fn open_file(path: &Path) -> anyhow::Result<File> {
     let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    if file
-        .metadata()
-        .with_context(|| format!("{}: cannot be read", path.display()))?
-        .is_dir()
-    {
+    if file.metadata().with_context(|| format!("{}: cannot be read", path.display()))?.is_dir() {
         bail!("{}: is a folder; name the files in it", path.display());
     }
     Ok(file)

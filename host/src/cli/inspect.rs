@@ -39,11 +39,7 @@ fn text(package: &Package) -> String {
     let sizes = package.sizes();
     let spec = package.spec();
     let listed = |names: &[String]| {
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let fields = package.prefilter().fields().iter();
     let prefilter: Vec<String> = fields
@@ -52,11 +48,7 @@ fn text(package: &Package) -> String {
             format!("{} is {}", field.name(), values.join(" or "))
         })
         .collect();
-    let prefilter = if prefilter.is_empty() {
-        "none: every event".to_owned()
-    } else {
-        prefilter.join(", and ")
-    };
+    let prefilter = if prefilter.is_empty() { "none: every event".to_owned() } else { prefilter.join(", and ") };
     let log_types: Vec<&str> = spec.log_types.iter().map(|log_type| log_type.as_str()).collect();
     let size = format!(
         "{} bytes = {} component + {} spec + {} manifest",

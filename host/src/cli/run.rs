@@ -59,13 +59,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
             let mut lines = Lines::new(input.open()?, MAX_RECORD);
             let name = input.name();
             for number in 1_u64.. {
-                let line = lines
-                    .next_line()
-                    .with_context(|| format!("{name}: cannot be read after line {}", number - 1));
+                let line =
+                    lines.next_line().with_context(|| format!("{name}: cannot be read after line {}", number - 1));
                 let Some(line) = line.or_exit(Exit::Io)? else { break };
-                run.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .record(&line, &format!("{name}:{number}"))?;
+                run.lock().unwrap_or_else(PoisonError::into_inner).record(&line, &format!("{name}:{number}"))?;
             }
         }
         Ok(())
@@ -79,11 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 fn active(packages: Vec<Package>) -> Result<Arc<RuleSet>, Failure> {
     let (enabled, disabled): (Vec<_>, Vec<_>) = packages.into_iter().partition(|package| package.spec().enabled);
     for package in disabled {
-        say(format_args!(
-            "{} {} is left out: its spec says Enabled: false",
-            package.rule_id(),
-            package.version()
-        ));
+        say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
     }
     if enabled.is_empty() {
         say("no rule is active: no record can alert");
@@ -110,9 +103,7 @@ fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<(), Failure> {
         }
         std::process::exit(Exit::Interrupted as i32);
     };
-    ctrlc::set_handler(handler)
-        .context("cannot listen for Ctrl-C")
-        .or_exit(Exit::Io)
+    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C").or_exit(Exit::Io)
 }
 
 /// A run between two records.
@@ -136,10 +127,7 @@ impl Run {
             accounting: Accounting::new(&rules),
             rules,
             format: args.format.unwrap_or(default),
-            alerts: args
-                .output
-                .as_deref()
-                .map_or_else(|| Ok(Output::standard()), Output::create)?,
+            alerts: args.output.as_deref().map_or_else(|| Ok(Output::standard()), Output::create)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
             ledger: args.ledger.as_deref().map(Output::create).transpose()?,
             finished: false,
@@ -166,11 +154,7 @@ impl Run {
                 Verdict::Alert(alert) => self.alert(alert)?,
                 Verdict::Fault(fault) => {
                     let package = &self.rules.packages()[verdict.rule];
-                    say(format_args!(
-                        "{place}: {} {} failed: it {fault}",
-                        package.rule_id(),
-                        package.version()
-                    ));
+                    say(format_args!("{place}: {} {} failed: it {fault}", package.rule_id(), package.version()));
                 }
                 Verdict::NoMatch | Verdict::Skipped => {}
             }
@@ -182,9 +166,7 @@ impl Run {
         match self.format {
             Format::Text => self.alerts.write_line(&alert.to_string())?,
             Format::Ndjson => {
-                let json = serde_json::to_string(alert)
-                    .context("cannot write an alert as JSON")
-                    .or_exit(Exit::Io)?;
+                let json = serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?;
                 self.alerts.write_line(&json)?;
             }
         }
@@ -198,10 +180,7 @@ impl Run {
             return Ok(());
         }
         let mut result = Ok(());
-        for output in [Some(&mut self.alerts), self.rejects.as_mut(), self.ledger.as_mut()]
-            .into_iter()
-            .flatten()
-        {
+        for output in [Some(&mut self.alerts), self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
             result = result.and(output.flush());
         }
         if self.accounting.read() == 0 {

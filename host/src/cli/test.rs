@@ -46,9 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         .into_iter()
         .map(|package| {
             let whole_rule = package.rule_id().contains(wanted);
-            let results = vectors::run(&package, Limits::default(), |vector| {
-                whole_rule || vector.name.contains(wanted)
-            });
+            let results =
+                vectors::run(&package, Limits::default(), |vector| whole_rule || vector.name.contains(wanted));
             (package, results)
         })
         .filter(|(_, results)| args.filter.is_none() || !results.is_empty())
@@ -84,12 +83,7 @@ fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
             let word = if result.passed() { "pass" } else { "FAIL" };
             text.push_str(&format!("    {word}  {}\n", result.name));
             if !result.passed() {
-                text.push_str(
-                    &details(result)
-                        .lines()
-                        .map(|line| format!("          {line}\n"))
-                        .collect::<String>(),
-                );
+                text.push_str(&details(result).lines().map(|line| format!("          {line}\n")).collect::<String>());
             }
         }
     }
@@ -100,11 +94,7 @@ fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
 /// What a failed vector expected, what came out, and the event that the rule saw.
 fn details(result: &VectorResult) -> String {
     let event = result.event.as_deref().unwrap_or("none");
-    format!(
-        "expected {}\nfound    {}\nevent    {event}",
-        result.expectation(),
-        result.found()
-    )
+    format!("expected {}\nfound    {}\nevent    {event}", result.expectation(), result.found())
 }
 
 fn json(tested: &[Tested], passed: usize, failed: usize) -> Value {

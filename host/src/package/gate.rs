@@ -53,19 +53,14 @@ pub struct Surface {
 pub(super) fn check(wasm: &[u8]) -> Result<Surface, GateError> {
     if !wasm.starts_with(b"\0asm") {
         let text = wasm.trim_ascii_start();
-        let is_text = [&b"(component"[..], b"(module", b"(;", b";;"]
-            .iter()
-            .any(|start| text.starts_with(start));
+        let is_text = [&b"(component"[..], b"(module", b"(;", b";;"].iter().any(|start| text.starts_with(start));
         return Err(if is_text { GateError::Text } else { GateError::NotWasm });
     }
     let mut surface = Surface::default();
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::Version {
-                encoding: Encoding::Module,
-                ..
-            } if depth == 0 => return Err(GateError::CoreModule),
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(GateError::CoreModule),
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) if depth > 0 => depth -= 1,
             Payload::ComponentImportSection(imports) if depth == 0 => {
@@ -85,11 +80,7 @@ pub(super) fn check(wasm: &[u8]) -> Result<Surface, GateError> {
         return Err(GateError::Imports(surface.imports.join(", ")));
     }
     if surface.exports != [RULE_INTERFACE] {
-        let found = if surface.exports.is_empty() {
-            "nothing".to_owned()
-        } else {
-            surface.exports.join(", ")
-        };
+        let found = if surface.exports.is_empty() { "nothing".to_owned() } else { surface.exports.join(", ") };
         return Err(GateError::Exports { found });
     }
     Ok(surface)

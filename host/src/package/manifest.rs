@@ -40,9 +40,6 @@ impl Manifest {
             prefilter: Value,
         }
         let Json { version, prefilter } = serde_json::from_slice(json)?;
-        Ok(Self {
-            version,
-            prefilter: Prefilter::from_json(&prefilter)?,
-        })
+        Ok(Self { version, prefilter: Prefilter::from_json(&prefilter)? })
     }
 }

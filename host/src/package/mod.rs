@@ -96,10 +96,7 @@ impl Package {
     pub fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, PackageError> {
         Inner::load(engine, bytes, origin)
             .map(|inner| Self(Arc::new(inner)))
-            .map_err(|reason| PackageError {
-                origin: origin.to_owned(),
-                reason,
-            })
+            .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
     }
 
     /// The rule's id, from the spec.
@@ -169,13 +166,7 @@ impl Package {
 
 impl fmt::Debug for Package {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "Package({} {} from {})",
-            self.rule_id(),
-            self.version(),
-            self.origin()
-        )
+        write!(formatter, "Package({} {} from {})", self.rule_id(), self.version(), self.origin())
     }
 }
 
@@ -193,9 +184,7 @@ impl Inner {
 
         let refused = |error: wasmtime::Error| Refusal::Component(format!("{error:#}"));
         let component = Component::from_binary(engine.wasmtime(), bytes).map_err(refused)?;
-        let linked = Linker::new(engine.wasmtime())
-            .instantiate_pre(&component)
-            .map_err(refused)?;
+        let linked = Linker::new(engine.wasmtime()).instantiate_pre(&component).map_err(refused)?;
         Ok(Self {
             origin: origin.to_owned(),
             sizes: Sizes {

@@ -149,12 +149,8 @@ impl Prefilter {
         for (name, values) in fields {
             let field = Field::ALL.into_iter().find(|field| field.name() == name);
             let field = field.ok_or_else(|| PrefilterError::Field(name.clone()))?;
-            let texts: Option<Vec<&str>> = values
-                .as_array()
-                .and_then(|list| list.iter().map(Value::as_str).collect());
-            let texts = texts
-                .filter(|texts| !texts.is_empty())
-                .ok_or(PrefilterError::Values(field.name()))?;
+            let texts: Option<Vec<&str>> = values.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+            let texts = texts.filter(|texts| !texts.is_empty()).ok_or(PrefilterError::Values(field.name()))?;
             let pattern = |text: &str| match text.strip_suffix('*') {
                 Some(prefix) => Pattern::Prefix(prefix.to_owned()),
                 None => Pattern::Exact(text.to_owned()),
@@ -174,30 +170,15 @@ impl Prefilter {
     #[must_use]
     pub fn first_miss(&self, event: &Event<'_>) -> Option<(Field, &[Pattern])> {
         let misses = |field: Field, patterns: &[Pattern]| {
-            !field
-                .of(event)
-                .is_some_and(|value| patterns.iter().any(|pattern| pattern.matches(value)))
+            !field.of(event).is_some_and(|value| patterns.iter().any(|pattern| pattern.matches(value)))
         };
-        self.0
-            .iter()
-            .find(|(field, patterns)| misses(*field, patterns))
-            .map(|(field, patterns)| (*field, &**patterns))
+        self.0.iter().find(|(field, patterns)| misses(*field, patterns)).map(|(field, patterns)| (*field, &**patterns))
     }
 
     /// Its JSON form, as in a manifest.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let texts = |patterns: &[Pattern]| {
-            patterns
-                .iter()
-                .map(|pattern| Value::from(pattern.to_string()))
-                .collect()
-        };
-        Value::Object(
-            self.0
-                .iter()
-                .map(|(field, patterns)| (field.name().to_owned(), texts(patterns)))
-                .collect(),
-        )
+        let texts = |patterns: &[Pattern]| patterns.iter().map(|pattern| Value::from(pattern.to_string())).collect();
+        Value::Object(self.0.iter().map(|(field, patterns)| (field.name().to_owned(), texts(patterns))).collect())
     }
 }

@@ -188,11 +188,8 @@ impl Yaml {
     fn check(self) -> Result<Spec, SpecError> {
         const IN_THE_COMPONENT: &str = "the detection is the component's; write it there and remove the key";
         let value = |what: &str| SpecError::Value(what.to_owned());
-        let has_mocks = self
-            .tests
-            .iter()
-            .flatten()
-            .any(|test| test.mocks.as_ref().is_some_and(|mocks| !mocks.is_empty()));
+        let has_mocks =
+            self.tests.iter().flatten().any(|test| test.mocks.as_ref().is_some_and(|mocks| !mocks.is_empty()));
         let unsupported = [
             ("Detection", self.detection.is_some(), IN_THE_COMPONENT),
             ("DynamicSeverities", self.dynamic_severities.is_some(), IN_THE_COMPONENT),
@@ -200,21 +197,9 @@ impl Yaml {
             ("AlertContext", self.alert_context.is_some(), IN_THE_COMPONENT),
             ("GroupBy", self.group_by.is_some(), IN_THE_COMPONENT),
             ("InlineFilters", self.inline_filters.is_some(), IN_THE_COMPONENT),
-            (
-                "Mocks",
-                has_mocks,
-                "a component calls nothing that could be mocked; write the vector without them",
-            ),
-            (
-                "BaseDetection",
-                self.base_detection.is_some(),
-                "a package holds one whole rule",
-            ),
-            (
-                "ScheduledQueries",
-                self.scheduled_queries.is_some(),
-                "a rule sees events, with LogTypes",
-            ),
+            ("Mocks", has_mocks, "a component calls nothing that could be mocked; write the vector without them"),
+            ("BaseDetection", self.base_detection.is_some(), "a package holds one whole rule"),
+            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule sees events, with LogTypes"),
             (
                 "CreateAlert: false",
                 self.create_alert == Some(false),
@@ -225,10 +210,7 @@ impl Yaml {
             return Err(SpecError::Unsupported { key, instead });
         }
         if self.analysis_type != "rule" {
-            return Err(SpecError::Value(format!(
-                "AnalysisType is {:?}; expected rule",
-                self.analysis_type
-            )));
+            return Err(SpecError::Value(format!("AnalysisType is {:?}; expected rule", self.analysis_type)));
         }
         // Panther forbids the first five; the others cannot stand in the name of a package's file.
         let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
@@ -240,10 +222,8 @@ impl Yaml {
         }
         self.filename.ok_or_else(|| value("Filename is missing"))?;
         let log_types = self.log_types.ok_or_else(|| value("LogTypes is missing"))?;
-        let known: Vec<LogType> = LogType::ALL
-            .into_iter()
-            .filter(|known| log_types.iter().any(|name| name == known.as_str()))
-            .collect();
+        let known: Vec<LogType> =
+            LogType::ALL.into_iter().filter(|known| log_types.iter().any(|name| name == known.as_str())).collect();
         if known.is_empty() {
             let names = LogType::ALL.map(LogType::as_str).join(", ");
             return Err(SpecError::Value(format!("LogTypes names none of {names}")));
@@ -270,11 +250,7 @@ impl Yaml {
                 .tests
                 .unwrap_or_default()
                 .into_iter()
-                .map(|test| Vector {
-                    name: test.name,
-                    expected: test.expected_result,
-                    record: test.log,
-                })
+                .map(|test| Vector { name: test.name, expected: test.expected_result, record: test.log })
                 .collect(),
         })
     }

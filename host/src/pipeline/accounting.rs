@@ -50,13 +50,7 @@ impl Accounting {
             fault: 0,
         };
         let rules = rules.packages().iter().map(rule).collect();
-        Self {
-            evaluated: 0,
-            ignored: 0,
-            rejected: 0,
-            malformed: 0,
-            rules,
-        }
+        Self { evaluated: 0, ignored: 0, rejected: 0, malformed: 0, rules }
     }
 
     /// Records read.
@@ -89,27 +83,13 @@ impl Accounting {
 
 impl fmt::Display for Accounting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            evaluated,
-            ignored,
-            rejected,
-            malformed,
-            ..
-        } = self;
+        let Self { evaluated, ignored, rejected, malformed, .. } = self;
         write!(
             formatter,
             "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected",
             self.read()
         )?;
-        for RuleAccounting {
-            rule_id,
-            version,
-            alert,
-            no_match,
-            skipped,
-            fault,
-        } in &self.rules
-        {
+        for RuleAccounting { rule_id, version, alert, no_match, skipped, fault } in &self.rules {
             let subscribed = alert + no_match + skipped + fault;
             write!(
                 formatter,

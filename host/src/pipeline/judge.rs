@@ -97,11 +97,7 @@ impl Judge {
     /// A judge with these rules. Rules start their instances with the first event that concerns them.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
-        let sandboxes = rules
-            .packages()
-            .iter()
-            .map(|package| Sandbox::new(package.clone(), limits))
-            .collect();
+        let sandboxes = rules.packages().iter().map(|package| Sandbox::new(package.clone(), limits)).collect();
         Self {
             rules,
             sandboxes,
@@ -116,10 +112,7 @@ impl Judge {
     /// exclude nothing.
     #[must_use]
     pub fn without_prefilters(self) -> Self {
-        Self {
-            prefilters: false,
-            ..self
-        }
+        Self { prefilters: false, ..self }
     }
 
     /// The rules.
@@ -171,9 +164,7 @@ impl Judge {
                 }
                 let event_json = std::str::from_utf8(&self.event_json).expect("JSON is UTF-8");
                 let answer = sandbox.evaluate(event_json).and_then(|answer| {
-                    answer
-                        .map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT))
-                        .transpose()
+                    answer.map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT)).transpose()
                 });
                 match answer {
                     Ok(Some(alert)) => Verdict::Alert(Box::new(alert)),

@@ -67,11 +67,7 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
         }
     };
     let too_long = matches!(judgement, Judgement::Rejected(crate::Rejection::TooLong { .. }));
-    let record = if too_long {
-        &record[..record.len().min(MAX_CUT_RECORD)]
-    } else {
-        record
-    };
+    let record = if too_long { &record[..record.len().min(MAX_CUT_RECORD)] } else { record };
     match std::str::from_utf8(record) {
         Ok(text) => line["record"] = text.into(),
         Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),

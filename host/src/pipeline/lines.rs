@@ -22,12 +22,7 @@ pub struct Line<'l> {
 impl<R: BufRead> Lines<R> {
     /// The lines of an input, each of at most `max` bytes.
     pub fn new(input: R, max: usize) -> Self {
-        Self {
-            input,
-            max,
-            line: Vec::new(),
-            first: true,
-        }
+        Self { input, max, line: Vec::new(), first: true }
     }
 
     /// The next line, as soon as its end has been read; none at the end of the input. A byte order mark before the
@@ -63,16 +58,9 @@ impl<R: BufRead> Lines<R> {
         if read == 0 {
             return Ok(None);
         }
-        let mark: &[u8] = if std::mem::take(&mut self.first) {
-            b"\xef\xbb\xbf"
-        } else {
-            b""
-        };
+        let mark: &[u8] = if std::mem::take(&mut self.first) { b"\xef\xbb\xbf" } else { b"" };
         let bytes = self.line.strip_prefix(mark).unwrap_or(&self.line);
-        Ok(Some(Line {
-            bytes,
-            length: length - (self.line.len() - bytes.len()) as u64,
-        }))
+        Ok(Some(Line { bytes, length: length - (self.line.len() - bytes.len()) as u64 }))
     }
 }
 
@@ -94,12 +82,7 @@ mod tests {
 
     #[test]
     fn the_last_line_needs_no_end_and_an_empty_one_counts() {
-        let texts = |input: &[u8]| {
-            lines(input, 100, 4)
-                .into_iter()
-                .map(|(line, _)| line)
-                .collect::<Vec<_>>()
-        };
+        let texts = |input: &[u8]| lines(input, 100, 4).into_iter().map(|(line, _)| line).collect::<Vec<_>>();
         assert_eq!(texts(b""), Vec::<Vec<u8>>::new());
         assert_eq!(texts(b"a\nb"), [b"a", b"b"]);
         assert_eq!(texts(b"a\nb\n"), [b"a", b"b"]);

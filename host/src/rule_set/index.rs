@@ -85,11 +85,7 @@ impl Index {
             if let Some(value) = field.field.of(event) {
                 field.exact.get(value).into_iter().for_each(|rules| allowed.add(rules));
                 for prefix in field.lengths.iter().filter_map(|length| value.get(..*length)) {
-                    field
-                        .prefixes
-                        .get(prefix)
-                        .into_iter()
-                        .for_each(|rules| allowed.add(rules));
+                    field.prefixes.get(prefix).into_iter().for_each(|rules| allowed.add(rules));
                 }
             }
             candidates.keep(&allowed);
@@ -108,21 +104,12 @@ impl FieldIndex {
                     Pattern::Exact(value) => (&mut exact, value),
                     Pattern::Prefix(value) => (&mut prefixes, value),
                 };
-                values
-                    .entry(value.clone())
-                    .or_insert_with(|| Candidates::none(packages.len()))
-                    .insert(rule);
+                values.entry(value.clone()).or_insert_with(|| Candidates::none(packages.len())).insert(rule);
             }
         }
         let mut lengths: Vec<usize> = prefixes.keys().map(String::len).collect();
         lengths.sort_unstable();
         lengths.dedup();
-        Self {
-            field,
-            any,
-            exact,
-            prefixes,
-            lengths,
-        }
+        Self { field, any, exact, prefixes, lengths }
     }
 }

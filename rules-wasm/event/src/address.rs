@@ -37,9 +37,7 @@ impl SourceScope {
     /// The scope with this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
-        [Self::Public, Self::Internal, Self::None]
-            .into_iter()
-            .find(|scope| scope.as_str() == word)
+        [Self::Public, Self::Internal, Self::None].into_iter().find(|scope| scope.as_str() == word)
     }
 
     /// The word that the event's JSON has for it.
@@ -101,10 +99,7 @@ pub fn is_global(address: IpAddr) -> bool {
         networks
     });
     let address = address.to_canonical();
-    NETWORKS
-        .iter()
-        .find(|(network, _)| network.contains(&address))
-        .is_none_or(|(_, global)| *global)
+    NETWORKS.iter().find(|(network, _)| network.contains(&address)).is_none_or(|(_, global)| *global)
 }
 
 /// The special-purpose networks, each with whether it is globally reachable.

@@ -27,10 +27,7 @@ pub(crate) struct Malformed<'a> {
 
 impl<'a> Malformed<'a> {
     pub(crate) fn under(prefix: &'static str) -> Self {
-        Self {
-            prefix,
-            paths: Vec::new(),
-        }
+        Self { prefix, paths: Vec::new() }
     }
 
     pub(crate) fn into_paths(self) -> Vec<Text<'a>> {
@@ -39,11 +36,7 @@ impl<'a> Malformed<'a> {
 
     pub(crate) fn note(&mut self, path: &'static str) {
         let prefix = self.prefix;
-        self.paths.push(if prefix.is_empty() {
-            path.into()
-        } else {
-            format!("{prefix}.{path}").into()
-        });
+        self.paths.push(if prefix.is_empty() { path.into() } else { format!("{prefix}.{path}").into() });
     }
 
     /// What was read, if it is there; notes the path if it is malformed.
@@ -100,11 +93,8 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
     ] = fields;
     let mut malformed = Malformed::under(prefix);
     let [username, groups, extra] = malformed.object("user", user, ["username", "groups", "extra"]);
-    let [resource, namespace, name, subresource, api_group] = malformed.object(
-        "objectRef",
-        object_ref,
-        ["resource", "namespace", "name", "subresource", "apiGroup"],
-    );
+    let [resource, namespace, name, subresource, api_group] =
+        malformed.object("objectRef", object_ref, ["resource", "namespace", "name", "subresource", "apiGroup"]);
     let [code] = malformed.object("responseStatus", response_status, ["code"]);
 
     let source_ips = malformed.texts("sourceIPs", source_ips, true);
@@ -127,9 +117,7 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
             .check("responseStatus.code", json::integer(code))
             .map(|code| ResponseStatus { code }),
         service_type: service_type(request_object),
-        event_time: json::text(received)
-            .present()
-            .or_else(|| json::text(stage_time).present()),
+        event_time: json::text(received).present().or_else(|| json::text(stage_time).present()),
         audit_id: json::text(audit_id).present(),
         request_object: request_object.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT),
         malformed: malformed.into_paths(),

@@ -6,14 +6,7 @@ use crate::record::Writer;
 use crate::{Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members of `protoPayload` that are read.
-const FIELDS: [&str; 6] = [
-    "authenticationInfo",
-    "methodName",
-    "requestMetadata",
-    "resourceName",
-    "status",
-    "request",
-];
+const FIELDS: [&str; 6] = ["authenticationInfo", "methodName", "requestMetadata", "resourceName", "status", "request"];
 
 /// The users' names, in the order in which they are tried, and where a wrong type of each is noted.
 const PRINCIPALS: [(&str, &str); 3] = [
@@ -33,11 +26,8 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
         Writer::Panther => "callerIP",
         Writer::Cloud => "callerIp",
     };
-    let [caller_ip, google_caller_ip, user_agent] = malformed.object(
-        "requestMetadata",
-        metadata,
-        ["callerIP", caller_ip_name, "callerSuppliedUserAgent"],
-    );
+    let [caller_ip, google_caller_ip, user_agent] =
+        malformed.object("requestMetadata", metadata, ["callerIP", caller_ip_name, "callerSuppliedUserAgent"]);
     let caller_ip = caller_ip.or(google_caller_ip);
     let [code] = malformed.object("status", status, ["code"]);
 
@@ -46,13 +36,8 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
     let object = resource_name.as_deref().map(ResourceName::parse).unwrap_or_default();
     let owned = |part: Option<&str>| part.map(|part| Text::from(part.to_owned()));
     Event {
-        verb: malformed
-            .text("methodName", method)
-            .and_then(|method| last_part(&method)),
-        username: PRINCIPALS
-            .iter()
-            .zip(principals)
-            .find_map(|((_, path), raw)| malformed.text(path, raw)),
+        verb: malformed.text("methodName", method).and_then(|method| last_part(&method)),
+        username: PRINCIPALS.iter().zip(principals).find_map(|((_, path), raw)| malformed.text(path, raw)),
         source_scope: SourceScope::of(source_ips.iter().map(|address| &**address)),
         source_ips,
         user_agent: malformed.text("requestMetadata.callerSuppliedUserAgent", user_agent),
@@ -62,9 +47,7 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
         namespace: owned(object.namespace),
         name: owned(object.name),
         request_uri: resource_name.as_deref().map(|name| request_uri(name).into()),
-        response_status: malformed
-            .check("status.code", json::integer(code))
-            .map(|code| ResponseStatus { code }),
+        response_status: malformed.check("status.code", json::integer(code)).map(|code| ResponseStatus { code }),
         service_type: service_type(request),
         request_object: request.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT),
         malformed: malformed.into_paths(),
@@ -111,30 +94,16 @@ impl<'n> ResourceName<'n> {
             Some("namespaces") => {
                 let namespace = next();
                 match next() {
-                    Some(resource) => Self {
-                        group,
-                        resource: Some(resource),
-                        namespace,
-                        name: next(),
-                        subresource: next(),
-                    },
+                    Some(resource) => {
+                        Self { group, resource: Some(resource), namespace, name: next(), subresource: next() }
+                    }
                     // The namespace object itself, or all of them.
-                    None => Self {
-                        group,
-                        resource: Some("namespaces"),
-                        namespace,
-                        name: namespace,
-                        subresource: None,
-                    },
+                    None => Self { group, resource: Some("namespaces"), namespace, name: namespace, subresource: None },
                 }
             }
-            Some(resource) => Self {
-                group,
-                resource: Some(resource),
-                namespace: None,
-                name: next(),
-                subresource: next(),
-            },
+            Some(resource) => {
+                Self { group, resource: Some(resource), namespace: None, name: next(), subresource: next() }
+            }
             None => Self::default(),
         }
     }
@@ -158,16 +127,8 @@ mod tests {
     #[test]
     fn resource_names_are_taken_apart() {
         let parse = |text| {
-            let ResourceName {
-                group,
-                resource,
-                namespace,
-                name,
-                subresource,
-            } = ResourceName::parse(text);
-            [group, resource, namespace, name, subresource]
-                .map(|part| part.unwrap_or("-"))
-                .join(" ")
+            let ResourceName { group, resource, namespace, name, subresource } = ResourceName::parse(text);
+            [group, resource, namespace, name, subresource].map(|part| part.unwrap_or("-")).join(" ")
         };
         for (text, parts) in [
             ("core/v1/namespaces/default/services/web", "- services default web -"),
@@ -190,10 +151,7 @@ mod tests {
 
     #[test]
     fn the_request_uri_comes_from_the_resource_name() {
-        assert_eq!(
-            request_uri("core/v1/namespaces/default/pods"),
-            "/api/v1/namespaces/default/pods"
-        );
+        assert_eq!(request_uri("core/v1/namespaces/default/pods"), "/api/v1/namespaces/default/pods");
         assert_eq!(request_uri("apps/v1/deployments"), "/apis/apps/v1/deployments");
         assert_eq!(request_uri("/readyz"), "/readyz");
     }

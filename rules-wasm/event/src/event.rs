@@ -12,7 +12,7 @@ use crate::json::RawValue;
 /// A request to a Kubernetes API server, as its audit record tells it.
 ///
 /// The JSON form is checked in as `event.schema.json`. Names are Panther's unified ones where they exist. What a record
-/// does not say is absent; so is a field of a wrong type, which [`malformed`](Self::malformed) then names. Fields may be
+/// does not say is absent; so is a field of a wrong type, which `malformed` then names. Fields may be
 /// added in minor versions; none is renamed.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -79,9 +79,9 @@ pub struct Event<'a> {
     #[serde(rename = "auditID", skip_serializing_if = "Option::is_none")]
     pub audit_id: Option<Text<'a>>,
     /// The object sent, as the client wrote it; may have any shape. Absent where it is longer than
-    /// [`Event::MAX_REQUEST_OBJECT`] bytes.
+    /// 4 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
+    #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     pub request_object: Option<&'a RawValue>,
     /// The paths of the record's fields that had a wrong type.
     pub malformed: Vec<Text<'a>>,

@@ -23,16 +23,8 @@ const TEXTS: [&str; 15] = [
 ];
 
 /// All others.
-const OTHERS: [&str; 8] = [
-    "logType",
-    "sourceScope",
-    "userGroups",
-    "sourceIPs",
-    "asn",
-    "responseStatus",
-    "requestObject",
-    "malformed",
-];
+const OTHERS: [&str; 8] =
+    ["logType", "sourceScope", "userGroups", "sourceIPs", "asn", "responseStatus", "requestObject", "malformed"];
 
 const MEMBERS: [&str; OTHERS.len() + TEXTS.len()] = {
     let mut names = [""; OTHERS.len() + TEXTS.len()];
@@ -96,9 +88,7 @@ impl<'a> Event<'a> {
             name,
             request_uri,
             response_status: match valid(json::object(response_status, ["code"]))? {
-                Some([code]) => Some(ResponseStatus {
-                    code: code?.get().parse().ok()?,
-                }),
+                Some([code]) => Some(ResponseStatus { code: code?.get().parse().ok()? }),
                 None => None,
             },
             service_type,
@@ -130,11 +120,7 @@ fn networks(raw: Option<&RawValue>) -> Option<Vec<Asn<'_>>> {
     let Some(raw) = raw else { return Some(Vec::new()) };
     let network = |entry| {
         let [asn, name, address] = valid(json::object(Some(entry), ["asn", "name", "address"]))??;
-        Some(Asn {
-            asn: valid(json::text(asn))?,
-            name: valid(json::text(name))?,
-            address: valid(json::text(address))?,
-        })
+        Some(Asn { asn: valid(json::text(asn))?, name: valid(json::text(name))?, address: valid(json::text(address))? })
     };
     json::items(raw, usize::MAX)?.into_iter().map(network).collect()
 }

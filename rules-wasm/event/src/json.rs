@@ -42,22 +42,14 @@ pub type Members<'a, const N: usize> = [Option<&'a RawValue>; N];
 /// The text is not one JSON value, or not an object.
 pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_json::Result<Members<'a, N>> {
     let mut members = [None; N];
-    find(
-        text,
-        Wanted {
-            names: &names,
-            members: &mut members,
-        },
-    )?;
+    find(text, Wanted { names: &names, members: &mut members })?;
     Ok(members)
 }
 
 /// The members of a value with this name in any case, if the value is an object; of those with equal names the last.
 pub(crate) fn members_in_any_case<'a>(raw: &'a RawValue, name: &str) -> Vec<&'a RawValue> {
     let visitor = AnyCaseVisitor(name);
-    let members = serde_json::Deserializer::from_str(raw.get())
-        .deserialize_map(visitor)
-        .unwrap_or_default();
+    let members = serde_json::Deserializer::from_str(raw.get()).deserialize_map(visitor).unwrap_or_default();
     members.into_iter().map(|(_, value)| value).collect()
 }
 
@@ -98,26 +90,25 @@ pub fn text(raw: Option<&RawValue>) -> Read<Text<'_>> {
 /// A value that should be a 64-bit integer; an integral float and a text of an optional minus and digits count as one.
 #[must_use]
 pub fn integer(raw: Option<&RawValue>) -> Read<i64> {
-    let Some(raw) = raw.map(RawValue::get) else {
+    let Some(number) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
         return Read::Absent;
     };
-    let (number, is_text) = match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => (inner, true),
-        None => (raw, false),
-    };
-    match number.strip_prefix('-').unwrap_or(number).as_bytes() {
-        [] if is_text && number.is_empty() => Read::Absent,
-        b"null" if !is_text => Read::Absent,
-        [b'0'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
-            number.parse().map_or(Read::Malformed, Read::Present)
+    let integer = if number.starts_with('"') {
+        match text(raw) {
+            Read::Present(digits) => whole(&digits),
+            Read::Absent => return Read::Absent,
+            Read::Malformed => None,
         }
-        [b'0'..=b'9', ..] if !is_text => number
-            .parse()
-            .ok()
-            .and_then(integral)
-            .map_or(Read::Malformed, Read::Present),
-        _ => Read::Malformed,
-    }
+    } else {
+        // Of JSON's values only numbers are also Rust's: `true`, lists and objects do not parse.
+        whole(number).or_else(|| number.parse().ok().and_then(integral))
+    };
+    integer.map_or(Read::Malformed, Read::Present)
+}
+
+/// The integer that is written as an optional minus and digits.
+fn whole(text: &str) -> Option<i64> {
+    if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
 /// The integer that a float is exactly, if it has 64 bits.
@@ -130,9 +121,7 @@ fn integral(float: f64) -> Option<i64> {
 /// The first `max` items of a value, if it is a list.
 #[must_use]
 pub fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
-    serde_json::Deserializer::from_str(raw.get())
-        .deserialize_seq(ItemsVisitor(max))
-        .ok()
+    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(ItemsVisitor(max)).ok()
 }
 
 /// The text of a JSON string with escapes; none if it is no JSON string. `raw` holds the quotes.
@@ -188,7 +177,7 @@ impl Visitor<'_> for Position<'_> {
     }
 }
 
-/// The bytes of a string or key. Asked for bytes, serde_json lets lone surrogates through, in the generalized UTF-8
+/// The bytes of a string or key. Asked for bytes, `serde_json` lets lone surrogates through, in the generalized UTF-8
 /// that `from_utf8` refuses.
 struct Bytes;
 

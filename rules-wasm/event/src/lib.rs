@@ -26,3 +26,23 @@ mod record;
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
 pub use record::{Ignored, Outcome, Rejected, normalize};
+
+#[cfg(test)]
+mod schema {
+    /// The checked-in schema is the type's. After a change of the type, write it anew with
+    /// `UPDATE_SCHEMA=1 cargo test -p portcullis-event`.
+    #[test]
+    fn is_the_types() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/event.schema.json");
+        let schema = schemars::schema_for!(crate::Event<'static>);
+        let generated = serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(file, &generated).expect("the schema can be written");
+        }
+        let checked_in = std::fs::read_to_string(file).expect("the schema is there");
+        assert!(
+            generated == checked_in,
+            "event.schema.json differs from Event: UPDATE_SCHEMA=1 cargo test -p portcullis-event"
+        );
+    }
+}

@@ -51,18 +51,11 @@ pub enum Rejected {
 
 impl fmt::Display for Ignored {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |name: &Option<String>| {
-            name.as_ref()
-                .map_or_else(|| "none".to_owned(), |name| format!("{name:?}"))
-        };
+        let named = |name: &Option<String>| name.as_ref().map_or_else(|| "none".to_owned(), |name| format!("{name:?}"));
         match self {
             Self::LogType(other) => write!(formatter, "p_log_type is {other}, not a Kubernetes audit log"),
             Self::Category(category) => {
-                write!(
-                    formatter,
-                    "category is {}, not kube-audit or kube-audit-admin",
-                    named(category)
-                )
+                write!(formatter, "category is {}, not kube-audit or kube-audit-admin", named(category))
             }
             Self::Service(service) => {
                 write!(formatter, "protoPayload.serviceName is {}, not k8s.io", named(service))
@@ -125,9 +118,7 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
     let text = match std::str::from_utf8(record) {
         Ok(text) => text,
         Err(error) => {
-            return Outcome::Rejected(Rejected::NotUtf8 {
-                at: error.valid_up_to(),
-            });
+            return Outcome::Rejected(Rejected::NotUtf8 { at: error.valid_up_to() });
         }
     };
     let members = match json::members(text, ENVELOPE_AND_AUDIT) {
@@ -167,10 +158,7 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
             match azure_audit_event(properties, buffer) {
                 Ok(fields) => {
                     let event = audit::event(log_type, "properties.log", fields);
-                    Event {
-                        event_time: event.event_time.clone().or_else(|| json::text(time).present()),
-                        ..event
-                    }
+                    Event { event_time: event.event_time.clone().or_else(|| json::text(time).present()), ..event }
                 }
                 Err(rejected) => return Outcome::Rejected(rejected),
             }
@@ -184,11 +172,7 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
             Err(service) => return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string()))),
         },
     };
-    let field = if log_type == LogType::Gke {
-        "callerIP"
-    } else {
-        "sourceIPs"
-    };
+    let field = if log_type == LogType::Gke { "callerIP" } else { "sourceIPs" };
     event.asn = enrichment::asn(p_enrichment, field);
     event.cluster = json::text(label).present();
     if log_type == LogType::Gke && event.cluster.is_none() {

@@ -90,10 +90,7 @@ mod tests {
         let object = r#"{"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":30080},5]}}"#;
         event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
         let alert = NodePortService::evaluate(&event).expect("a match");
-        assert_eq!(
-            alert.title(),
-            "NodePort service prod/web deployed by ada in cluster eks-1"
-        );
+        assert_eq!(alert.title(), "NodePort service prod/web deployed by ada in cluster eks-1");
         assert_eq!(alert.dedup(), "prod/web in eks-1");
         assert_eq!(context(&alert)["serviceType"], "NodePort");
         assert_eq!(context(&alert)["ports"], json!([{"port": 80, "nodePort": 30080}, 5]));

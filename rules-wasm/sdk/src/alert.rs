@@ -49,10 +49,7 @@ impl Alert {
             context: Vec::new(),
         }
         .with("username", event.username.as_deref())
-        .with(
-            "sourceIPs",
-            Some(&*event.source_ips).filter(|addresses| !addresses.is_empty()),
-        )
+        .with("sourceIPs", Some(&*event.source_ips).filter(|addresses| !addresses.is_empty()))
         .with("userAgent", event.user_agent.as_deref())
         .with("namespace", event.namespace.as_deref())
         .with("verb", event.verb.as_deref())
@@ -162,11 +159,7 @@ impl ContextValue for ResponseStatus {
 /// A part of the record as it is; one that is too long is null.
 impl ContextValue for RawValue {
     fn write(&self, json: &mut String) {
-        json.push_str(if self.get().len() > Alert::MAX_TEXT {
-            "null"
-        } else {
-            self.get()
-        });
+        json.push_str(if self.get().len() > Alert::MAX_TEXT { "null" } else { self.get() });
     }
 }
 
@@ -224,15 +217,7 @@ mod tests {
     #[test]
     fn absent_fields_are_null_and_not_missing() {
         let alert = Alert::new(&Event::new(LogType::Eks), "title", "dedup").with("asn", None::<&str>);
-        let keys = [
-            "username",
-            "sourceIPs",
-            "userAgent",
-            "namespace",
-            "verb",
-            "resource",
-            "requestURI",
-        ];
+        let keys = ["username", "sourceIPs", "userAgent", "namespace", "verb", "resource", "requestURI"];
         let keys = keys.iter().chain(&["responseStatus", "cluster", "name", "asn"]);
         let members: Vec<String> = keys.map(|key| format!("{key:?}:null")).collect();
         assert_eq!(alert.context(), format!("{{{}}}", members.join(",")));
@@ -241,13 +226,8 @@ mod tests {
     #[test]
     fn values_are_written_as_json() {
         let raw: &RawValue = serde_json::from_str(r#"{"port":80}"#).expect("JSON");
-        let alert = Alert::new(&Event::new(LogType::Eks), "", "")
-            .with("name", "a\"\n")
-            .with("list", vec![raw, raw]);
-        let alert = alert
-            .with("number", -5_i64)
-            .with("yes", true)
-            .with("status", ResponseStatus { code: 201 });
+        let alert = Alert::new(&Event::new(LogType::Eks), "", "").with("name", "a\"\n").with("list", vec![raw, raw]);
+        let alert = alert.with("number", -5_i64).with("yes", true).with("status", ResponseStatus { code: 201 });
         let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
         assert_eq!(context["name"], "a\"\n");
         assert_eq!(context["list"], serde_json::json!([{"port": 80}, {"port": 80}]));

@@ -21,9 +21,7 @@ use bindings::exports::portcullis::detection::rule::Severity as WitSeverity;
 
 /// One call: JSON in, alert out.
 pub fn evaluate<R: Rule>(event_json: &str) -> Option<Alert> {
-    let Some(event) = Event::from_json(event_json) else {
-        input_is_not_a_normalized_event()
-    };
+    let Some(event) = Event::from_json(event_json) else { input_is_not_a_normalized_event() };
     R::evaluate(&event).map(|alert| Alert {
         title: alert.title().to_owned(),
         dedup: alert.dedup().to_owned(),

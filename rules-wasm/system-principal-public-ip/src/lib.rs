@@ -32,12 +32,8 @@ const SYSTEM_PRINCIPALS: [&str; 4] = ["system:serviceaccount:", "system:node:", 
 const EKS_MANAGER_ROLE: &str = ":assumed-role/AWSWesleyClusterManagerLambda";
 
 /// Service accounts of `kube-system` that AKS runs on the nodes.
-const AKS_NODE_ACCOUNTS: [&str; 4] = [
-    "csi-azuredisk-node-sa",
-    "csi-azurefile-node-sa",
-    "csi-secrets-store-provider-azure",
-    "cloud-node-manager",
-];
+const AKS_NODE_ACCOUNTS: [&str; 4] =
+    ["csi-azuredisk-node-sa", "csi-azurefile-node-sa", "csi-secrets-store-provider-azure", "cloud-node-manager"];
 
 /// Amazon, and Amazon's second network.
 const AWS: &[&str] = &["AS16509", "AS14618"];
@@ -56,10 +52,7 @@ fn is_cloud_machinery(event: &Event, username: &str) -> bool {
     match event.log_type {
         LogType::Eks => {
             let manager = ["eks:addon-manager", "eks:node-manager"].contains(&username)
-                && event
-                    .user_arn
-                    .as_deref()
-                    .is_some_and(|arn| arn.contains(EKS_MANAGER_ROLE));
+                && event.user_arn.as_deref().is_some_and(|arn| arn.contains(EKS_MANAGER_ROLE));
             manager || (node && in_group("system:nodes") && in_group("system:authenticated") && is_from(event, AWS))
         }
         LogType::Aks => {
@@ -74,20 +67,13 @@ fn is_cloud_machinery(event: &Event, username: &str) -> bool {
 /// addresses.
 fn is_from(event: &Event, provider: &[&str]) -> bool {
     !event.asn.is_empty()
-        && event
-            .asn
-            .iter()
-            .all(|entry| entry.asn.as_deref().is_some_and(|asn| provider.contains(&asn)))
+        && event.asn.iter().all(|entry| entry.asn.as_deref().is_some_and(|asn| provider.contains(&asn)))
 }
 
 fn alert(event: &Event, username: &str) -> Alert {
     // The last address is the only one that the client cannot write.
-    let source_ip = event
-        .source_ips
-        .iter()
-        .rev()
-        .find_map(|text| address::parse(text))
-        .map(|address| address.to_string());
+    let source_ip =
+        event.source_ips.iter().rev().find_map(|text| address::parse(text)).map(|address| address.to_string());
     let asn = source_ip.as_deref().and_then(|source_ip| asn_of(event, source_ip));
     let number = asn.and_then(|entry| entry.asn.as_deref());
     let origin = match (number, asn.and_then(|entry| entry.name.as_deref())) {
@@ -97,13 +83,9 @@ fn alert(event: &Event, username: &str) -> Alert {
     };
     let address = source_ip.as_deref().unwrap_or("?");
     let cluster = event.cluster.as_deref().unwrap_or("?");
-    Alert::new(
-        event,
-        format!("{username} used from public address {address}{origin} in cluster {cluster}"),
-        address,
-    )
-    .with("source_ip", source_ip.as_deref())
-    .with("asn", number)
+    Alert::new(event, format!("{username} used from public address {address}{origin} in cluster {cluster}"), address)
+        .with("source_ip", source_ip.as_deref())
+        .with("asn", number)
 }
 
 /// The network of one source address: the entry that names the address, or the only one there is.
@@ -138,11 +120,7 @@ mod tests {
     }
 
     fn asn(asn: Option<&'static str>, address: Option<&'static str>) -> Asn<'static> {
-        Asn {
-            asn: asn.map(Text::from),
-            name: Some("An ISP".into()),
-            address: address.map(Text::from),
-        }
+        Asn { asn: asn.map(Text::from), name: Some("An ISP".into()), address: address.map(Text::from) }
     }
 
     fn matches(event: &Event) -> bool {
@@ -169,30 +147,17 @@ mod tests {
         for username in ["system:serviceaccount:a:b", "system:node:n", "eks:x", "aks:x"] {
             assert!(matches(&used(LogType::Eks, username)), "{username}");
         }
-        for username in [
-            "ada",
-            "system:anonymous",
-            "system:serviceaccount",
-            " system:node:n",
-            "aksService",
-            "EKS:x",
-        ] {
+        for username in ["ada", "system:anonymous", "system:serviceaccount", " system:node:n", "aksService", "EKS:x"] {
             assert!(!matches(&used(LogType::Eks, username)), "{username}");
         }
-        assert!(!matches(&Event {
-            username: None,
-            ..used(LogType::Eks, "")
-        }));
+        assert!(!matches(&Event { username: None, ..used(LogType::Eks, "") }));
     }
 
     #[test]
     fn only_public_sources_match() {
         let account = "system:serviceaccount:a:b";
         for source_scope in [SourceScope::Internal, SourceScope::None] {
-            assert!(!matches(&Event {
-                source_scope,
-                ..used(LogType::Eks, account)
-            }));
+            assert!(!matches(&Event { source_scope, ..used(LogType::Eks, account) }));
         }
     }
 
@@ -200,21 +165,12 @@ mod tests {
     fn only_a_complete_request_that_was_not_refused_matches() {
         let account = "system:serviceaccount:a:b";
         let with_code = |log_type, code| {
-            matches(&Event {
-                response_status: Some(ResponseStatus { code }),
-                ..used(log_type, account)
-            })
+            matches(&Event { response_status: Some(ResponseStatus { code }), ..used(log_type, account) })
         };
         assert!(with_code(LogType::Eks, 200) && with_code(LogType::Eks, 404) && with_code(LogType::Eks, 7));
         assert!(!with_code(LogType::Eks, 403) && !with_code(LogType::Gke, 403) && !with_code(LogType::Gke, 7));
-        assert!(matches(&Event {
-            stage: Some("ResponseComplete".into()),
-            ..used(LogType::Eks, account)
-        }));
-        assert!(!matches(&Event {
-            stage: Some("RequestReceived".into()),
-            ..used(LogType::Eks, account)
-        }));
+        assert!(matches(&Event { stage: Some("ResponseComplete".into()), ..used(LogType::Eks, account) }));
+        assert!(!matches(&Event { stage: Some("RequestReceived".into()), ..used(LogType::Eks, account) }));
     }
 
     #[test]
@@ -222,32 +178,17 @@ mod tests {
         let node = |log_type, numbers: &[Option<&'static str>]| {
             let asn = numbers.iter().map(|number| asn(*number, None)).collect();
             let user_groups = vec!["system:nodes".into(), "system:authenticated".into()];
-            matches(&Event {
-                asn,
-                user_groups,
-                ..used(log_type, "system:node:n")
-            })
+            matches(&Event { asn, user_groups, ..used(log_type, "system:node:n") })
         };
-        for (log_type, own, other) in [
-            (LogType::Eks, AWS, "AS8075"),
-            (LogType::Aks, AZURE, "AS16509"),
-            (LogType::Gke, GOOGLE, "AS16509"),
-        ] {
+        for (log_type, own, other) in
+            [(LogType::Eks, AWS, "AS8075"), (LogType::Aks, AZURE, "AS16509"), (LogType::Gke, GOOGLE, "AS16509")]
+        {
             for number in own {
                 assert!(!node(log_type, &[Some(number)]), "{log_type:?} {number}");
-                assert!(
-                    node(log_type, &[Some(number), Some(other)]),
-                    "{log_type:?} {number} and another"
-                );
-                assert!(
-                    node(log_type, &[Some(number), None]),
-                    "{log_type:?} {number} and an unknown"
-                );
+                assert!(node(log_type, &[Some(number), Some(other)]), "{log_type:?} {number} and another");
+                assert!(node(log_type, &[Some(number), None]), "{log_type:?} {number} and an unknown");
             }
-            assert!(
-                node(log_type, &[Some(other)]) && node(log_type, &[None]) && node(log_type, &[]),
-                "{log_type:?}"
-            );
+            assert!(node(log_type, &[Some(other)]) && node(log_type, &[None]) && node(log_type, &[]), "{log_type:?}");
         }
     }
 
@@ -256,14 +197,7 @@ mod tests {
         for groups in [&["system:nodes"][..], &["system:authenticated"], &[]] {
             let user_groups = groups.iter().map(|group| Text::from(*group)).collect();
             let asn = vec![asn(Some("AS16509"), None)];
-            assert!(
-                matches(&Event {
-                    asn,
-                    user_groups,
-                    ..used(LogType::Eks, "system:node:n")
-                }),
-                "{groups:?}"
-            );
+            assert!(matches(&Event { asn, user_groups, ..used(LogType::Eks, "system:node:n") }), "{groups:?}");
         }
     }
 
@@ -271,29 +205,15 @@ mod tests {
     fn the_clouds_own_principals_are_left_alone_on_their_cloud_only() {
         let arn = "arn:aws:sts::1:assumed-role/AWSWesleyClusterManagerLambda-Add/session";
         for username in ["eks:addon-manager", "eks:node-manager"] {
-            let with_arn = |log_type| {
-                matches(&Event {
-                    user_arn: Some(arn.into()),
-                    ..used(log_type, username)
-                })
-            };
+            let with_arn = |log_type| matches(&Event { user_arn: Some(arn.into()), ..used(log_type, username) });
             assert!(!with_arn(LogType::Eks) && with_arn(LogType::Aks) && with_arn(LogType::Gke));
             assert!(matches(&used(LogType::Eks, username)));
         }
-        assert!(matches(&Event {
-            user_arn: Some(arn.into()),
-            ..used(LogType::Eks, "eks:other")
-        }));
+        assert!(matches(&Event { user_arn: Some(arn.into()), ..used(LogType::Eks, "eks:other") }));
         for name in AKS_NODE_ACCOUNTS {
             let username = format!("system:serviceaccount:kube-system:{name}");
-            assert!(
-                !matches(&used(LogType::Aks, &username)) && matches(&used(LogType::Eks, &username)),
-                "{username}"
-            );
-            assert!(matches(&used(
-                LogType::Aks,
-                &format!("system:serviceaccount:default:{name}")
-            )));
+            assert!(!matches(&used(LogType::Aks, &username)) && matches(&used(LogType::Eks, &username)), "{username}");
+            assert!(matches(&used(LogType::Aks, &format!("system:serviceaccount:default:{name}"))));
         }
     }
 }
