@@ -3,9 +3,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+
+use guests::TARGET;
 
 #[path = "build/guests.rs"]
 mod guests;
@@ -33,7 +36,7 @@ fn build() -> Result<()> {
 
     let rules = guests::discover(&workspace)?;
     let target_dir = out.join("guests");
-    guests::install_target()?;
+    install_target()?;
     guests::compile(&workspace, &target_dir, &rules)?;
 
     let mut table = String::from("&[\n");
@@ -45,4 +48,24 @@ fn build() -> Result<()> {
     table.push_str("]\n");
     fs::write(out.join("embedded.rs"), table)?;
     Ok(())
+}
+
+/// Installs the compiler's target for the rules where it is missing.
+fn install_target() -> Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let libraries = libraries.context("cannot start rustc")?;
+    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    println!(
+        "cargo::warning=the rules need the target {TARGET}, which is not installed: running `rustup target add {TARGET}`"
+    );
+    match Command::new("rustup").args(["target", "add", TARGET]).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!(
+            "the target {TARGET} is not installed, and `rustup target add {TARGET}` failed. \
+             Install it for the toolchain in rust-toolchain.toml, then build again:\n\n    rustup target add {TARGET}\n"
+        ),
+    }
 }

@@ -1,4 +1,11 @@
 //! End-to-end tests: the built command on real files, and the library where the command cannot show it.
 
+mod accounting;
+mod explain;
 mod limits;
+mod packages;
+mod parity;
+mod reproducible;
+mod run;
 mod support;
+mod vectors;

@@ -10,9 +10,10 @@ use wasm_encoder::{ComponentSection as _, CustomSection, NameMap, NameSection, R
 use wasmparser::{KnownCustom, Name, Naming, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-use crate::sections;
+use super::sections;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What the rules are compiled for.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "guest";
 
 /// A rule's crate: a folder with a `rule.yml`, named as the crate is.
@@ -122,24 +123,4 @@ fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
         }
     }
     Ok(module.finish())
-}
-
-/// Installs the compiler's target for the rules where it is missing.
-pub(crate) fn install_target() -> Result<()> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let libraries = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
-    let libraries = libraries.context("cannot start rustc")?;
-    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
-        return Ok(());
-    }
-    println!(
-        "cargo::warning=the rules need the target {TARGET}, which is not installed: running `rustup target add {TARGET}`"
-    );
-    match Command::new("rustup").args(["target", "add", TARGET]).status() {
-        Ok(status) if status.success() => Ok(()),
-        _ => bail!(
-            "the target {TARGET} is not installed, and `rustup target add {TARGET}` failed. \
-             Install it for the toolchain in rust-toolchain.toml, then build again:\n\n    rustup target add {TARGET}\n"
-        ),
-    }
 }

@@ -23,8 +23,8 @@ pub enum EngineError {
     #[error("the WebAssembly engine cannot start: {0}")]
     Config(String),
     /// The thread of the clock cannot be started.
-    #[error("the clock that stops rules which run too long cannot start")]
-    Clock(#[source] std::io::Error),
+    #[error("the clock that stops rules which run too long cannot start: {0}")]
+    Clock(std::io::Error),
 }
 
 impl Engine {

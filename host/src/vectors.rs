@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_event::{Outcome, normalize};
+use portcullis_event::{Event, Outcome, normalize};
 
 use crate::package::Vector;
 use crate::pipeline::{Judge, Judgement, Verdict};
@@ -86,7 +86,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
                 outcome => outcome,
             };
             let event = match normalize(record.as_bytes(), &mut String::new()) {
-                Outcome::Evaluated(event) => serde_json::to_string_pretty(&event).ok(),
+                Outcome::Evaluated(event) => Some(pretty(&event)),
                 Outcome::Ignored(_) | Outcome::Rejected(_) => None,
             };
             VectorResult { name: vector.name.clone(), expected: vector.expected, outcome, event }
@@ -102,4 +102,11 @@ fn verdict(judge: &mut Judge, record: &str) -> VectorOutcome {
         Judgement::Ignored(ignored) => VectorOutcome::NotEvaluated(ignored.to_string()),
         Judgement::Rejected(rejected) => VectorOutcome::NotEvaluated(rejected.to_string()),
     }
+}
+
+/// An event as JSON for a person. What the client wrote deeper than 127 levels stays as it was written.
+#[must_use]
+pub fn pretty(event: &Event<'_>) -> String {
+    let whole = serde_json::to_value(event).and_then(|event| serde_json::to_string_pretty(&event));
+    whole.or_else(|_| serde_json::to_string_pretty(event)).unwrap_or_default()
 }

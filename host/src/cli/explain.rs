@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use portcullis::vectors::pretty;
 use portcullis::{Engine, Judge, Limits, MAX_RECORD, Package, RuleSet, Verdict, printable};
 use portcullis_event::{Event, Outcome, normalize};
 use serde::de::IgnoredAny;
@@ -83,7 +84,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], rules: &Arc<Rule
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
         writeln!(text, "malformed, and so absent: {}", paths.join(", "))?;
     }
-    writeln!(text, "\nevent\n{}", indented(&serde_json::to_string_pretty(event)?))?;
+    writeln!(text, "\nevent\n{}", indented(&pretty(event)))?;
     let verdicts = Judge::new(Arc::clone(rules), Limits::default()).event(event, record);
     for (rule, package) in rules.packages().iter().enumerate() {
         let verdict = verdicts.iter().find(|verdict| verdict.rule == rule).map(|verdict| &verdict.verdict);

@@ -32,7 +32,7 @@ enum Format {
     Text,
     /// One JSON object
     Json,
-    /// `JUnit` XML
+    /// JUnit XML
     Junit,
 }
 
@@ -94,7 +94,7 @@ fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
 /// What a failed vector expected, what came out, and the event that the rule saw.
 fn details(result: &VectorResult) -> String {
     let event = result.event.as_deref().unwrap_or("none");
-    format!("expected {}\nfound    {}\nevent    {event}", result.expectation(), result.found())
+    format!("expected {}\nfound    {}\nevent\n{event}", result.expectation(), result.found())
 }
 
 fn json(tested: &[Tested], passed: usize, failed: usize) -> Value {

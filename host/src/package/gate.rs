@@ -25,7 +25,7 @@ pub enum GateError {
     CoreModule,
     /// Cut off or broken.
     #[error("it is not valid WebAssembly: {0}")]
-    Malformed(#[from] wasmparser::BinaryReaderError),
+    Malformed(String),
     /// It imports something.
     #[error("it imports {0}; a rule imports nothing")]
     Imports(String),
@@ -37,26 +37,23 @@ pub enum GateError {
     },
 }
 
-/// What a component imports and exports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surface {
-    /// The names of its imports.
-    pub imports: Vec<String>,
-    /// The names of its exports.
-    pub exports: Vec<String>,
+impl From<wasmparser::BinaryReaderError> for GateError {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        Self::Malformed(error.to_string())
+    }
 }
 
 /// Lets through components of our world only.
 ///
 /// # Errors
 /// What the file is instead.
-pub(super) fn check(wasm: &[u8]) -> Result<Surface, GateError> {
+pub(super) fn check(wasm: &[u8]) -> Result<(), GateError> {
     if !wasm.starts_with(b"\0asm") {
         let text = wasm.trim_ascii_start();
         let is_text = [&b"(component"[..], b"(module", b"(;", b";;"].iter().any(|start| text.starts_with(start));
         return Err(if is_text { GateError::Text } else { GateError::NotWasm });
     }
-    let mut surface = Surface::default();
+    let (mut all_imports, mut all_exports) = (Vec::new(), Vec::new());
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
@@ -65,23 +62,23 @@ pub(super) fn check(wasm: &[u8]) -> Result<Surface, GateError> {
             Payload::End(_) if depth > 0 => depth -= 1,
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
-                    surface.imports.push(import?.name.name.to_owned());
+                    all_imports.push(import?.name.name);
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
                 for export in exports {
-                    surface.exports.push(export?.name.name.to_owned());
+                    all_exports.push(export?.name.name);
                 }
             }
             _ => {}
         }
     }
-    if !surface.imports.is_empty() {
-        return Err(GateError::Imports(surface.imports.join(", ")));
+    if !all_imports.is_empty() {
+        return Err(GateError::Imports(all_imports.join(", ")));
     }
-    if surface.exports != [RULE_INTERFACE] {
-        let found = if surface.exports.is_empty() { "nothing".to_owned() } else { surface.exports.join(", ") };
+    if all_exports != [RULE_INTERFACE] {
+        let found = if all_exports.is_empty() { "nothing".to_owned() } else { all_exports.join(", ") };
         return Err(GateError::Exports { found });
     }
-    Ok(surface)
+    Ok(())
 }

@@ -21,10 +21,10 @@ pub struct Manifest {
 pub enum ManifestError {
     /// Not JSON of the manifest's form.
     #[error("{0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// The prefilter.
     #[error("its prefilter {0}")]
-    Prefilter(#[from] PrefilterError),
+    Prefilter(PrefilterError),
 }
 
 impl Manifest {
@@ -39,7 +39,8 @@ impl Manifest {
             version: Version,
             prefilter: Value,
         }
-        let Json { version, prefilter } = serde_json::from_slice(json)?;
-        Ok(Self { version, prefilter: Prefilter::from_json(&prefilter)? })
+        let Json { version, prefilter } = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+        let prefilter = Prefilter::from_json(&prefilter).map_err(ManifestError::Prefilter)?;
+        Ok(Self { version, prefilter })
     }
 }

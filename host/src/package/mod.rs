@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
-pub use gate::{GateError, RULE_INTERFACE, Surface, WORLD};
+pub use gate::{GateError, RULE_INTERFACE, WORLD};
 pub use manifest::{Manifest, ManifestError};
 pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
 pub use spec::{Severity, Spec, SpecError, Vector};
@@ -37,6 +37,15 @@ struct Inner {
     component: DetectionPre<State>,
 }
 
+/// What a component imports and exports, as the runtime sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surface {
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
+}
+
 /// Sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -57,7 +66,6 @@ pub struct PackageError {
     /// Where the bytes came from.
     pub origin: String,
     /// What is wrong with them.
-    #[source]
     pub reason: Refusal,
 }
 
@@ -66,7 +74,7 @@ pub struct PackageError {
 pub enum Refusal {
     /// It is no component of our world.
     #[error("not a rule's component: {0}")]
-    Gate(#[from] GateError),
+    Gate(GateError),
     /// A section is missing, or there twice.
     #[error(
         "not a package: it has {found} custom sections {name}, and needs one. Only a component with its spec and manifest is a package"
@@ -79,10 +87,10 @@ pub enum Refusal {
     },
     /// The spec cannot be read.
     #[error("its spec is refused: {0}")]
-    Spec(#[from] SpecError),
+    Spec(SpecError),
     /// The manifest cannot be read.
     #[error("its manifest is refused: {0}")]
-    Manifest(#[from] ManifestError),
+    Manifest(ManifestError),
     /// The component does not compile, or its `evaluate` has another type.
     #[error("its component is refused: {0}")]
     Component(String),
@@ -172,19 +180,24 @@ impl fmt::Debug for Package {
 
 impl Inner {
     fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, Refusal> {
-        let surface = gate::check(bytes)?;
-        let section = |name| match sections::find(bytes, name).map_err(GateError::from)?[..] {
+        gate::check(bytes).map_err(Refusal::Gate)?;
+        let section = |name| match sections::find(bytes, name).map_err(|error| Refusal::Gate(error.into()))?[..] {
             [data] => Ok(data),
             ref all => Err(Refusal::Section { name, found: all.len() }),
         };
         let spec_yaml = section(sections::SPEC)?;
         let manifest_json = section(sections::MANIFEST)?;
-        let spec = Spec::from_yaml(spec_yaml)?;
-        let manifest = Manifest::from_json(manifest_json)?;
+        let spec = Spec::from_yaml(spec_yaml).map_err(Refusal::Spec)?;
+        let manifest = Manifest::from_json(manifest_json).map_err(Refusal::Manifest)?;
 
         let refused = |error: wasmtime::Error| Refusal::Component(format!("{error:#}"));
         let component = Component::from_binary(engine.wasmtime(), bytes).map_err(refused)?;
         let linked = Linker::new(engine.wasmtime()).instantiate_pre(&component).map_err(refused)?;
+        let names = component.component_type();
+        let surface = Surface {
+            imports: names.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
+            exports: names.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
+        };
         Ok(Self {
             origin: origin.to_owned(),
             sizes: Sizes {

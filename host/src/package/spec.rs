@@ -6,6 +6,7 @@ use std::fmt;
 use portcullis_event::LogType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_saphyr::UserMessageFormatter;
 use thiserror::Error;
 
 /// How bad a match is.
@@ -108,9 +109,10 @@ impl Spec {
     pub fn from_yaml(yaml: &[u8]) -> Result<Self, SpecError> {
         let text = std::str::from_utf8(yaml).map_err(|_| SpecError::NotUtf8)?;
         // YAML 1.2, as Panther's own tool reads it: `no` is a text, and not false.
-        let options = serde_saphyr::options! { strict_booleans: true };
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let message = |error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter);
         let yaml: Yaml =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| SpecError::Yaml(error.to_string()))?;
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| SpecError::Yaml(message(error)))?;
         yaml.check()
     }
 

@@ -33,17 +33,16 @@ fn is_failure(code: i64) -> bool {
 }
 
 fn alert(event: &Event) -> Alert {
-    let namespace = event.namespace.as_deref().unwrap_or("?");
-    let name = event.name.as_deref().unwrap_or("?");
-    let cluster = event.cluster.as_deref().unwrap_or("?");
+    let name = event.name.as_deref().unwrap_or("without a name");
+    let service = match event.namespace.as_deref() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    };
     let username = event.username.as_deref().unwrap_or("an unknown user");
-    Alert::new(
-        event,
-        format!("NodePort service {namespace}/{name} deployed by {username} in cluster {cluster}"),
-        format!("{namespace}/{name} in {cluster}"),
-    )
-    .with("serviceType", event.service_type.as_deref())
-    .with("ports", ports(event))
+    let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
+    Alert::new(event, format!("NodePort service {service} deployed by {username}{place}"), service + &place)
+        .with("serviceType", event.service_type.as_deref())
+        .with("ports", ports(event))
 }
 
 /// The ports asked for, as the client wrote them.
@@ -91,9 +90,16 @@ mod tests {
         event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
         let alert = NodePortService::evaluate(&event).expect("a match");
         assert_eq!(alert.title(), "NodePort service prod/web deployed by ada in cluster eks-1");
-        assert_eq!(alert.dedup(), "prod/web in eks-1");
+        assert_eq!(alert.dedup(), "prod/web in cluster eks-1");
         assert_eq!(context(&alert)["serviceType"], "NodePort");
         assert_eq!(context(&alert)["ports"], json!([{"port": 80, "nodePort": 30080}, 5]));
+    }
+
+    #[test]
+    fn it_says_what_it_knows() {
+        let event = Event { namespace: None, name: None, username: None, cluster: None, ..deployed() };
+        let alert = NodePortService::evaluate(&event).expect("a match");
+        assert_eq!(alert.title(), "NodePort service without a name deployed by an unknown user");
     }
 
     #[test]

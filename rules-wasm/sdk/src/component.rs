@@ -3,7 +3,7 @@
 use crate::{Event, Rule, Severity};
 
 /// What wit-bindgen makes of `wit/detection.wit`.
-#[expect(missing_docs, unsafe_code, unreachable_pub, reason = "generated")]
+#[expect(missing_docs, clippy::same_length_and_capacity, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         world: "detection",
@@ -20,6 +20,7 @@ pub use bindings::exports::portcullis::detection::rule::Guest;
 use bindings::exports::portcullis::detection::rule::Severity as WitSeverity;
 
 /// One call: JSON in, alert out.
+#[must_use]
 pub fn evaluate<R: Rule>(event_json: &str) -> Option<Alert> {
     let Some(event) = Event::from_json(event_json) else { input_is_not_a_normalized_event() };
     R::evaluate(&event).map(|alert| Alert {

@@ -82,8 +82,8 @@ fn alert(event: &Event, username: &str) -> Alert {
         (None, _) => String::new(),
     };
     let address = source_ip.as_deref().unwrap_or("?");
-    let cluster = event.cluster.as_deref().unwrap_or("?");
-    Alert::new(event, format!("{username} used from public address {address}{origin} in cluster {cluster}"), address)
+    let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
+    Alert::new(event, format!("{username} used from public address {address}{origin}{place}"), address)
         .with("source_ip", source_ip.as_deref())
         .with("asn", number)
 }
