@@ -74,7 +74,9 @@ fn a_fault_is_a_verdict_with_its_reason_and_the_record_is_kept() {
     fs::write(path("loops.wasm"), crate::support::hostile("loops")).expect("written");
     let (_exported, files) = crate::support::exported();
     let mut args = vec!["--rules", folder.path().to_str().expect("UTF-8")];
-    args.extend(files.iter().map(|file| file.to_str().expect("UTF-8")));
+    for file in &files {
+        args.extend(["--rules", file.to_str().expect("UTF-8")]);
+    }
     let run = run_accounted(&fs::read(project("fixtures/samples/eks.ndjson")).expect("the sample"), &args);
     assert_eq!(run.ended.code, Some(0));
     let without = run_accounted(&fs::read(project("fixtures/samples/eks.ndjson")).expect("the sample"), &[]);

@@ -38,18 +38,30 @@ fn one_record_may_span_lines_and_come_from_standard_input() {
 }
 
 #[test]
+fn a_mark_before_the_record_is_no_part_of_it() {
+    let ended = run_with_input(["explain"], b"\xef\xbb\xbf{}\r\n");
+    assert_eq!(ended.stdout, "ignored: not the shape of a Kubernetes audit record of EKS, AKS or GKE\n");
+}
+
+#[test]
+fn what_a_client_wrote_does_not_steer_the_terminal() {
+    let record = r#"{"p_log_type":"Amazon.EKS.Audit","userAgent":"\u009b31m\u202e","verb":"\u001b[2J"}"#;
+    let ended = run_with_input(["explain"], record.as_bytes());
+    assert!(ended.stdout.contains("\\u{9b}31m\\u{202e}"), "{}", ended.stdout);
+    assert!(!ended.stdout.chars().any(|c| c.is_control() && c != '\n'), "{}", ended.stdout);
+}
+
+#[test]
 fn which_record_must_be_clear() {
     let sample = project("fixtures/samples/eks.ndjson");
-    let ended = run(["explain", sample.to_str().expect("UTF-8")]);
-    assert_eq!(
-        (ended.code, &*ended.stderr),
-        (Some(2), "portcullis: there are 12 lines; choose one with --record 0 to 11\n")
-    );
+    let sample = sample.to_str().expect("UTF-8");
+    let ended = run(["explain", sample]);
+    let message = format!("portcullis: {sample}: there are 12 lines; choose one with --record 0 to 11\n");
+    assert_eq!((ended.code, ended.stderr), (Some(2), message));
     let ended = explain_sample("eks.ndjson", "12");
-    assert_eq!((ended.code, &*ended.stderr), (Some(2), "portcullis: there is no record 12: the last is 11\n"));
+    let message = format!("portcullis: {sample}: there is no record 12: it has 12, counted from 0\n");
+    assert_eq!((ended.code, ended.stderr), (Some(2), message));
     let ended = run(["explain"]);
-    assert_eq!(
-        (ended.code, &*ended.stderr),
-        (Some(2), "portcullis: there is no record in the input; give one JSON object\n")
-    );
+    let message = "portcullis: standard input: there is no record; give one JSON object\n";
+    assert_eq!((ended.code, &*ended.stderr), (Some(2), message));
 }

@@ -111,6 +111,49 @@ fn what_is_no_normalized_event_is_a_trap_that_says_so() {
     }
 }
 
+/// `requestObject` may have any shape that JSON's grammar lets pass; ports that no reader takes still alert.
+#[test]
+fn ports_that_cannot_be_read_still_alert() {
+    let engine = Engine::new().expect("an engine");
+    let rules = Arc::new(RuleSet::new(embedded::packages(&engine).expect("the embedded rules")).expect("two rules"));
+    let mut judge = Judge::new(rules, Limits::default());
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for ports in [&*deep, r#"[{"name":"\ud800"}]"#, r#"[{"port":1e999}]"#, "5", "{}"] {
+        let record =
+            String::from_utf8_lossy(RECORD).replace(r#""NodePort"}"#, &format!(r#""NodePort","ports":{ports}}}"#));
+        let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("not evaluated") };
+        let Verdict::Alert(alert) = &verdicts[0].verdict else { panic!("{ports}: {:?}", verdicts[0]) };
+        let context = serde_json::to_string(&alert.context).expect("JSON");
+        assert!(context.contains("NodePort"), "{context}");
+    }
+}
+
+/// A large event is given more memory, as it is given more time.
+#[test]
+fn many_source_addresses_with_their_networks_are_judged() {
+    let addresses: Vec<String> = (0..100_000).map(|n| format!("8.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)).collect();
+    let networks: Vec<_> = addresses
+        .iter()
+        .map(|address| serde_json::json!({"asn": "AS1", "name": "An ISP", "p_match": address}))
+        .collect();
+    let record = serde_json::json!({
+        "p_log_type": "Amazon.EKS.Audit",
+        "user": {"username": "system:node:a"},
+        "sourceIPs": addresses,
+        "p_enrichment": {"ipinfo_asn": {"sourceIPs": networks}},
+    });
+    let engine = Engine::new().expect("an engine");
+    let rules = Arc::new(RuleSet::new(embedded::packages(&engine).expect("the embedded rules")).expect("two rules"));
+    let Judgement::Evaluated { verdicts, .. } =
+        Judge::new(rules, Limits::default()).record(record.to_string().as_bytes())
+    else {
+        panic!("not evaluated")
+    };
+    let Verdict::Alert(alert) = &verdicts[1].verdict else { panic!("{:?}", verdicts[1]) };
+    assert_eq!((&alert.context["source_ip"], &alert.context["asn"]), (&"8.1.134.159".into(), &"AS1".into()));
+    assert_eq!(alert.context["sourceIPs"][31], "8.1.134.159");
+}
+
 /// What a client writes must not make an alert too large for the host, which would hide the match.
 #[test]
 fn a_monstrous_record_still_alerts() {

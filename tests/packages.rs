@@ -242,7 +242,7 @@ fn paths_that_hold_no_rules_are_refused() {
     let (exported, _files) = exported();
     fs::write(exported.path().join("bad.wasm"), "bad").expect("written");
     let rules = exported.path().to_str().expect("UTF-8");
-    let ended = run(["run", "--rules", rules, "--", project("fixtures/samples/eks.ndjson").to_str().expect("UTF-8")]);
+    let ended = run(["run", "--rules", rules, project("fixtures/samples/eks.ndjson").to_str().expect("UTF-8")]);
     assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
     assert!(
         ended.stderr.starts_with(&format!("portcullis: {rules}/bad.wasm: not a rule's component: ")),

@@ -1,7 +1,8 @@
-//! Two clean builds of the rules give the same bytes, wherever the project lies.
+//! Two clean builds of the rules give the same bytes, wherever the project lies; an edit rebuilds just what it must.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::support::{exported, project};
 
@@ -10,35 +11,83 @@ mod guests;
 #[path = "../host/src/package/sections.rs"]
 mod sections;
 
-#[test]
-fn a_clean_build_elsewhere_gives_the_same_packages() {
-    let elsewhere = tempfile::tempdir().expect("a temporary folder");
-    let workspace = elsewhere.path().canonicalize().expect("it exists").join("another-place");
-    fs::create_dir(&workspace).expect("a folder");
-    for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "host", "rules-wasm", "wit"] {
-        copy(&project(part), &workspace.join(part));
+/// A copy of what the rules are built from, in another place, with a target directory of its own.
+struct Elsewhere {
+    _folder: tempfile::TempDir,
+    workspace: PathBuf,
+    rules: Vec<guests::Guest>,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = folder.path().canonicalize().expect("it exists").join("another-place");
+        fs::create_dir(&workspace).expect("a folder");
+        for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "host", "rules-wasm", "wit"] {
+            copy(&project(part), &workspace.join(part));
+        }
+        // The host's manifest names it.
+        fs::create_dir(workspace.join("tests")).expect("a folder");
+        fs::write(workspace.join("tests/main.rs"), "").expect("a file");
+        let rules = guests::discover(&workspace).expect("the rules");
+        Self { _folder: folder, workspace, rules }
     }
-    // The host's manifest names it.
-    fs::create_dir(workspace.join("tests"))
-        .and_then(|()| fs::write(workspace.join("tests/main.rs"), ""))
-        .expect("a file");
-    let rules = guests::discover(&workspace).expect("the rules");
-    let target_dir = workspace.join("target");
-    guests::compile(&workspace, &target_dir, &rules).expect("the rules build");
-    let mut rebuilt: Vec<Vec<u8>> =
-        rules.iter().map(|rule| guests::package(&target_dir, rule).expect("a package")).collect();
+
+    fn target_dir(&self) -> PathBuf {
+        self.workspace.join("target")
+    }
+
+    /// Builds the rules: their packages, and when the module of each was written.
+    fn build(&self) -> Vec<(Vec<u8>, SystemTime)> {
+        guests::compile(&self.workspace, &self.target_dir(), &self.rules).expect("the rules build");
+        let module = |rule| fs::metadata(guests::module(&self.target_dir(), rule)).expect("it was built");
+        let built = |rule| {
+            let package = guests::package(&self.target_dir(), rule).expect("a package");
+            (package, module(rule).modified().expect("this system has it"))
+        };
+        self.rules.iter().map(built).collect()
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let file = self.workspace.join(file);
+        let old = fs::read_to_string(&file).expect("it is there");
+        fs::write(file, old + text).expect("written");
+    }
+}
+
+#[test]
+fn a_clean_build_elsewhere_gives_the_same_packages_and_an_edit_rebuilds_what_it_must() {
+    let elsewhere = Elsewhere::new();
+    let [nodeport, system] = <[_; 2]>::try_from(elsewhere.build()).expect("two rules");
 
     let (_folder, files) = exported();
-    let mut embedded: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("exported")).collect();
-    rebuilt.sort();
-    embedded.sort();
-    assert_eq!(embedded.len(), 2);
-    assert!(rebuilt == embedded, "the packages differ");
-    let places = [project("").canonicalize().expect("it exists"), workspace].map(|path| path.display().to_string());
-    for package in &embedded {
-        for place in &places {
+    let embedded: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("exported")).collect();
+    assert!(embedded == [&*nodeport.0, &*system.0], "the packages differ");
+    let places = [&project("").canonicalize().expect("it exists"), &elsewhere.workspace];
+    for place in places.map(|path| path.display().to_string()) {
+        for package in &embedded {
             assert!(!package.windows(place.len()).any(|window| window == place.as_bytes()), "{place} is in a package");
         }
+    }
+
+    elsewhere.append("rules-wasm/nodeport-service/rule.yml", "\n# edited\n");
+    let after_spec = elsewhere.build();
+    assert!(
+        after_spec[0].0 != nodeport.0 && after_spec[0].1 == nodeport.1,
+        "a spec is attached anew, nothing compiled"
+    );
+    assert!(after_spec[1] == system);
+
+    elsewhere.append("rules-wasm/nodeport-service/src/lib.rs", "\n// edited\n");
+    let after_rule = elsewhere.build();
+    assert!(after_rule[0].1 > after_spec[0].1, "an edited rule is compiled");
+    assert!(after_rule[1] == system, "and no other");
+
+    for file in ["rules-wasm/sdk/src/lib.rs", "wit/detection.wit"] {
+        let before = elsewhere.build();
+        elsewhere.append(file, "\n// edited\n");
+        let after = elsewhere.build();
+        assert!(after[0].1 > before[0].1 && after[1].1 > before[1].1, "{file} concerns both");
     }
 }
 

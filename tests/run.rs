@@ -151,6 +151,11 @@ fn inputs_that_cannot_be_read_are_named_before_anything_is_read() {
         format!("portcullis: {missing}: cannot be read: No such file or directory (os error 2)\n")
     );
     assert_eq!(failed(path), format!("portcullis: {path}: is a folder; name the files in it\n"));
+    let package = format!("{path}/rule.wasm");
+    fs::write(&package, b"\0asm").expect("written");
+    let message =
+        format!("portcullis: {package}: is WebAssembly and no records; name a package with --rules {package}\n");
+    assert_eq!(failed(&package), message);
     let ended = run(["run", "-", "-"]);
     assert_eq!((ended.code, &*ended.stderr), (Some(2), "portcullis: standard input (-) can be read only once\n"));
 }
@@ -195,6 +200,42 @@ fn outputs_that_cannot_be_written_are_named_before_anything_is_read() {
 }
 
 #[test]
+fn an_output_never_overwrites_an_input_or_another_output() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::copy(sample("eks.ndjson"), path("in")).expect("copied");
+    fs::create_dir(path("sub")).expect("made");
+    for args in [
+        vec!["run", &path("in"), "--ledger", &path("in")],
+        vec!["run", &path("in"), "--output", &path("sub/../in")],
+        vec!["run", &path("in"), "--ledger", &path("new"), "--rejects", &path("new")],
+    ] {
+        let ended = run(&args);
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{args:?}");
+        assert!(
+            ended.stderr.ends_with(": is given twice; inputs and outputs must be different files\n"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(fs::read(path("in")).expect("there"), fs::read(sample("eks.ndjson")).expect("there"));
+    let ended = run(["run", &path("in"), "--ledger", "/dev/null", "--rejects", "/dev/null"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_pipe_with_a_name_is_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let child = portcullis().arg("run").arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the command starts");
+    fs::write(&pipe, nodeport_record(json!({}))).expect("the command reads it to its end");
+    let ended: Ended = child.wait_with_output().expect("it ends").into();
+    assert_eq!((ended.code, json_lines(&ended.stdout).len()), (Some(0), 1), "{}", ended.stderr);
+}
+
+#[test]
 fn an_empty_input_is_said_and_is_no_error() {
     let ended = run_with_input(["run"], b"");
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
@@ -227,6 +268,17 @@ fn a_closed_pipe_is_no_error() {
     writer.join().expect("the pipe was closed");
     assert_eq!(ended.code, Some(0));
     assert!(!ended.stderr.contains("panic") && ended.stderr.contains("records = "), "{}", ended.stderr);
+
+    // It hides no other failure.
+    let mut child = portcullis()
+        .args(["run", &sample("eks.ndjson"), "--ledger", "/dev/full"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    drop(child.stdout.take());
+    let ended: Ended = child.wait_with_output().expect("it ends").into();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
 
     for args in [vec!["test"], vec!["--help"], vec!["inspect", "--help"]] {
         let mut child =

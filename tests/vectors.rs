@@ -97,6 +97,19 @@ fn a_filter_chooses_vectors_by_name_or_rule() {
 }
 
 #[test]
+fn a_vector_whose_record_is_rejected_fails() {
+    let test =
+        "Tests: [{Name: a, ExpectedResult: false, Log: {p_log_type: Azure.MonitorActivity, category: kube-audit}}]";
+    let spec = support::spec("Silent") + test + "\n";
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), support::package(&component(SILENT), &spec, OPEN_MANIFEST)).expect("written");
+    let ended = run([std::ffi::OsStr::new("test"), file.path().as_os_str()]);
+    assert_eq!(ended.code, Some(1));
+    let found = "found    a record that is rejected: properties.log is not a JSON object: properties is no object";
+    assert!(ended.stdout.contains(found), "{}", ended.stdout);
+}
+
+#[test]
 fn a_rule_without_vectors_is_not_a_success() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), support::package(&component(SILENT), &support::spec("Silent"), OPEN_MANIFEST))

@@ -73,9 +73,14 @@ pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> 
     Ok(())
 }
 
+/// Where the compiled module of a rule lies.
+pub(crate) fn module(target_dir: &Path, guest: &Guest) -> PathBuf {
+    target_dir.join(TARGET).join(PROFILE).join(guest.name.replace('-', "_")).with_extension("wasm")
+}
+
 /// The package of a rule that was compiled: its component, its spec and its manifest.
 pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
-    let module = target_dir.join(TARGET).join(PROFILE).join(guest.name.replace('-', "_")).with_extension("wasm");
+    let module = module(target_dir, guest);
     let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let spec_file = guest.folder.join("rule.yml");
     let spec = fs::read(&spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use portcullis_event::Event;
+use portcullis_event::{Event, json};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -63,8 +63,7 @@ impl Alert {
         record: &[u8],
         tenant: &str,
     ) -> Result<Self, Fault> {
-        let context = serde_json::from_str(&answer.context)
-            .map_err(|error| Fault::Answer(format!("answered with a context that is not a JSON object: {error}")))?;
+        let context = context(&answer.context)?;
         if answer.title.trim().is_empty() {
             return Err(Fault::Answer("answered with an empty title".to_owned()));
         }
@@ -88,6 +87,19 @@ impl Alert {
             runbook: spec.runbook.clone(),
             tags: spec.tags.clone(),
         })
+    }
+}
+
+/// The context of an answer. One that JSON's grammar lets pass and readers do not (nested too deep, a lone surrogate, a
+/// number out of range) may be the client's own data: it must not cost the match, and stands as text under `unreadable`.
+fn context(json: &str) -> Result<Map<String, Value>, Fault> {
+    let error = match serde_json::from_str(json) {
+        Ok(context) => return Ok(context),
+        Err(error) => error,
+    };
+    match json::members(json, []) {
+        Ok([]) => Ok(Map::from_iter([("unreadable".to_owned(), json.into())])),
+        Err(_) => Err(Fault::Answer(format!("answered with a context that is not a JSON object: {error}"))),
     }
 }
 
@@ -136,7 +148,8 @@ impl fmt::Display for Alert {
 #[must_use]
 pub fn printable(text: &str) -> String {
     let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {

@@ -24,7 +24,7 @@ pub struct Limits {
     /// make a rule fault. In CPU time of the thread, so that a busy machine is none either. A rule is stopped after
     /// between one and two times as much.
     pub time: Duration,
-    /// Memory, in bytes.
+    /// Memory in bytes, and four times the length of an event more.
     pub memory: usize,
     /// Elements of each of two tables.
     pub table_elements: usize,
@@ -38,9 +38,21 @@ impl Limits {
     /// How many bytes of an event give a rule its time once more.
     pub const EVENT_UNIT: usize = 256 << 10;
 
-    fn time_for(&self, event_json: &str) -> Duration {
-        let units = 1 + event_json.len() / Self::EVENT_UNIT;
+    /// What a rule may take for an event of this length.
+    fn time_for(&self, event_length: usize) -> Duration {
+        let units = 1 + event_length / Self::EVENT_UNIT;
         self.time.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
+    }
+
+    fn store_limits_for(&self, event_length: usize) -> StoreLimits {
+        StoreLimitsBuilder::new()
+            .memory_size(self.memory.saturating_add(event_length.saturating_mul(4)))
+            .memories(1)
+            .tables(2)
+            .table_elements(self.table_elements)
+            .instances(8)
+            .trap_on_grow_failure(true)
+            .build()
     }
 }
 
@@ -67,7 +79,8 @@ pub enum Fault {
     Answer(String),
 }
 
-/// One rule, ready to judge events one after the other.
+/// One rule, ready to judge events one after the other. The calling thread runs it, and needs a stack of at least 2 MiB:
+/// on one with less, deep recursion in a rule ends the process.
 pub struct Sandbox {
     package: Package,
     limits: Limits,
@@ -105,7 +118,8 @@ impl Sandbox {
             Some(instance) => instance,
             None => self.start().map_err(|error| fault(self.limits.time, &error))?,
         };
-        let time = self.limits.time_for(event_json);
+        let time = self.limits.time_for(event_json.len());
+        instance.store.data_mut().limits = self.limits.store_limits_for(event_json.len());
         arm(&mut instance.store, time);
         let answer = instance
             .detection
@@ -120,15 +134,8 @@ impl Sandbox {
     }
 
     fn start(&self) -> wasmtime::Result<Instance> {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(self.limits.memory)
-            .memories(1)
-            .tables(2)
-            .table_elements(self.limits.table_elements)
-            .instances(8)
-            .trap_on_grow_failure(true)
-            .build();
         let pre = self.package.component();
+        let limits = self.limits.store_limits_for(0);
         let mut store = Store::new(pre.engine(), State { limits, time: self.limits.time, expired_at: None });
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.limits.answer);

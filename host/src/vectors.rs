@@ -30,8 +30,10 @@ pub enum VectorOutcome {
     PrefilterHides,
     /// The rule does not subscribe to the record's log type.
     NotSubscribed,
-    /// The record is no Kubernetes audit event, or cannot be read: why.
-    NotEvaluated(String),
+    /// The record is no Kubernetes audit event: why.
+    Ignored(String),
+    /// The record cannot be read, which no author of a vector means: why.
+    Rejected(String),
 }
 
 impl VectorResult {
@@ -42,8 +44,10 @@ impl VectorResult {
             VectorOutcome::Verdict(Verdict::Alert(_)) => self.expected,
             VectorOutcome::Verdict(Verdict::NoMatch | Verdict::Skipped)
             | VectorOutcome::NotSubscribed
-            | VectorOutcome::NotEvaluated(_) => !self.expected,
-            VectorOutcome::Verdict(Verdict::Fault(_)) | VectorOutcome::PrefilterHides => false,
+            | VectorOutcome::Ignored(_) => !self.expected,
+            VectorOutcome::Verdict(Verdict::Fault(_)) | VectorOutcome::PrefilterHides | VectorOutcome::Rejected(_) => {
+                false
+            }
         }
     }
 
@@ -63,7 +67,8 @@ impl VectorResult {
             VectorOutcome::Verdict(Verdict::Fault(fault)) => format!("a fault: the rule {fault}"),
             VectorOutcome::PrefilterHides => "an alert, which the rule's prefilter hides".to_owned(),
             VectorOutcome::NotSubscribed => "no alert: the rule does not subscribe to the log type".to_owned(),
-            VectorOutcome::NotEvaluated(reason) => format!("no alert: {reason}"),
+            VectorOutcome::Ignored(reason) => format!("no alert: the record is ignored: {reason}"),
+            VectorOutcome::Rejected(reason) => format!("a record that is rejected: {reason}"),
         }
     }
 }
@@ -81,6 +86,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
             let outcome = match verdict(&mut judge, &record) {
                 VectorOutcome::Verdict(Verdict::Skipped) => match verdict(&mut asking_always, &record) {
                     VectorOutcome::Verdict(Verdict::Alert(_)) => VectorOutcome::PrefilterHides,
+                    fault @ VectorOutcome::Verdict(Verdict::Fault(_)) => fault,
                     _ => VectorOutcome::Verdict(Verdict::Skipped),
                 },
                 outcome => outcome,
@@ -99,8 +105,8 @@ fn verdict(judge: &mut Judge, record: &str) -> VectorOutcome {
         Judgement::Evaluated { mut verdicts, .. } => {
             verdicts.pop().map_or(VectorOutcome::NotSubscribed, |verdict| VectorOutcome::Verdict(verdict.verdict))
         }
-        Judgement::Ignored(ignored) => VectorOutcome::NotEvaluated(ignored.to_string()),
-        Judgement::Rejected(rejected) => VectorOutcome::NotEvaluated(rejected.to_string()),
+        Judgement::Ignored(ignored) => VectorOutcome::Ignored(ignored.to_string()),
+        Judgement::Rejected(rejected) => VectorOutcome::Rejected(rejected.to_string()),
     }
 }
 

@@ -5,15 +5,15 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use portcullis::vectors::pretty;
-use portcullis::{Engine, Judge, Limits, MAX_RECORD, Package, RuleSet, Verdict, printable};
+use portcullis::{Engine, Judge, Limits, Lines, MAX_RECORD, Package, RuleSet, Verdict, printable};
 use portcullis_event::{Event, Outcome, normalize};
 use serde::de::IgnoredAny;
 
+use super::active_rules;
 use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
-use super::load_packages;
 use super::output::Output;
 
 #[derive(clap::Args)]
@@ -21,19 +21,25 @@ pub(crate) struct Args {
     /// A file with the record; - is standard input, and so is no file
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Which line of the file, where it holds several; counted from 0, as in the ledger
+    /// Which line of the file, where it holds several; counted from 0
     #[arg(long, value_name = "N")]
-    record: Option<usize>,
-    /// Packages, or folders of them [default: the embedded rules]
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    record: Option<u64>,
+    /// A package, or a folder of them; may be given several times [default: the embedded rules]
+    #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let engine = Engine::new().or_exit(Exit::Rules)?;
-    let rules = Arc::new(RuleSet::new(load_packages(&engine, &args.rules)?).or_exit(Exit::Rules)?);
-    let bytes = read(args)?;
-    let record = choose(&bytes, args.record).or_exit(Exit::Usage)?;
+    let rules = active_rules(&engine, &args.rules)?;
+    let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
+    let inputs = Input::all(&paths)?;
+    let input = &inputs[0];
+    let record = match args.record {
+        Some(n) => line(input, n)?,
+        None => whole(input)?,
+    };
+    let record = record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&record);
 
     let mut text = String::new();
     let mut buffer = String::new();
@@ -48,34 +54,39 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn read(args: &Args) -> Result<Vec<u8>, Failure> {
-    let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
-    let mut bytes = Vec::new();
-    for input in Input::all(&paths)? {
-        let read = input.open()?.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes);
-        read.with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?;
-        if bytes.len() > MAX_RECORD {
-            let too_long = anyhow!("{}: is longer than {MAX_RECORD} bytes; give one record", input.name());
-            return Err(Failure::new(Exit::Io, too_long));
+/// The line of an input with this number.
+fn line(input: &Input, n: u64) -> Result<Vec<u8>, Failure> {
+    let mut lines = Lines::new(input.open()?, MAX_RECORD);
+    let mut read = 0;
+    while let Some(line) =
+        lines.next_line().with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?
+    {
+        if read == n {
+            return Ok(line.bytes.to_vec());
         }
+        read += 1;
     }
-    Ok(bytes)
+    let error = anyhow!("{}: there is no record {n}: it has {read}, counted from 0", input.name());
+    Err(Failure::new(Exit::Usage, error))
 }
 
-/// The record that is meant: the line that was asked for, or all there is if that is one.
-fn choose(bytes: &[u8], wanted: Option<usize>) -> anyhow::Result<&[u8]> {
-    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    if text.trim_ascii().is_empty() {
-        bail!("there is no record in the input; give one JSON object");
-    }
-    match wanted {
-        Some(n) => {
-            lines.get(n).copied().with_context(|| format!("there is no record {n}: the last is {}", lines.len() - 1))
-        }
-        None if lines.len() == 1 || serde_json::from_slice::<IgnoredAny>(text).is_ok() => Ok(text),
-        None => bail!("there are {} lines; choose one with --record 0 to {}", lines.len(), lines.len() - 1),
-    }
+/// All of an input, which must be one record.
+fn whole(input: &Input) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = input.open()?.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?;
+    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let lines = text.split(|byte| *byte == b'\n').count();
+    let wrong = if text.trim_ascii().is_empty() {
+        anyhow!("{}: there is no record; give one JSON object", input.name())
+    } else if bytes.len() > MAX_RECORD {
+        anyhow!("{}: is longer than one record may be; choose a line with --record N, from 0", input.name())
+    } else if lines > 1 && serde_json::from_slice::<IgnoredAny>(text).is_err() {
+        anyhow!("{}: there are {lines} lines; choose one with --record 0 to {}", input.name(), lines - 1)
+    } else {
+        return Ok(bytes);
+    };
+    Err(Failure::new(Exit::Usage, wrong))
 }
 
 fn explain(text: &mut String, event: &Event<'_>, record: &[u8], rules: &Arc<RuleSet>) -> anyhow::Result<()> {
@@ -99,7 +110,7 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
         None => "not asked: it does not subscribe to the log type".to_owned(),
         Some(Verdict::Alert(alert)) => indented(&alert.to_string()).trim().to_owned(),
         Some(Verdict::NoMatch) => "asked: no match".to_owned(),
-        Some(Verdict::Fault(fault)) => format!("failed: it {}", printable(&fault.to_string())),
+        Some(Verdict::Fault(fault)) => format!("failed: it {fault}"),
         Some(Verdict::Skipped) => {
             let Some((field, patterns)) = package.prefilter().first_miss(event) else {
                 return "not asked".to_owned();
@@ -113,5 +124,5 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    text.lines().map(|line| format!("    {}\n", printable(line))).collect()
 }

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use portcullis::printable;
+
 /// The exit codes, which are documented API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -33,7 +35,7 @@ impl Failure {
         Self { exit, error: error.into() }
     }
 
-    /// Nobody reads standard output any more, which is no error.
+    /// Nobody reads an output any more, which is no error.
     pub(crate) fn closed_pipe() -> Self {
         Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe") }
     }
@@ -50,6 +52,14 @@ impl Failure {
     }
 }
 
+/// The first failure that is one: a closed pipe only if there is no other.
+pub(crate) fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, second) {
+        (Err(first), Err(second)) if first.is_closed_pipe() => Err(second),
+        (first, second) => first.and(second),
+    }
+}
+
 /// Gives an error its exit code.
 pub(crate) trait OrExit<T> {
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;
@@ -61,7 +71,10 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// Writes a line for the person at the terminal to standard error, if it is still open.
-pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "portcullis: {line}");
+/// Writes something for the person at the terminal to standard error, if it is still open.
+pub(crate) fn say(text: impl Display) {
+    let text = format!("portcullis: {text}");
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "{}", printable(line));
+    }
 }

@@ -1,7 +1,7 @@
 //! Where records come from.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal as _, stdin};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -25,9 +25,14 @@ impl Input {
             return Err(Failure::new(Exit::Usage, anyhow::Error::msg("standard input (-) can be read only once")));
         }
         for input in inputs.iter().filter(|input| !input.is_standard()) {
-            open_file(&input.path).or_exit(Exit::Io)?;
+            check(&input.path).or_exit(Exit::Io)?;
         }
         Ok(inputs)
+    }
+
+    /// The file, if it is one that lies on a disk.
+    pub(crate) fn regular_file(&self) -> Option<PathBuf> {
+        if self.is_standard() { None } else { regular_file(&self.path) }
     }
 
     /// What it is called in messages.
@@ -50,10 +55,28 @@ impl Input {
     }
 }
 
-fn open_file(path: &Path) -> anyhow::Result<File> {
-    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    if file.metadata().with_context(|| format!("{}: cannot be read", path.display()))?.is_dir() {
+/// The one path of a file that lies on a disk, whatever name it was given.
+pub(crate) fn regular_file(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().filter(|path| path.is_file())
+}
+
+/// Whether a path can be read. A pipe is not opened: closing it again would end its writer.
+fn check(path: &Path) -> anyhow::Result<()> {
+    let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    if metadata.is_dir() {
         bail!("{}: is a folder; name the files in it", path.display());
     }
-    Ok(file)
+    if metadata.is_file() {
+        let mut start = Vec::new();
+        let read = open_file(path)?.take(4).read_to_end(&mut start);
+        read.with_context(|| format!("{}: cannot be read", path.display()))?;
+        if start == b"\0asm" {
+            bail!("{}: is WebAssembly and no records; name a package with --rules {0}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn open_file(path: &Path) -> anyhow::Result<File> {
+    File::open(path).with_context(|| format!("{}: cannot be read", path.display()))
 }

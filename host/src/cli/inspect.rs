@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use portcullis::package::WORLD;
-use portcullis::{Engine, Package, read_packages};
+use portcullis::{Engine, Package, printable, read_packages};
 use serde_json::json;
 
 use super::ReportFormat;
@@ -69,7 +69,7 @@ fn text(package: &Package) -> String {
         ("prefilter", &prefilter),
         ("vectors", &spec.vectors.len().to_string()),
     ] {
-        text.push_str(&format!("    {name:<10} {value}\n"));
+        text.push_str(&format!("    {name:<10} {}\n", printable(value)));
     }
     text
 }

@@ -11,11 +11,12 @@ mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use portcullis::{Engine, Package, embedded, read_packages};
+use portcullis::{Engine, Package, RuleSet, embedded, read_packages};
 
-use failure::{Exit, Failure, OrExit};
+use failure::{Exit, Failure, OrExit, say};
 
 /// Detections for Kubernetes audit logs as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -78,4 +79,17 @@ fn load_packages(engine: &Engine, paths: &[PathBuf]) -> Result<Vec<Package>, Fai
         packages.extend(read_packages(engine, path).or_exit(Exit::Rules)?);
     }
     Ok(packages)
+}
+
+/// The rules that take part: of these packages, or of the embedded ones, those that are enabled.
+fn active_rules(engine: &Engine, paths: &[PathBuf]) -> Result<Arc<RuleSet>, Failure> {
+    let (enabled, disabled): (Vec<_>, Vec<_>) =
+        load_packages(engine, paths)?.into_iter().partition(|package| package.spec().enabled);
+    for package in disabled {
+        say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
+    }
+    if enabled.is_empty() {
+        say("no rule is active: no record can alert");
+    }
+    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Rules)?))
 }

@@ -12,20 +12,19 @@ use super::failure::{Exit, Failure, OrExit};
 pub(crate) struct Output {
     name: String,
     writer: BufWriter<Box<dyn Write + Send>>,
-    is_standard: bool,
 }
 
 impl Output {
     pub(crate) fn standard() -> Self {
         let writer = BufWriter::new(Box::new(io::stdout()) as Box<dyn Write + Send>);
-        Self { name: "standard output".to_owned(), writer, is_standard: true }
+        Self { name: "standard output".to_owned(), writer }
     }
 
     /// A file, which is emptied first.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()));
         let writer = BufWriter::new(Box::new(file.or_exit(Exit::Io)?) as Box<dyn Write + Send>);
-        Ok(Self { name: path.display().to_string(), writer, is_standard: false })
+        Ok(Self { name: path.display().to_string(), writer })
     }
 
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
@@ -47,7 +46,7 @@ impl Output {
 
     fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
         match result {
-            Err(error) if self.is_standard && error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::closed_pipe()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::closed_pipe()),
             other => other.with_context(|| format!("{}: cannot be written", self.name)).or_exit(Exit::Io),
         }
     }

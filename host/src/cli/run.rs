@@ -2,19 +2,20 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use portcullis::{
-    Accounting, Alert, Engine, Judge, Judgement, Limits, Line, Lines, MAX_RECORD, Package, RuleSet, Verdict,
-    ledger_line, reject_line,
+    Accounting, Alert, Engine, Judge, Judgement, Limits, Line, Lines, MAX_RECORD, RuleSet, Verdict, ledger_line,
+    reject_line,
 };
 
-use super::failure::{Exit, Failure, OrExit, say};
-use super::input::Input;
-use super::load_packages;
+use super::active_rules;
+use super::failure::{Exit, Failure, OrExit, both, say};
+use super::input::{Input, regular_file};
 use super::output::Output;
 
 #[derive(clap::Args)]
@@ -22,8 +23,8 @@ pub(crate) struct Args {
     /// Files of records, one JSON object a line; - is standard input, and so is no file
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Packages, or folders of them [default: the embedded rules]
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// A package, or a folder of them; may be given several times [default: the embedded rules]
+    #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
     /// How alerts are written [default: text on a terminal, else ndjson]
     #[arg(long, value_enum)]
@@ -47,63 +48,83 @@ enum Format {
     Ndjson,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
-    let rules = active(load_packages(&engine, &args.rules)?)?;
-    let inputs = Input::all(&args.files)?;
-    let run = Arc::new(Mutex::new(Run::new(rules, args)?));
-    finish_when_interrupted(&run)?;
-
-    let read = || {
-        for input in &inputs {
-            let mut lines = Lines::new(input.open()?, MAX_RECORD);
-            let name = input.name();
-            for number in 1_u64.. {
-                let line =
-                    lines.next_line().with_context(|| format!("{name}: cannot be read after line {}", number - 1));
-                let Some(line) = line.or_exit(Exit::Io)? else { break };
-                run.lock().unwrap_or_else(PoisonError::into_inner).record(&line, &format!("{name}:{number}"))?;
+impl Args {
+    /// Writing to a file empties it first: no output may be an input, or another output.
+    fn check_outputs(&self, inputs: &[Input]) -> Result<(), Failure> {
+        let mut taken: Vec<PathBuf> = inputs.iter().filter_map(Input::regular_file).collect();
+        for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
+            // A file that does not exist yet has no canonical name: the name as given stands for it.
+            let exists = output.exists();
+            let file = if exists { regular_file(output) } else { Some(output.clone()) };
+            let Some(file) = file else { continue };
+            if taken.contains(&file) {
+                let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());
+                return Err(Failure::new(Exit::Usage, error));
             }
+            taken.push(file);
         }
         Ok(())
-    };
-    let result = read();
-    let finished = run.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    result.and(finished).map(|()| Exit::Done)
+    }
 }
 
-/// The packages that take part: those of rules that are enabled.
-fn active(packages: Vec<Package>) -> Result<Arc<RuleSet>, Failure> {
-    let (enabled, disabled): (Vec<_>, Vec<_>) = packages.into_iter().partition(|package| package.spec().enabled);
-    for package in disabled {
-        say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let engine = Engine::new().or_exit(Exit::Rules)?;
+    let rules = active_rules(&engine, &args.rules)?;
+    let inputs = Input::all(&args.files)?;
+    args.check_outputs(&inputs)?;
+    let run = Arc::new(Mutex::new(Run::new(rules, args)?));
+    let interrupted = finish_when_interrupted(&run)?;
+
+    let result = read(&inputs, &run, &interrupted);
+    let finished = lock(&run).finish();
+    both(result, finished)?;
+    Ok(if interrupted.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Judges all records, or those until the run is interrupted.
+fn read(inputs: &[Input], run: &Mutex<Run>, interrupted: &AtomicBool) -> Result<(), Failure> {
+    for input in inputs {
+        let mut lines = Lines::new(input.open()?, MAX_RECORD);
+        let name = input.name();
+        for number in 1_u64.. {
+            let line = lines.next_line().with_context(|| format!("{name}: cannot be read after line {}", number - 1));
+            let Some(line) = line.or_exit(Exit::Io)? else { break };
+            lock(run).record(&line, &format!("{name}:{number}"))?;
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
     }
-    if enabled.is_empty() {
-        say("no rule is active: no record can alert");
-    }
-    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Rules)?))
+    Ok(())
+}
+
+fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
+    run.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// On Ctrl-C or a termination signal: the record in hand is finished, everything is written out, the account printed.
-fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<(), Failure> {
+/// While records come, the loop that reads them sees the flag and does so; while it waits for input, the handler does.
+fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<Arc<AtomicBool>, Failure> {
     let run = Arc::clone(run);
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
     let handler = move || {
+        flag.store(true, Ordering::Relaxed);
         // A record whose alert nobody takes off our hands must not hold the process for ever.
         for _ in 0..100 {
-            match run.try_lock() {
-                Ok(mut run) => {
-                    if let Err(failure) = run.finish() {
-                        failure.report();
-                    }
-                    break;
+            if let Ok(mut run) = run.try_lock() {
+                if let Err(failure) = run.finish() {
+                    failure.report();
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-                Err(TryLockError::Poisoned(_)) => break,
+                // Still locked: no record may follow the account.
+                std::process::exit(Exit::Interrupted as i32);
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
         std::process::exit(Exit::Interrupted as i32);
     };
-    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C").or_exit(Exit::Io)
+    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
+    Ok(interrupted)
 }
 
 /// A run between two records.
@@ -181,7 +202,7 @@ impl Run {
         }
         let mut result = Ok(());
         for output in [Some(&mut self.alerts), self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
-            result = result.and(output.flush());
+            result = both(result, output.flush());
         }
         if self.accounting.read() == 0 {
             say("the input holds no record");

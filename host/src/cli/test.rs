@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use portcullis::vectors::{self, VectorResult};
-use portcullis::{Engine, Limits, Package};
+use portcullis::{Engine, Limits, Package, printable};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
@@ -81,9 +81,11 @@ fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
         }
         for result in results {
             let word = if result.passed() { "pass" } else { "FAIL" };
-            text.push_str(&format!("    {word}  {}\n", result.name));
+            text.push_str(&format!("    {word}  {}\n", printable(&result.name)));
             if !result.passed() {
-                text.push_str(&details(result).lines().map(|line| format!("          {line}\n")).collect::<String>());
+                text.push_str(
+                    &details(result).lines().map(|line| format!("          {}\n", printable(line))).collect::<String>(),
+                );
             }
         }
     }

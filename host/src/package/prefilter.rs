@@ -134,7 +134,7 @@ pub enum PrefilterError {
     #[error("names {0:?}, which is none of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
     Field(String),
     /// The field's values are no list of texts, or an empty one, which no event could pass.
-    #[error("has for {0} not a list of at least one text")]
+    #[error("has for {0} not a list of texts, at least one and none empty")]
     Values(&'static str),
 }
 
@@ -150,7 +150,9 @@ impl Prefilter {
             let field = Field::ALL.into_iter().find(|field| field.name() == name);
             let field = field.ok_or_else(|| PrefilterError::Field(name.clone()))?;
             let texts: Option<Vec<&str>> = values.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-            let texts = texts.filter(|texts| !texts.is_empty()).ok_or(PrefilterError::Values(field.name()))?;
+            let texts = texts
+                .filter(|texts| !texts.is_empty() && !texts.contains(&""))
+                .ok_or(PrefilterError::Values(field.name()))?;
             let pattern = |text: &str| match text.strip_suffix('*') {
                 Some(prefix) => Pattern::Prefix(prefix.to_owned()),
                 None => Pattern::Exact(text.to_owned()),

@@ -60,6 +60,9 @@ impl Accounting {
     }
 
     /// Counts a record.
+    ///
+    /// # Panics
+    /// The judgement is of a judge with another rule set.
     pub fn count(&mut self, judgement: &Judgement) {
         match judgement {
             Judgement::Evaluated { malformed, verdicts } => {

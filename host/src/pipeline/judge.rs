@@ -17,7 +17,8 @@ pub const DEFAULT_TENANT: &str = "default";
 /// kube-apiserver's largest are a few MiB.
 pub const MAX_RECORD: usize = 64 << 20;
 
-/// Judges records one after the other with a rule set, each rule in its own sandbox.
+/// Judges records one after the other with a rule set, each rule in its own sandbox. The calling thread runs the rules,
+/// and needs a stack of at least 2 MiB.
 pub struct Judge {
     rules: Arc<RuleSet>,
     /// One for each package of the rule set, in its order.
@@ -50,11 +51,13 @@ pub enum Rejection {
     /// It is no JSON object, or one without the audit event that it should hold.
     #[error("{0}")]
     Unreadable(Rejected),
-    /// It is longer than [`MAX_RECORD`].
-    #[error("{length} bytes long, and {MAX_RECORD} is the most")]
+    /// It is longer than the lines that were asked for.
+    #[error("{length} bytes long, and {max} is the most")]
     TooLong {
         /// Its length in bytes.
         length: u64,
+        /// The most that a line may have.
+        max: usize,
     },
 }
 
@@ -139,7 +142,7 @@ impl Judge {
     /// Judges a line of input as a record.
     pub fn line(&mut self, line: &Line<'_>) -> Judgement {
         if line.length > line.bytes.len() as u64 {
-            return Judgement::Rejected(Rejection::TooLong { length: line.length });
+            return Judgement::Rejected(Rejection::TooLong { length: line.length, max: line.bytes.len() });
         }
         self.record(line.bytes)
     }

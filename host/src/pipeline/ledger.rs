@@ -11,6 +11,9 @@ use crate::pipeline::{Judgement, Verdict};
 const MAX_CUT_RECORD: usize = 64 << 10;
 
 /// A record's line in the ledger, as JSON without a line end; `n` counts records from 0.
+///
+/// # Panics
+/// The judgement is of a judge with another rule set.
 #[must_use]
 pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
     match judgement {
@@ -38,6 +41,9 @@ pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
 /// A record's line in the rejects, as JSON without a line end: for one that is rejected, has malformed fields, or made a
 /// rule fault. `place` says where the record came from. The record itself stands in `record`, or where it is not UTF-8
 /// in `record_base64`.
+///
+/// # Panics
+/// The judgement is of a judge with another rule set.
 #[must_use]
 pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, rules: &RuleSet) -> Option<String> {
     let mut line = match judgement {
@@ -67,10 +73,19 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
         }
     };
     let too_long = matches!(judgement, Judgement::Rejected(crate::Rejection::TooLong { .. }));
-    let record = if too_long { &record[..record.len().min(MAX_CUT_RECORD)] } else { record };
+    let record = if too_long { beginning(record) } else { record };
     match std::str::from_utf8(record) {
         Ok(text) => line["record"] = text.into(),
         Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),
     }
     Some(line.to_string())
+}
+
+/// The beginning of a record that is too long; it does not end inside a character.
+fn beginning(record: &[u8]) -> &[u8] {
+    let cut = &record[..record.len().min(MAX_CUT_RECORD)];
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
+    }
 }

@@ -40,7 +40,7 @@ pub fn read_packages(engine: &Engine, path: &Path) -> Result<Vec<Package>, Folde
         let mut files = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable(path))? {
             let file = entry.map_err(unreadable(path))?.path();
-            if file.extension().is_some_and(|ending| ending == "wasm") {
+            if file.extension().is_some_and(|ending| ending == "wasm") && file.is_file() {
                 files.push(file);
             }
         }

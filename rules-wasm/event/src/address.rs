@@ -56,6 +56,11 @@ impl SourceScope {
 #[must_use]
 pub fn parse(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    let text = match text.split_once('/') {
+        Some((text, length)) if is_number(length) => text,
+        Some(_) => return None,
+        None => text,
+    };
     let address = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']')?;
@@ -68,11 +73,6 @@ pub fn parse(text: &str) -> Option<IpAddr> {
             Some((address, port)) if is_number(port) && address.contains('.') => address,
             _ => text,
         },
-    };
-    let address = match address.split_once('/') {
-        Some((address, length)) if is_number(length) => address,
-        Some(_) => return None,
-        None => address,
     };
     let address = match address.split_once('%') {
         Some((address, zone)) if !zone.is_empty() && !zone.contains('%') => address,
@@ -172,6 +172,8 @@ mod tests {
             ("fe80::1%eth0/64", "fe80::1"),
             ("[fe80::1%eth0]:80", "fe80::1"),
             ("2001:db8::/32", "2001:db8::"),
+            ("[2001:db8::1]/64", "2001:db8::1"),
+            ("1.2.3.4:80/24", "1.2.3.4"),
             ("::ffff:1.2.3.4", "1.2.3.4"),
             ("::FFFF:102:304", "1.2.3.4"),
         ] {

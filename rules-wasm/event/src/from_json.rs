@@ -118,9 +118,15 @@ fn list(raw: Option<&RawValue>) -> Option<Vec<Text<'_>>> {
 
 fn networks(raw: Option<&RawValue>) -> Option<Vec<Asn<'_>>> {
     let Some(raw) = raw else { return Some(Vec::new()) };
-    let network = |entry| {
-        let [asn, name, address] = valid(json::object(Some(entry), ["asn", "name", "address"]))??;
-        Some(Asn { asn: valid(json::text(asn))?, name: valid(json::text(name))?, address: valid(json::text(address))? })
-    };
-    json::items(raw, usize::MAX)?.into_iter().map(network).collect()
+    let (mut networks, mut valid) = (Vec::new(), true);
+    let is_list = json::for_each_item(raw, &mut |entry| match network(entry) {
+        Some(network) => networks.push(network),
+        None => valid = false,
+    });
+    (is_list && valid).then_some(networks)
+}
+
+fn network(entry: &RawValue) -> Option<Asn<'_>> {
+    let [asn, name, address] = valid(json::object(Some(entry), ["asn", "name", "address"]))??;
+    Some(Asn { asn: valid(json::text(asn))?, name: valid(json::text(name))?, address: valid(json::text(address))? })
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
@@ -100,8 +101,9 @@ pub fn integer(raw: Option<&RawValue>) -> Read<i64> {
             Read::Malformed => None,
         }
     } else {
-        // Of JSON's values only numbers are also Rust's: `true`, lists and objects do not parse.
-        whole(number).or_else(|| number.parse().ok().and_then(integral))
+        // Of JSON's values only numbers are also Rust's. An integer of more than 64 bits does not become one as a float.
+        let float = number.contains(['.', 'e', 'E']).then(|| number.parse().ok().and_then(integral));
+        whole(number).or(float.flatten())
     };
     integer.map_or(Read::Malformed, Read::Present)
 }
@@ -115,13 +117,24 @@ fn whole(text: &str) -> Option<i64> {
 fn integral(float: f64) -> Option<i64> {
     const BOUND: f64 = 9_223_372_036_854_775_808.0; // 2^63, the first float above i64::MAX
     #[expect(clippy::cast_possible_truncation, reason = "integral and within the bounds of i64")]
-    (float.fract().abs() < f64::MIN_POSITIVE && (-BOUND..BOUND).contains(&float)).then_some(float as i64)
+    (float.fract() == 0.0 && (-BOUND..BOUND).contains(&float)).then_some(float as i64)
 }
 
 /// The first `max` items of a value, if it is a list.
 #[must_use]
 pub fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
-    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(ItemsVisitor(max)).ok()
+    let mut items = Vec::new();
+    let is_list = for_each_item(raw, &mut |item| {
+        if items.len() < max {
+            items.push(item);
+        }
+    });
+    is_list.then_some(items)
+}
+
+/// Shows the items of a value one after the other, if it is a list; whether it is one.
+pub(crate) fn for_each_item<'a>(raw: &'a RawValue, show: &mut dyn FnMut(&'a RawValue)) -> bool {
+    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Items(show)).is_ok()
 }
 
 /// The text of a JSON string with escapes; none if it is no JSON string. `raw` holds the quotes.
@@ -144,8 +157,8 @@ impl<'de> Visitor<'de> for Wanted<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(position) = map.next_key_seed(Position(self.names))? {
-            match position {
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match position(self.names, key) {
                 Some(position) => self.members[position] = Some(map.next_value()?),
                 None => drop(map.next_value::<de::IgnoredAny>()?),
             }
@@ -154,30 +167,19 @@ impl<'de> Visitor<'de> for Wanted<'_, 'de> {
     }
 }
 
-/// A key's place among the names; keys are compared as bytes, so that one with a lone surrogate is only unknown.
-struct Position<'n>(&'n [&'n str]);
-
-impl<'de> DeserializeSeed<'de> for Position<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
+/// A key's place among the names. Keys come raw: read as text, one with a lone surrogate would be an error.
+fn position(names: &[&str], key: &RawValue) -> Option<usize> {
+    let key = unquoted(key.get());
+    names.iter().position(|name| *name == &*key)
 }
 
-impl Visitor<'_> for Position<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|name| name.as_bytes() == key))
-    }
+/// The text of a key, or of another JSON string.
+fn unquoted(raw: &str) -> Cow<'_, str> {
+    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
+    if inner.contains('\\') { unescape(raw).unwrap_or_default().into() } else { inner.into() }
 }
 
-/// The bytes of a string or key. Asked for bytes, `serde_json` lets lone surrogates through, in the generalized UTF-8
+/// The bytes of a string. Asked for bytes, `serde_json` lets lone surrogates through, in the generalized UTF-8
 /// that `from_utf8` refuses.
 struct Bytes;
 
@@ -204,7 +206,7 @@ impl Visitor<'_> for Bytes {
 struct AnyCaseVisitor<'n>(&'n str);
 
 impl<'de> Visitor<'de> for AnyCaseVisitor<'_> {
-    type Value = Vec<(Vec<u8>, &'de RawValue)>;
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
@@ -212,11 +214,11 @@ impl<'de> Visitor<'de> for AnyCaseVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members: Self::Value = Vec::new();
-        while let Some(key) = map.next_key_seed(Bytes)? {
-            let value = map.next_value()?;
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let (key, value) = (unquoted(key.get()), map.next_value()?);
             match members.iter_mut().find(|(earlier, _)| *earlier == key) {
                 Some(earlier) => earlier.1 = value,
-                None if key.eq_ignore_ascii_case(self.0.as_bytes()) => members.push((key, value)),
+                None if key.eq_ignore_ascii_case(self.0) => members.push((key, value)),
                 None => {}
             }
         }
@@ -224,25 +226,20 @@ impl<'de> Visitor<'de> for AnyCaseVisitor<'_> {
     }
 }
 
-struct ItemsVisitor(usize);
+struct Items<'s, 'a>(&'s mut dyn FnMut(&'a RawValue));
 
-impl<'de> Visitor<'de> for ItemsVisitor {
-    type Value = Vec<&'de RawValue>;
+impl<'de> Visitor<'de> for Items<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while items.len() < self.0 {
-            match list.next_element()? {
-                Some(item) => items.push(item),
-                None => return Ok(items),
-            }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(item) = list.next_element()? {
+            (self.0)(item);
         }
-        while list.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(items)
+        Ok(())
     }
 }
 
@@ -255,17 +252,11 @@ pub(crate) fn texts(raw: Option<&RawValue>, lone_text: bool) -> Read<(Vec<Text<'
     if lone_text && let Read::Present(text) = text(Some(raw)) {
         return Read::Present((vec![text], false));
     }
-    let Some(items) = items(raw, usize::MAX) else {
-        return Read::Malformed;
-    };
-    let mut texts = Vec::with_capacity(items.len());
-    let mut dropped = false;
-    for item in items {
-        match text(Some(item)) {
-            Read::Present(text) => texts.push(text),
-            Read::Absent if item.get() != "null" => {}
-            Read::Absent | Read::Malformed => dropped = true,
-        }
-    }
-    Read::Present((texts, dropped))
+    let (mut texts, mut dropped) = (Vec::new(), false);
+    let is_list = for_each_item(raw, &mut |item| match text(Some(item)) {
+        Read::Present(text) => texts.push(text),
+        Read::Absent if item.get() != "null" => {}
+        Read::Absent | Read::Malformed => dropped = true,
+    });
+    if is_list { Read::Present((texts, dropped)) } else { Read::Malformed }
 }

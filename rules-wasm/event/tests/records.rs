@@ -184,6 +184,10 @@ fn what_cannot_be_read_is_rejected_with_the_reason() {
         (b"{\"a\":NaN}", "not JSON: expected value at line 1 column 6"),
         (b"{} {}", "not JSON: trailing characters at line 1 column 4"),
         (b"{\"a\":\"\xff\"}", "not UTF-8 at byte 6"),
+        (
+            b"{\"a\tb\":1}",
+            "not JSON: control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3",
+        ),
         (b"[]", "not a JSON object"),
         (b"\"text\"", "not a JSON object"),
         (b"null", "not a JSON object"),
@@ -284,9 +288,20 @@ fn response_codes_are_integers_however_they_are_written() {
     ] {
         assert_eq!(code(raw), expected, "{raw}");
     }
-    for raw in
-        ["404.5", "1e300", "1e999", "9223372036854775808", "\"+5\"", "\" 5\"", "\"5.0\"", "true", "[404]", "\"-\""]
-    {
+    for raw in [
+        "404.5",
+        "1e300",
+        "1e999",
+        "5e-324",
+        "-9223372036854775809",
+        "9223372036854775808",
+        "\"+5\"",
+        "\" 5\"",
+        "\"5.0\"",
+        "true",
+        "[404]",
+        "\"-\"",
+    ] {
         assert_eq!(code(raw), Value::Null, "{raw}");
     }
 }

@@ -49,7 +49,7 @@ impl Alert {
             context: Vec::new(),
         }
         .with("username", event.username.as_deref())
-        .with("sourceIPs", Some(&*event.source_ips).filter(|addresses| !addresses.is_empty()))
+        .with("sourceIPs", source_ips(event))
         .with("userAgent", event.user_agent.as_deref())
         .with("namespace", event.namespace.as_deref())
         .with("verb", event.verb.as_deref())
@@ -115,6 +115,17 @@ impl Alert {
         json.push('}');
         json
     }
+}
+
+/// The source addresses; of many the last, which are the ones that the client cannot write, after a mark.
+fn source_ips(event: &Event) -> Option<Vec<Text<'static>>> {
+    let addresses = &event.source_ips;
+    let left_out = addresses.len().saturating_sub(Alert::MAX_ITEMS - 1);
+    let mark = (left_out > 1).then(|| Text::from(format!("… {left_out} more")));
+    let rest = addresses.iter().skip(if mark.is_some() { left_out } else { 0 });
+    // The longest address has 45 characters; what is much longer is none.
+    let rest = rest.map(|address| cut(address.to_string(), 100).into());
+    (!addresses.is_empty()).then(|| mark.into_iter().chain(rest).collect())
 }
 
 /// What can stand in an alert's context.
@@ -242,6 +253,22 @@ mod tests {
         assert_eq!(cut("åäöå".to_owned(), 6), "å…");
         let title = "é".repeat(Alert::MAX_LINE);
         assert!(Alert::new(&Event::new(LogType::Eks), title, "").title().len() <= Alert::MAX_LINE);
+    }
+
+    #[test]
+    fn of_many_source_addresses_the_last_are_kept_and_the_others_counted() {
+        let addresses = |count: usize| {
+            let mut event = Event::new(LogType::Eks);
+            event.source_ips = (0..count).map(|n| Text::from(format!("10.0.0.{n}"))).collect();
+            source_ips(&event).unwrap_or_default()
+        };
+        assert_eq!(addresses(0), [""; 0]);
+        assert_eq!(addresses(32).len(), 32);
+        assert_eq!(addresses(32)[0], "10.0.0.0");
+        assert_eq!(addresses(40).len(), 32);
+        assert_eq!(addresses(40)[0], "… 9 more");
+        assert_eq!(addresses(40)[1], "10.0.0.9");
+        assert_eq!(addresses(40)[31], "10.0.0.39");
     }
 
     proptest! {
