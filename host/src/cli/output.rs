@@ -32,13 +32,12 @@ impl Output {
         self.check(written)
     }
 
-    /// Writes a line, and what was written before it, through to the reader.
     pub(crate) fn write_line(&mut self, line: &str) -> Result<(), Failure> {
         self.write(line)?;
         self.write("\n")
     }
 
-    /// Passes everything that was written on to the reader.
+    /// Passes on to the reader what was written.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let flushed = self.writer.flush();
         self.check(flushed)

@@ -166,6 +166,7 @@ impl Run {
             && let Some(line) = reject_line(n, place, line.bytes, &judgement, &self.rules)
         {
             rejects.write_line(&line)?;
+            rejects.flush()?;
         }
         let Judgement::Evaluated { verdicts, .. } = &judgement else {
             return Ok(());

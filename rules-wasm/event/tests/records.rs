@@ -1,5 +1,7 @@
 //! What becomes of raw records of the three clouds: outcomes, fields, malformed fields.
 
+use std::sync::LazyLock;
+
 use portcullis_event::{Event, Outcome, SourceScope, normalize};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -45,6 +47,7 @@ fn eks(change: Value) -> Value {
 
 #[test]
 fn an_eks_record_becomes_an_event() {
+    check_against_schema(&event_of(&eks(json!({}))));
     assert_eq!(
         event_of(&eks(json!({}))),
         json!({
@@ -365,6 +368,30 @@ fn what_is_no_event_is_not_read_as_one() {
     assert_eq!(event.expect("an event").source_scope, SourceScope::None);
 }
 
+/// Every member of an event is one that the schema describes, and those that it requires are always there.
+fn check_against_schema(event: &Value) {
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(include_str!("../event.schema.json")).expect("the schema is JSON"));
+    let members = event.as_object().expect("an event is an object");
+    for (name, value) in members {
+        let described = &SCHEMA["properties"][name];
+        assert!(described.is_object(), "{name} is not in the schema");
+        let found = match value {
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            _ => continue,
+        };
+        let expected = described["type"].to_string();
+        assert!(
+            described["type"].is_null() || expected.contains(found),
+            "{name} is of type {found}, and the schema says {expected}"
+        );
+    }
+    for name in SCHEMA["required"].as_array().expect("a list") {
+        assert!(members.contains_key(name.as_str().expect("text")), "{name} is required");
+    }
+}
+
 /// JSON of any shape, with the names and values that mean something more often than chance has them.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -444,6 +471,7 @@ proptest! {
         match normalize(text.as_bytes(), &mut buffer) {
             Outcome::Evaluated(event) => {
                 let json = serde_json::to_string(&event).expect("an event is JSON");
+                check_against_schema(&serde_json::from_str(&json).expect("JSON"));
                 let read = Event::from_json(&json).expect("an event's JSON is one");
                 prop_assert_eq!(serde_json::to_string(&read).expect("an event is JSON"), json);
             }
