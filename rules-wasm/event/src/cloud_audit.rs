@@ -21,14 +21,10 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
     let [authentication, method, metadata, resource_name, status, request] =
         json::object(Some(payload), FIELDS).present().unwrap_or_default();
     let principals = malformed.object("authenticationInfo", authentication, PRINCIPALS.map(|(name, _)| name));
+    let [caller_ip, googles_caller_ip, user_agent] =
+        malformed.object("requestMetadata", metadata, ["callerIP", "callerIp", "callerSuppliedUserAgent"]);
     // Panther renames Google's `callerIp`; a record that it did not touch still has Google's name.
-    let caller_ip_name = match writer {
-        Writer::Panther => "callerIP",
-        Writer::Cloud => "callerIp",
-    };
-    let [caller_ip, google_caller_ip, user_agent] =
-        malformed.object("requestMetadata", metadata, ["callerIP", caller_ip_name, "callerSuppliedUserAgent"]);
-    let caller_ip = caller_ip.or(google_caller_ip);
+    let caller_ip = caller_ip.or(googles_caller_ip.filter(|_| writer == Writer::Cloud));
     let [code] = malformed.object("status", status, ["code"]);
 
     let source_ips = Vec::from_iter(malformed.text("requestMetadata.callerIP", caller_ip));

@@ -26,12 +26,7 @@ const TEXTS: [&str; 15] = [
 const OTHERS: [&str; 8] =
     ["logType", "sourceScope", "userGroups", "sourceIPs", "asn", "responseStatus", "requestObject", "malformed"];
 
-const MEMBERS: [&str; OTHERS.len() + TEXTS.len()] = {
-    let mut names = [""; OTHERS.len() + TEXTS.len()];
-    names.split_at_mut(OTHERS.len()).0.copy_from_slice(&OTHERS);
-    names.split_at_mut(OTHERS.len()).1.copy_from_slice(&TEXTS);
-    names
-};
+const MEMBERS: [&str; OTHERS.len() + TEXTS.len()] = json::joined(&OTHERS, &TEXTS);
 
 impl<'a> Event<'a> {
     /// Reads the JSON form of an event; members that this version does not know are passed over. None if the text is

@@ -37,6 +37,15 @@ impl<T> Read<T> {
 /// The members of one object that were asked for, in the order asked; of members with one name the last.
 pub type Members<'a, const N: usize> = [Option<&'a RawValue>; N];
 
+/// The names of two lists as one; `N` is the sum of their lengths.
+pub(crate) const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let (start, end) = names.split_at_mut(first.len());
+    start.copy_from_slice(first);
+    end.copy_from_slice(second);
+    names
+}
+
 /// Reads the members with these names out of the text of one object.
 ///
 /// # Errors

@@ -93,12 +93,7 @@ const ENVELOPE: [&str; 12] = [
     "insertId",
 ];
 
-const ENVELOPE_AND_AUDIT: [&str; ENVELOPE.len() + audit::FIELDS.len()] = {
-    let mut names = [""; ENVELOPE.len() + audit::FIELDS.len()];
-    names.split_at_mut(ENVELOPE.len()).0.copy_from_slice(&ENVELOPE);
-    names.split_at_mut(ENVELOPE.len()).1.copy_from_slice(&audit::FIELDS);
-    names
-};
+const ENVELOPE_AND_AUDIT: [&str; ENVELOPE.len() + audit::FIELDS.len()] = json::joined(&ENVELOPE, &audit::FIELDS);
 
 /// Whose names a record's fields have.
 #[derive(Clone, Copy, PartialEq, Eq)]
