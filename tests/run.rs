@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Ended, NODEPORT, SYSTEM_PRINCIPAL, json_lines, portcullis, project, run, run_accounted, run_with_input,
+    Ended, NODEPORT, SYSTEM_PRINCIPAL, json_lines, project, run, run_accounted, run_with_input, spawn,
 };
 
 fn sample(name: &str) -> String {
@@ -75,13 +75,7 @@ fn every_sample_has_the_verdicts_that_it_was_made_for() {
 
 #[test]
 fn alerts_come_out_at_once() {
-    let mut child = portcullis()
-        .args(["run", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the command starts");
+    let mut child = spawn(["run", "-"]);
     let mut stdin = child.stdin.take().expect("piped");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     for _ in 0..3 {
@@ -228,8 +222,7 @@ fn a_pipe_with_a_name_is_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
-    let child = portcullis().arg("run").arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.expect("the command starts");
+    let child = spawn([std::ffi::OsStr::new("run"), pipe.as_os_str()]);
     fs::write(&pipe, nodeport_record(json!({}))).expect("the command reads it to its end");
     let ended: Ended = child.wait_with_output().expect("it ends").into();
     assert_eq!((ended.code, json_lines(&ended.stdout).len()), (Some(0), 1), "{}", ended.stderr);
@@ -248,13 +241,7 @@ fn an_empty_input_is_said_and_is_no_error() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let mut child = portcullis()
-        .args(["run", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+    let mut child = spawn(["run", "-"]);
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all(&line(nodeport_record(json!({})))).expect("the command reads");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -270,19 +257,13 @@ fn a_closed_pipe_is_no_error() {
     assert!(!ended.stderr.contains("panic") && ended.stderr.contains("records = "), "{}", ended.stderr);
 
     // It hides no other failure.
-    let mut child = portcullis()
-        .args(["run", &sample("eks.ndjson"), "--ledger", "/dev/full"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+    let mut child = spawn(["run", &sample("eks.ndjson"), "--ledger", "/dev/full"]);
     drop(child.stdout.take());
     let ended: Ended = child.wait_with_output().expect("it ends").into();
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
 
     for args in [vec!["test"], vec!["--help"], vec!["inspect", "--help"]] {
-        let mut child =
-            portcullis().args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = spawn(&args);
         drop(child.stdout.take());
         let ended = child.wait_with_output().expect("it ends");
         assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{args:?}");
@@ -295,13 +276,7 @@ fn an_interrupted_run_closes_its_account() {
     for signal in ["INT", "TERM"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ledger: PathBuf = folder.path().join("ledger");
-        let mut child = portcullis()
-            .args(["run", "-", "--ledger", ledger.to_str().expect("UTF-8")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+        let mut child = spawn(["run", "-", "--ledger", ledger.to_str().expect("UTF-8")]);
         let mut stdin = child.stdin.take().expect("piped");
         stdin.write_all(&line(nodeport_record(json!({})))).expect("the command reads");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));

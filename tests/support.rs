@@ -4,18 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 /// The two rules.
 pub(crate) const NODEPORT: &str = "Kubernetes.Service.NodePort.Deployed";
 pub(crate) const SYSTEM_PRINCIPAL: &str = "Kubernetes.System.Principal.PublicIP";
-
-/// The built command.
-pub(crate) fn portcullis() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_portcullis"))
-}
 
 /// A file or folder of the project.
 pub(crate) fn project(path: &str) -> PathBuf {
@@ -40,6 +35,13 @@ impl From<Output> for Ended {
     }
 }
 
+/// Starts the command with all its ends in our hands.
+pub(crate) fn spawn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the command starts")
+}
+
 /// Runs the command with nothing on standard input.
 pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ended {
     run_with_input(args, b"")
@@ -47,13 +49,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ended {
 
 /// Runs the command with these bytes on standard input.
 pub(crate) fn run_with_input<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, input: &[u8]) -> Ended {
-    let mut child = portcullis()
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+    let mut child = spawn(args);
     let mut stdin = child.stdin.take().expect("standard input is piped");
     std::thread::scope(|scope| {
         scope.spawn(move || {
