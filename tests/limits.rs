@@ -67,7 +67,7 @@ fn traps(name: &str, message: &str) {
 
 #[test]
 fn too_much_memory_is_refused() {
-    traps("grows", "forcing trap when growing memory to ");
+    traps("grows", "forcing trap when growing memory to 16842752 bytes");
     traps("starts-large", "forcing trap when growing memory to 1073741824 bytes");
     traps("large-table", "forcing trap when growing table to 1000000 elements");
 }
