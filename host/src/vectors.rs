@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_event::{Event, Outcome, normalize};
 
 use crate::package::Vector;
-use crate::pipeline::{Judge, Judgement, Verdict};
+use crate::pipeline::{Judge, Verdict};
 use crate::{Limits, Package, RuleSet};
 
 /// How a vector went.
@@ -83,30 +83,37 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
     vectors
         .map(|vector| {
             let record = vector.record.to_string();
-            let outcome = match verdict(&mut judge, &record) {
-                VectorOutcome::Verdict(Verdict::Skipped) => match verdict(&mut asking_always, &record) {
-                    VectorOutcome::Verdict(Verdict::Alert(_)) => VectorOutcome::PrefilterHides,
-                    fault @ VectorOutcome::Verdict(Verdict::Fault(_)) => fault,
-                    _ => VectorOutcome::Verdict(Verdict::Skipped),
-                },
-                outcome => outcome,
-            };
-            let event = match normalize(record.as_bytes(), &mut String::new()) {
-                Outcome::Evaluated(event) => Some(pretty(&event)),
-                Outcome::Ignored(_) | Outcome::Rejected(_) => None,
+            let mut buffer = String::new();
+            let (outcome, event) = match normalize(record.as_bytes(), &mut buffer) {
+                Outcome::Evaluated(event) => {
+                    let outcome = match verdict(&mut judge, &event, &record) {
+                        VectorOutcome::Verdict(Verdict::Skipped) => {
+                            hidden(verdict(&mut asking_always, &event, &record))
+                        }
+                        outcome => outcome,
+                    };
+                    (outcome, Some(pretty(&event)))
+                }
+                Outcome::Ignored(ignored) => (VectorOutcome::Ignored(ignored.to_string()), None),
+                Outcome::Rejected(rejected) => (VectorOutcome::Rejected(rejected.to_string()), None),
             };
             VectorResult { name: vector.name.clone(), expected: vector.expected, outcome, event }
         })
         .collect()
 }
 
-fn verdict(judge: &mut Judge, record: &str) -> VectorOutcome {
-    match judge.record(record.as_bytes()) {
-        Judgement::Evaluated { mut verdicts, .. } => {
-            verdicts.pop().map_or(VectorOutcome::NotSubscribed, |verdict| VectorOutcome::Verdict(verdict.verdict))
-        }
-        Judgement::Ignored(ignored) => VectorOutcome::Ignored(ignored.to_string()),
-        Judgement::Rejected(rejected) => VectorOutcome::Rejected(rejected.to_string()),
+/// The verdict of a judge with one rule.
+fn verdict(judge: &mut Judge, event: &Event<'_>, record: &str) -> VectorOutcome {
+    let verdict = judge.event(event, record.as_bytes()).pop();
+    verdict.map_or(VectorOutcome::NotSubscribed, |verdict| VectorOutcome::Verdict(verdict.verdict))
+}
+
+/// What a skipped vector comes to, given what the rule says when it is asked all the same.
+fn hidden(asked: VectorOutcome) -> VectorOutcome {
+    match asked {
+        VectorOutcome::Verdict(Verdict::Alert(_)) => VectorOutcome::PrefilterHides,
+        fault @ VectorOutcome::Verdict(Verdict::Fault(_)) => fault,
+        _ => VectorOutcome::Verdict(Verdict::Skipped),
     }
 }
 

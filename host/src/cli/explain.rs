@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use portcullis::package::Pattern;
 use portcullis::vectors::pretty;
-use portcullis::{Engine, Judge, Limits, Lines, MAX_RECORD, Package, RuleSet, Verdict, printable};
+use portcullis::{BYTE_ORDER_MARK, Engine, Judge, Limits, Lines, MAX_RECORD, Package, RuleSet, Verdict, printable};
 use portcullis_event::{Event, Outcome, normalize};
 use serde::de::IgnoredAny;
 
@@ -39,12 +40,11 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Some(n) => line(input, n)?,
         None => whole(input)?,
     };
-    let record = record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&record);
 
     let mut text = String::new();
     let mut buffer = String::new();
-    match normalize(record, &mut buffer) {
-        Outcome::Evaluated(event) => explain(&mut text, &event, record, &rules).or_exit(Exit::Io)?,
+    match normalize(&record, &mut buffer) {
+        Outcome::Evaluated(event) => explain(&mut text, &event, &record, &rules).or_exit(Exit::Io)?,
         Outcome::Ignored(ignored) => text = format!("ignored: {ignored}\n"),
         Outcome::Rejected(rejected) => text = format!("rejected: {rejected}\n"),
     }
@@ -75,6 +75,9 @@ fn whole(input: &Input) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = input.open()?.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let lines = text.split(|byte| *byte == b'\n').count();
     let wrong = if text.trim_ascii().is_empty() {
@@ -115,10 +118,13 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
             let Some((field, patterns)) = package.prefilter().first_miss(event) else {
                 return "not asked".to_owned();
             };
-            let wanted: Vec<String> = patterns.iter().map(ToString::to_string).collect();
             let found =
                 field.of(event).map_or_else(|| "is absent".to_owned(), |value| format!("is {}", printable(value)));
-            format!("not asked: its prefilter wants {} to be {}, and it {found}", field.name(), wanted.join(" or "))
+            format!(
+                "not asked: its prefilter wants {} to be {}, and it {found}",
+                field.name(),
+                Pattern::any_of(patterns)
+            )
         }
     }
 }

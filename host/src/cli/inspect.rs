@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portcullis::package::WORLD;
+use portcullis::package::{Pattern, WORLD};
 use portcullis::{Engine, Package, printable, read_packages};
 use serde_json::json;
 
@@ -42,12 +42,8 @@ fn text(package: &Package) -> String {
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let fields = package.prefilter().fields().iter();
-    let prefilter: Vec<String> = fields
-        .map(|(field, patterns)| {
-            let values: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-            format!("{} is {}", field.name(), values.join(" or "))
-        })
-        .collect();
+    let prefilter: Vec<String> =
+        fields.map(|(field, patterns)| format!("{} is {}", field.name(), Pattern::any_of(patterns))).collect();
     let prefilter = if prefilter.is_empty() { "none: every event".to_owned() } else { prefilter.join(", and ") };
     let log_types: Vec<&str> = spec.log_types.iter().map(|log_type| log_type.as_str()).collect();
     let size = format!(

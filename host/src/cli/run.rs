@@ -54,8 +54,7 @@ impl Args {
         let mut taken: Vec<PathBuf> = inputs.iter().filter_map(Input::regular_file).collect();
         for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
             // A file that does not exist yet has no canonical name: the name as given stands for it.
-            let exists = output.exists();
-            let file = if exists { regular_file(output) } else { Some(output.clone()) };
+            let file = if output.exists() { regular_file(output) } else { Some(output.clone()) };
             let Some(file) = file else { continue };
             if taken.contains(&file) {
                 let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());

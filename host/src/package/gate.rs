@@ -1,7 +1,9 @@
 //! What a file must be before its component is compiled.
 
 use thiserror::Error;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, Payload};
+
+use super::sections;
 
 /// The interface that a component of our world exports, and all that it exports.
 pub const RULE_INTERFACE: &str = "portcullis:detection/rule@1.0.0";
@@ -54,18 +56,15 @@ pub(super) fn check(wasm: &[u8]) -> Result<(), GateError> {
         return Err(if is_text { GateError::Text } else { GateError::NotWasm });
     }
     let (mut all_imports, mut all_exports) = (Vec::new(), Vec::new());
-    let mut depth = 0;
-    for payload in Parser::new(0).parse_all(wasm) {
+    for payload in sections::top_level(wasm) {
         match payload? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(GateError::CoreModule),
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) if depth > 0 => depth -= 1,
-            Payload::ComponentImportSection(imports) if depth == 0 => {
+            Payload::Version { encoding: Encoding::Module, .. } => return Err(GateError::CoreModule),
+            Payload::ComponentImportSection(imports) => {
                 for import in imports {
                     all_imports.push(import?.name.name);
                 }
             }
-            Payload::ComponentExportSection(exports) if depth == 0 => {
+            Payload::ComponentExportSection(exports) => {
                 for export in exports {
                     all_exports.push(export?.name.name);
                 }

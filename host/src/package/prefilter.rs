@@ -102,6 +102,12 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// The patterns of a field in words.
+    #[must_use]
+    pub fn any_of(patterns: &[Self]) -> String {
+        patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    }
+
     fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(exact) => value == exact,

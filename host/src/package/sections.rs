@@ -14,14 +14,26 @@ pub(crate) const MANIFEST: &str = "portcullis:manifest";
 /// The bytes are not WebAssembly's binary format.
 pub(crate) fn find<'w>(wasm: &'w [u8], name: &str) -> Result<Vec<&'w [u8]>, BinaryReaderError> {
     let mut found = Vec::new();
-    let mut depth = 0;
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) if depth > 0 => depth -= 1,
-            Payload::CustomSection(section) if depth == 0 && section.name() == name => found.push(section.data()),
-            _ => {}
+    for payload in top_level(wasm) {
+        if let Payload::CustomSection(section) = payload?
+            && section.name() == name
+        {
+            found.push(section.data());
         }
     }
     Ok(found)
+}
+
+/// The parts of a module or component, without those of the modules and components in it.
+pub(crate) fn top_level(wasm: &[u8]) -> impl Iterator<Item = Result<Payload<'_>, BinaryReaderError>> {
+    let mut depth = 0;
+    Parser::new(0).parse_all(wasm).filter(move |payload| {
+        let is_top_level = depth == 0;
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) if depth > 0 => depth -= 1,
+            _ => {}
+        }
+        is_top_level || payload.is_err()
+    })
 }

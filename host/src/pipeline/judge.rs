@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
-
 use thiserror::Error;
 
 use crate::pipeline::Line;
@@ -25,7 +24,6 @@ pub struct Judge {
     sandboxes: Vec<Sandbox>,
     prefilters: bool,
     buffer: String,
-    event_json: Vec<u8>,
     candidates: Candidates,
 }
 
@@ -101,14 +99,7 @@ impl Judge {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
         let sandboxes = rules.packages().iter().map(|package| Sandbox::new(package.clone(), limits)).collect();
-        Self {
-            rules,
-            sandboxes,
-            prefilters: true,
-            buffer: String::new(),
-            event_json: Vec::new(),
-            candidates: Candidates::default(),
-        }
+        Self { rules, sandboxes, prefilters: true, buffer: String::new(), candidates: Candidates::default() }
     }
 
     /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
@@ -116,12 +107,6 @@ impl Judge {
     #[must_use]
     pub fn without_prefilters(self) -> Self {
         Self { prefilters: false, ..self }
-    }
-
-    /// The rules.
-    #[must_use]
-    pub fn rules(&self) -> &RuleSet {
-        &self.rules
     }
 
     /// Judges a raw record.
@@ -151,7 +136,7 @@ impl Judge {
     #[expect(clippy::missing_panics_doc, reason = "an event can always be written as JSON")]
     pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
         self.rules.candidates(event, &mut self.candidates);
-        let mut written = false;
+        let mut event_json = None;
         let mut verdicts = Vec::with_capacity(self.sandboxes.len());
         for (rule, (package, sandbox)) in self.rules.packages().iter().zip(&mut self.sandboxes).enumerate() {
             if !package.spec().log_types.contains(&event.log_type) {
@@ -160,12 +145,8 @@ impl Judge {
             let verdict = if self.prefilters && !self.candidates.contains(rule) {
                 Verdict::Skipped
             } else {
-                if !written {
-                    self.event_json.clear();
-                    serde_json::to_writer(&mut self.event_json, event).expect("an event is JSON");
-                    written = true;
-                }
-                let event_json = std::str::from_utf8(&self.event_json).expect("JSON is UTF-8");
+                let event_json =
+                    event_json.get_or_insert_with(|| serde_json::to_string(event).expect("an event is JSON"));
                 let answer = sandbox.evaluate(event_json).and_then(|answer| {
                     answer.map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT)).transpose()
                 });

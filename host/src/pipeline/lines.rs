@@ -2,6 +2,9 @@
 
 use std::io::{self, BufRead};
 
+/// What some writers put before the first byte of a file of UTF-8.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads lines; one that is longer than the limit is cut and passed over.
 pub struct Lines<R> {
     input: R,
@@ -58,7 +61,7 @@ impl<R: BufRead> Lines<R> {
         if read == 0 {
             return Ok(None);
         }
-        let mark: &[u8] = if std::mem::take(&mut self.first) { b"\xef\xbb\xbf" } else { b"" };
+        let mark: &[u8] = if std::mem::take(&mut self.first) { BYTE_ORDER_MARK } else { b"" };
         let bytes = self.line.strip_prefix(mark).unwrap_or(&self.line);
         Ok(Some(Line { bytes, length: length - (self.line.len() - bytes.len()) as u64 }))
     }

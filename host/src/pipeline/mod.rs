@@ -8,4 +8,4 @@ mod lines;
 pub use accounting::{Accounting, RuleAccounting};
 pub use judge::{DEFAULT_TENANT, Judge, Judgement, MAX_RECORD, Rejection, RuleVerdict, Verdict};
 pub use ledger::{ledger_line, reject_line};
-pub use lines::{Line, Lines};
+pub use lines::{BYTE_ORDER_MARK, Line, Lines};

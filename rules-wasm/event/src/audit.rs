@@ -1,7 +1,7 @@
 //! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
 
 use crate::json::{self, Members, RawValue, Read};
-use crate::{Event, LogType, ResponseStatus, SourceScope, Text};
+use crate::{Event, LogType, ResponseStatus, Text};
 
 /// The members of an audit event that are read.
 pub(crate) const FIELDS: [&str; 12] = [
@@ -104,7 +104,6 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
         username: malformed.text("user.username", username),
         user_groups: malformed.texts("user.groups", groups, false),
         user_arn: user_arn(extra),
-        source_scope: SourceScope::of(source_ips.iter().map(|address| &**address)),
         source_ips,
         user_agent: malformed.text("userAgent", user_agent),
         resource: malformed.text("objectRef.resource", resource),
@@ -119,7 +118,7 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
         service_type: service_type(request_object),
         event_time: json::text(received).present().or_else(|| json::text(stage_time).present()),
         audit_id: json::text(audit_id).present(),
-        request_object: request_object.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT),
+        request_object: shown(request_object),
         malformed: malformed.into_paths(),
         ..Event::new(log_type)
     }
@@ -130,6 +129,11 @@ fn user_arn(extra: Option<&RawValue>) -> Option<Text<'_>> {
     let [arn] = json::object(extra, ["arn"]).present()?;
     let first = json::items(arn?, 1)?.into_iter().next();
     json::text(first).present()
+}
+
+/// The object sent, if it is not too long for rules.
+pub(crate) fn shown(request_object: Option<&RawValue>) -> Option<&RawValue> {
+    request_object.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT)
 }
 
 /// `spec.type` of the object sent: the client's own data, never malformed.

@@ -1,9 +1,9 @@
 //! Google Cloud audit log entries of GKE clusters.
 
-use crate::audit::{Malformed, service_type};
+use crate::audit::{Malformed, service_type, shown};
 use crate::json::{self, RawValue, Read};
 use crate::record::Writer;
-use crate::{Event, LogType, ResponseStatus, SourceScope, Text};
+use crate::{Event, LogType, ResponseStatus, Text};
 
 /// The members of `protoPayload` that are read.
 const FIELDS: [&str; 6] = ["authenticationInfo", "methodName", "requestMetadata", "resourceName", "status", "request"];
@@ -34,7 +34,6 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
     Event {
         verb: malformed.text("methodName", method).and_then(|method| last_part(&method)),
         username: PRINCIPALS.iter().zip(principals).find_map(|((_, path), raw)| malformed.text(path, raw)),
-        source_scope: SourceScope::of(source_ips.iter().map(|address| &**address)),
         source_ips,
         user_agent: malformed.text("requestMetadata.callerSuppliedUserAgent", user_agent),
         resource: owned(object.resource),
@@ -45,7 +44,7 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
         request_uri: resource_name.as_deref().map(|name| request_uri(name).into()),
         response_status: malformed.check("status.code", json::integer(code)).map(|code| ResponseStatus { code }),
         service_type: service_type(request),
-        request_object: request.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT),
+        request_object: shown(request),
         malformed: malformed.into_paths(),
         ..Event::new(LogType::Gke)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 
 use crate::json::{self, Members, RawValue, Read};
-use crate::{Event, LogType, Text, audit, cloud_audit, enrichment};
+use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, enrichment};
 
 /// What becomes of a record; each has exactly one of the three.
 #[derive(Debug)]
@@ -169,6 +169,7 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
     };
     let field = if log_type == LogType::Gke { "callerIP" } else { "sourceIPs" };
     event.asn = enrichment::asn(p_enrichment, field);
+    event.source_scope = SourceScope::of(event.source_ips.iter().map(|address| &**address));
     event.cluster = json::text(label).present();
     if log_type == LogType::Gke && event.cluster.is_none() {
         event.cluster = cluster_label(resource);
