@@ -9,3 +9,4 @@ mod reproducible;
 mod run;
 mod support;
 mod vectors;
+mod wrappings;

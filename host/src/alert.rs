@@ -15,7 +15,7 @@ use crate::{Fault, Package};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert {
     /// The same for the same record, rule and tenant: 32 hexadecimal digits of a hash of tenant, rule id, dedup key and
-    /// record.
+    /// record, whose white space does not matter: a wrapping may have it indented.
     pub alert_id: String,
     /// The rule.
     pub rule_id: String,
@@ -116,11 +116,29 @@ fn severity(severity: AnswerSeverity) -> Severity {
 /// A hash over the parts, each preceded by its length, so that no two lists of parts are one text.
 fn alert_id(tenant: &str, rule_id: &str, dedup: &str, record: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for part in [tenant.as_bytes(), rule_id.as_bytes(), dedup.as_bytes(), record] {
+    for part in [tenant.as_bytes(), rule_id.as_bytes(), dedup.as_bytes(), &without_space(record)] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     hex(&hash.finalize()[..16])
+}
+
+/// JSON without the white space between its tokens.
+fn without_space(json: &[u8]) -> Vec<u8> {
+    let mut compact = Vec::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in json {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = byte == b'"';
+        }
+        compact.push(byte);
+    }
+    compact
 }
 
 /// For a person: the title, then a line for everything that is known.

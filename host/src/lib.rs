@@ -37,6 +37,7 @@ pub mod embedded;
 mod engine;
 pub mod package;
 mod pipeline;
+pub mod read;
 mod rule_set;
 mod sandbox;
 pub mod vectors;
@@ -45,8 +46,7 @@ pub use alert::{Alert, printable};
 pub use engine::{Engine, EngineError};
 pub use package::{Package, PackageError};
 pub use pipeline::{
-    Accounting, BYTE_ORDER_MARK, DEFAULT_TENANT, Judge, Judgement, Line, Lines, MAX_RECORD, Rejection, RuleAccounting,
-    RuleVerdict, Verdict, ledger_line, reject_line,
+    Accounting, DEFAULT_TENANT, Judge, Judgement, RuleAccounting, RuleVerdict, Verdict, ledger_line, reject_line,
 };
 pub use rule_set::{FolderError, RuleSet, RuleSetError, read_packages};
 pub use sandbox::{Answer, AnswerSeverity, Fault, Limits, Sandbox};

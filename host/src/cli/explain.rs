@@ -1,16 +1,15 @@
 //! `portcullis explain`: one record, step by step.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use portcullis::package::Pattern;
+use portcullis::read::{Record, Records};
 use portcullis::vectors::pretty;
-use portcullis::{BYTE_ORDER_MARK, Engine, Judge, Limits, Lines, MAX_RECORD, Package, RuleSet, Verdict, printable};
-use portcullis_event::{Event, Outcome, normalize};
-use serde::de::IgnoredAny;
+use portcullis::{Engine, Judge, Limits, Package, RuleSet, Verdict, printable};
+use portcullis_event::{Event, Outcome};
 
 use super::active_rules;
 use super::failure::{Exit, Failure, OrExit};
@@ -22,7 +21,7 @@ pub(crate) struct Args {
     /// A file with the record; - is standard input, and so is no file
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Which line of the file, where it holds several; counted from 0
+    /// Which record of the file, where it holds several; counted from 0, as in the ledger
     #[arg(long, value_name = "N")]
     record: Option<u64>,
     /// A package, or a folder of them; may be given several times [default: the embedded rules]
@@ -36,58 +35,49 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
     let inputs = Input::all(&paths)?;
     let input = &inputs[0];
-    let record = match args.record {
-        Some(n) => line(input, n)?,
-        None => whole(input)?,
-    };
-
-    let mut text = String::new();
-    let mut buffer = String::new();
-    match normalize(&record, &mut buffer) {
-        Outcome::Evaluated(event) => explain(&mut text, &event, &record, &rules).or_exit(Exit::Io)?,
-        Outcome::Ignored(ignored) => text = format!("ignored: {ignored}\n"),
-        Outcome::Rejected(rejected) => text = format!("rejected: {rejected}\n"),
-    }
+    let text = explained(input, args.record, |record, outcome| {
+        let mut text = String::new();
+        match outcome {
+            Outcome::Evaluated(event) => explain(&mut text, &event, record.bytes, &rules)?,
+            Outcome::Ignored(ignored) => writeln!(text, "ignored: {ignored}")?,
+            Outcome::Rejected(rejected) => writeln!(text, "rejected: {rejected}")?,
+        }
+        Ok(text)
+    })?;
     let mut output = Output::standard();
     output.write(&text)?;
     output.flush()?;
     Ok(Exit::Done)
 }
 
-/// The line of an input with this number.
-fn line(input: &Input, n: u64) -> Result<Vec<u8>, Failure> {
-    let mut lines = Lines::new(input.open()?, MAX_RECORD);
-    let mut read = 0;
-    while let Some(line) =
-        lines.next_line().with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?
-    {
-        if read == n {
-            return Ok(line.bytes.to_vec());
-        }
-        read += 1;
+/// What is said of the record of an input with this number; without a number, of the only one that there is.
+fn explained(
+    input: &Input,
+    wanted: Option<u64>,
+    explain: impl Fn(&Record<'_>, Outcome<'_>) -> anyhow::Result<String>,
+) -> Result<String, Failure> {
+    let name = input.name();
+    let mut documents = input.open()?;
+    let mut records = Records::default();
+    let mut found = None;
+    let mut count = 0;
+    while found.is_none() || wanted.is_none() {
+        let document = documents.next_document().with_context(|| format!("{name}: cannot be read"));
+        let Some(document) = document.or_exit(Exit::Io)? else { break };
+        records.for_each(&document, &mut |record, outcome| {
+            if count == wanted.unwrap_or(0) {
+                found = Some(explain(record, outcome).or_exit(Exit::Io)?);
+            }
+            count += 1;
+            Ok::<(), Failure>(())
+        })?;
     }
-    let error = anyhow!("{}: there is no record {n}: it has {read}, counted from 0", input.name());
-    Err(Failure::new(Exit::Usage, error))
-}
-
-/// All of an input, which must be one record.
-fn whole(input: &Input) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = input.open()?.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes);
-    read.with_context(|| format!("{}: cannot be read", input.name())).or_exit(Exit::Io)?;
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let lines = text.split(|byte| *byte == b'\n').count();
-    let wrong = if text.trim_ascii().is_empty() {
-        anyhow!("{}: there is no record; give one JSON object", input.name())
-    } else if bytes.len() > MAX_RECORD {
-        anyhow!("{}: is longer than one record may be; choose a line with --record N, from 0", input.name())
-    } else if lines > 1 && serde_json::from_slice::<IgnoredAny>(text).is_err() {
-        anyhow!("{}: there are {lines} lines; choose one with --record 0 to {}", input.name(), lines - 1)
-    } else {
-        return Ok(bytes);
+    let wrong = match (found, wanted) {
+        (Some(found), Some(_)) => return Ok(found),
+        (Some(found), None) if count == 1 => return Ok(found),
+        (_, None) if count == 0 => anyhow!("{name}: there is no record"),
+        (_, None) => anyhow!("{name}: there are {count} records; choose one with --record 0 to {}", count - 1),
+        (None, Some(n)) => anyhow!("{name}: there is no record {n}: it has {count}, counted from 0"),
     };
     Err(Failure::new(Exit::Usage, wrong))
 }

@@ -1,10 +1,11 @@
 //! Where records come from.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, stdin};
+use std::io::{IsTerminal as _, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use portcullis::read::{Documents, decompressed};
 
 use super::failure::{Exit, Failure, OrExit, say};
 
@@ -40,14 +41,18 @@ impl Input {
         if self.is_standard() { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
-    pub(crate) fn open(&self) -> Result<Box<dyn BufRead>, Failure> {
-        if !self.is_standard() {
-            return Ok(Box::new(BufReader::with_capacity(1 << 18, open_file(&self.path).or_exit(Exit::Io)?)));
-        }
-        if stdin().is_terminal() {
-            say("reading records from standard input, one JSON object a line; Ctrl-D ends");
-        }
-        Ok(Box::new(stdin().lock()))
+    /// The documents in it, decompressed.
+    pub(crate) fn open(&self) -> Result<Documents<Box<dyn Read + Send>>, Failure> {
+        let input: Box<dyn Read + Send> = if self.is_standard() {
+            if stdin().is_terminal() {
+                say("reading records from standard input; Ctrl-D ends");
+            }
+            Box::new(stdin())
+        } else {
+            Box::new(open_file(&self.path).or_exit(Exit::Io)?)
+        };
+        let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
+        Ok(Documents::new(input.or_exit(Exit::Io)?))
     }
 
     fn is_standard(&self) -> bool {

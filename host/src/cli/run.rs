@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
-use portcullis::{
-    Accounting, Alert, Engine, Judge, Judgement, Limits, Line, Lines, MAX_RECORD, RuleSet, Verdict, ledger_line,
-    reject_line,
-};
+use portcullis::read::{Record, Records};
+use portcullis::{Accounting, Alert, Engine, Judge, Judgement, Limits, RuleSet, Verdict, ledger_line, reject_line};
+use portcullis_event::Outcome;
 
 use super::active_rules;
 use super::failure::{Exit, Failure, OrExit, both, say};
@@ -20,7 +19,7 @@ use super::output::Output;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files of records, one JSON object a line; - is standard input, and so is no file
+    /// Files of records, however they are wrapped or compressed; - is standard input, and so is no file
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A package, or a folder of them; may be given several times [default: the embedded rules]
@@ -82,13 +81,17 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// Judges all records, or those until the run is interrupted.
 fn read(inputs: &[Input], run: &Mutex<Run>, interrupted: &AtomicBool) -> Result<(), Failure> {
+    let mut records = Records::default();
     for input in inputs {
-        let mut lines = Lines::new(input.open()?, MAX_RECORD);
+        let mut documents = input.open()?;
         let name = input.name();
-        for number in 1_u64.. {
-            let line = lines.next_line().with_context(|| format!("{name}: cannot be read after line {}", number - 1));
-            let Some(line) = line.or_exit(Exit::Io)? else { break };
-            lock(run).record(&line, &format!("{name}:{number}"))?;
+        loop {
+            let line = documents.line();
+            let document =
+                documents.next_document().with_context(|| format!("{name}: cannot be read on from line {line}"));
+            let Some(document) = document.or_exit(Exit::Io)? else { break };
+            let mut run = lock(run);
+            records.for_each(&document, &mut |record, outcome| run.record(&name, record, outcome))?;
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -154,15 +157,16 @@ impl Run {
         })
     }
 
-    fn record(&mut self, line: &Line<'_>, place: &str) -> Result<(), Failure> {
+    fn record(&mut self, input: &str, record: &Record<'_>, outcome: Outcome<'_>) -> Result<(), Failure> {
+        let place = || format!("{input}:{}", record.place);
         let n = self.accounting.read();
-        let judgement = self.judge.line(line);
+        let judgement = self.judge.outcome(outcome, record.bytes);
         self.accounting.count(&judgement);
         if let Some(ledger) = &mut self.ledger {
             ledger.write_line(&ledger_line(n, &judgement, &self.rules))?;
         }
         if let Some(rejects) = &mut self.rejects
-            && let Some(line) = reject_line(n, place, line.bytes, &judgement, &self.rules)
+            && let Some(line) = reject_line(n, &place(), record.bytes, &judgement, &self.rules)
         {
             rejects.write_line(&line)?;
             rejects.flush()?;
@@ -175,7 +179,7 @@ impl Run {
                 Verdict::Alert(alert) => self.alert(alert)?,
                 Verdict::Fault(fault) => {
                     let package = &self.rules.packages()[verdict.rule];
-                    say(format_args!("{place}: {} {} failed: it {fault}", package.rule_id(), package.version()));
+                    say(format_args!("{}: {} {} failed: it {fault}", place(), package.rule_id(), package.version()));
                 }
                 Verdict::NoMatch | Verdict::Skipped => {}
             }

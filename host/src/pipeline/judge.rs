@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
-use thiserror::Error;
 
-use crate::pipeline::Line;
 use crate::rule_set::Candidates;
 use crate::{Alert, Fault, Limits, RuleSet, Sandbox};
 
 /// The tenant of records that belong to nobody in particular.
 pub const DEFAULT_TENANT: &str = "default";
-
-/// The longest record in bytes; a longer one is rejected, so that memory is bounded whatever the input is. A
-/// kube-apiserver's largest are a few MiB.
-pub const MAX_RECORD: usize = 64 << 20;
 
 /// Judges records one after the other with a rule set, each rule in its own sandbox. The calling thread runs the rules,
 /// and needs a stack of at least 2 MiB.
@@ -40,23 +34,7 @@ pub enum Judgement {
     /// It is no Kubernetes audit event.
     Ignored(Ignored),
     /// It cannot be read.
-    Rejected(Rejection),
-}
-
-/// Why a record cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Rejection {
-    /// It is no JSON object, or one without the audit event that it should hold.
-    #[error("{0}")]
-    Unreadable(Rejected),
-    /// It is longer than the lines that were asked for.
-    #[error("{length} bytes long, and {max} is the most")]
-    TooLong {
-        /// Its length in bytes.
-        length: u64,
-        /// The most that a line may have.
-        max: usize,
-    },
+    Rejected(Rejected),
 }
 
 /// What one rule says about an event.
@@ -112,24 +90,21 @@ impl Judge {
     /// Judges a raw record.
     pub fn record(&mut self, record: &[u8]) -> Judgement {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let judgement = match normalize(record, &mut buffer) {
+        let judgement = self.outcome(normalize(record, &mut buffer), record);
+        self.buffer = buffer;
+        judgement
+    }
+
+    /// Judges a record whose outcome is known.
+    pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8]) -> Judgement {
+        match outcome {
             Outcome::Evaluated(event) => Judgement::Evaluated {
                 verdicts: self.event(&event, record),
                 malformed: event.malformed.iter().map(ToString::to_string).collect(),
             },
             Outcome::Ignored(ignored) => Judgement::Ignored(ignored),
-            Outcome::Rejected(rejected) => Judgement::Rejected(Rejection::Unreadable(rejected)),
-        };
-        self.buffer = buffer;
-        judgement
-    }
-
-    /// Judges a line of input as a record.
-    pub fn line(&mut self, line: &Line<'_>) -> Judgement {
-        if line.length > line.bytes.len() as u64 {
-            return Judgement::Rejected(Rejection::TooLong { length: line.length, max: line.bytes.len() });
+            Outcome::Rejected(rejected) => Judgement::Rejected(rejected),
         }
-        self.record(line.bytes)
     }
 
     /// Judges an event; `record` is what it was made from, and goes into the ids of alerts.

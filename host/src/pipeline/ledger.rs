@@ -2,13 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use portcullis_event::Rejected;
 use serde_json::{Map, Value, json};
 
 use crate::RuleSet;
 use crate::pipeline::{Judgement, Verdict};
-
-/// A cut record keeps this much in the rejects: enough to see what it was.
-const MAX_CUT_RECORD: usize = 64 << 10;
 
 /// A record's line in the ledger, as JSON without a line end; `n` counts records from 0.
 ///
@@ -72,8 +70,8 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
             json!({"n": n, "place": place, "outcome": "rejected", "reason": rejected.to_string()})
         }
     };
-    let too_long = matches!(judgement, Judgement::Rejected(crate::Rejection::TooLong { .. }));
-    let record = if too_long { beginning(record) } else { record };
+    let cut = matches!(judgement, Judgement::Rejected(Rejected::TooLong { .. }));
+    let record = if cut { whole_characters(record) } else { record };
     match std::str::from_utf8(record) {
         Ok(text) => line["record"] = text.into(),
         Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),
@@ -81,9 +79,8 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
     Some(line.to_string())
 }
 
-/// The beginning of a record that is too long; it does not end inside a character.
-fn beginning(record: &[u8]) -> &[u8] {
-    let cut = &record[..record.len().min(MAX_CUT_RECORD)];
+/// The beginning of a record, without the character that it was cut in.
+fn whole_characters(cut: &[u8]) -> &[u8] {
     match std::str::from_utf8(cut) {
         Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
         _ => cut,

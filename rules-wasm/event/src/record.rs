@@ -27,6 +27,8 @@ pub enum Ignored {
     Category(Option<String>),
     /// A Google record of another service, or of none.
     Service(Option<String>),
+    /// A document of CloudWatch with messages of another log stream.
+    LogStream(String),
     /// No `p_log_type`, and no shape of one.
     Shape,
 }
@@ -41,6 +43,13 @@ pub enum Rejected {
     },
     /// Nothing but white space.
     Empty,
+    /// Longer than its reader takes.
+    TooLong {
+        /// Its length in bytes.
+        length: u64,
+        /// The most that is taken.
+        max: usize,
+    },
     /// Not JSON: the parser's message.
     NotJson(String),
     /// JSON, but no object.
@@ -60,6 +69,7 @@ impl fmt::Display for Ignored {
             Self::Service(service) => {
                 write!(formatter, "protoPayload.serviceName is {}, not k8s.io", named(service))
             }
+            Self::LogStream(stream) => write!(formatter, "logStream is {stream:?}, not a kube-apiserver-audit stream"),
             Self::Shape => formatter.write_str("not the shape of a Kubernetes audit record of EKS, AKS or GKE"),
         }
     }
@@ -69,7 +79,8 @@ impl fmt::Display for Rejected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 { at } => write!(formatter, "not UTF-8 at byte {at}"),
-            Self::Empty => formatter.write_str("empty line"),
+            Self::Empty => formatter.write_str("nothing where a record should be"),
+            Self::TooLong { length, max } => write!(formatter, "{length} bytes long, and {max} is the most"),
             Self::NotJson(error) => write!(formatter, "not JSON: {error}"),
             Self::NotAnObject => formatter.write_str("not a JSON object"),
             Self::NoAuditEvent(what) => write!(formatter, "properties.log is not a JSON object: {what}"),

@@ -177,8 +177,8 @@ fn a_record_is_known_by_its_log_type_else_by_its_shape() {
 #[test]
 fn what_cannot_be_read_is_rejected_with_the_reason() {
     for (record, reason) in [
-        (&b""[..], "empty line"),
-        (b" \t", "empty line"),
+        (&b""[..], "nothing where a record should be"),
+        (b" \t", "nothing where a record should be"),
         (b"{", "not JSON: EOF while parsing an object at line 1 column 1"),
         (b"{\"a\":NaN}", "not JSON: expected value at line 1 column 6"),
         (b"{} {}", "not JSON: trailing characters at line 1 column 4"),

@@ -1,0 +1,65 @@
+//! Where a record stands in an input.
+
+use std::fmt;
+
+use super::documents::Item;
+
+/// Where a record stands: `12` for a line, `12:40` for a byte of a line, and behind that the way through the wrappings, as
+/// in `1 logEvents[3].message`.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p>(Part<'p>);
+
+#[derive(Clone, Copy, Debug)]
+enum Part<'p> {
+    Position { line: u64, column: u64 },
+    Item(&'p Place<'p>, Item),
+    Member(&'p Place<'p>, &'static str),
+}
+
+impl<'p> Place<'p> {
+    pub(super) fn position(line: u64, column: u64) -> Self {
+        Self(Part::Position { line, column })
+    }
+
+    /// The place of a document inside this one, at this line and column of its own.
+    pub(super) fn moved(self, line: u64, column: u64) -> Self {
+        match self.0 {
+            Part::Position { line: first, column: start } => {
+                let column = if line == 1 { start + column - 1 } else { column };
+                Self::position(first + line - 1, column)
+            }
+            Part::Item(..) | Part::Member(..) => self,
+        }
+    }
+
+    pub(super) fn item(&'p self, item: Item) -> Self {
+        Self(Part::Item(self, item))
+    }
+
+    pub(super) fn member(&'p self, path: &'static str) -> Self {
+        Self(Part::Member(self, path))
+    }
+
+    /// What stands between this place's text and that of a place inside it.
+    fn separator(&self, name: &str) -> &'static str {
+        match self.0 {
+            Part::Position { .. } => " ",
+            _ if name.is_empty() => "",
+            _ => ".",
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Part::Position { line, column: 1 } => write!(formatter, "{line}"),
+            Part::Position { line, column } => write!(formatter, "{line}:{column}"),
+            Part::Item(around, Item { list, index }) => {
+                let list = list.unwrap_or_default();
+                write!(formatter, "{around}{}{list}[{index}]", around.separator(list))
+            }
+            Part::Member(around, path) => write!(formatter, "{around}{}{path}", around.separator(path)),
+        }
+    }
+}

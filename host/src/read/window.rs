@@ -1,0 +1,102 @@
+//! The part of an input that is in memory.
+
+use std::io::{self, Read};
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 256 << 10;
+
+/// Bytes that have been read and are still wanted, and where they stand.
+pub(super) struct Window<R> {
+    input: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    line: u64,
+    column: u64,
+}
+
+impl<R: Read> Window<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), start: 0, end: 0, line: 1, column: 1 }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// The line of the byte at an offset, and the byte's place in the line, both from 1.
+    pub(super) fn position(&self, offset: usize) -> (u64, u64) {
+        let before = &self.bytes()[..offset];
+        match memchr::memrchr(b'\n', before) {
+            None => (self.line, self.column + offset as u64),
+            Some(end) => {
+                let lines = memchr::memchr_iter(b'\n', before).count() as u64;
+                (self.line + lines, (offset - end) as u64)
+            }
+        }
+    }
+
+    /// Gives up the first bytes.
+    pub(super) fn consume(&mut self, count: usize) {
+        (self.line, self.column) = self.position(count);
+        self.start += count;
+    }
+
+    /// Gives up the first bytes, which are no part of any line.
+    pub(super) fn pass_over(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// Reads more, as soon as there is some; whether there was any.
+    pub(super) fn more(&mut self) -> io::Result<bool> {
+        if self.end == self.buffer.len() {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            if self.buffer.len() - self.end < CHUNK / 2 {
+                // As much again: a long record is not copied over and over.
+                self.buffer.resize(self.buffer.len() + CHUNK.max(self.end), 0);
+            }
+        }
+        loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(read) => {
+                    self.end += read;
+                    return Ok(read > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where this byte is found from an offset on, reading at most until there are `max` bytes behind the offset.
+    pub(super) fn find(&mut self, byte: u8, offset: usize, max: usize) -> io::Result<Find> {
+        let mut searched = offset;
+        loop {
+            if let Some(found) = memchr::memchr(byte, &self.bytes()[searched..]) {
+                return Ok(Find::At(searched + found));
+            }
+            searched = self.bytes().len();
+            if searched - offset >= max {
+                return Ok(Find::Further);
+            }
+            if !self.more()? {
+                return Ok(Find::Nowhere);
+            }
+        }
+    }
+}
+
+/// Where a byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Find {
+    /// At this offset.
+    At(usize),
+    /// Not within the distance that was searched.
+    Further,
+    /// The input ends without it.
+    Nowhere,
+}
