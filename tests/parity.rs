@@ -68,6 +68,6 @@ fn prefilters_exclude_nothing() {
 fn alert(verdict: &RuleVerdict) -> Option<Value> {
     match &verdict.verdict {
         Verdict::Alert(alert) => Some(serde_json::to_value(alert).expect("an alert is JSON")),
-        Verdict::NoMatch | Verdict::Skipped | Verdict::Fault(_) => None,
+        Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped | Verdict::Fault(_) => None,
     }
 }

@@ -83,8 +83,9 @@ pub(crate) fn run_accounted(input: &[u8], more_args: &[&str]) -> Run {
     args.extend(["--ledger", ledger.to_str().expect("UTF-8"), "--rejects", rejects.to_str().expect("UTF-8")]);
     args.extend(more_args);
     let ended = run_with_input(args, input);
-    let read = |path| json_lines(&std::fs::read_to_string(path).expect("the file was written"));
-    let run = Run { alerts: json_lines(&ended.stdout), ledger: read(&ledger), rejects: read(&rejects), ended };
+    let read = |path| json_lines(&std::fs::read_to_string(path).expect(&ended.stderr));
+    let (ledger, rejects) = (read(&ledger), read(&rejects));
+    let run = Run { alerts: json_lines(&ended.stdout), ledger, rejects, ended };
     run.check_account();
     run
 }
@@ -131,8 +132,9 @@ impl Run {
         for ((rule, version), counts) in &verdicts {
             let of = |verdict| counts.get(verdict).copied().unwrap_or(0);
             let line = format!(
-                "{rule} {version}: {evaluated} events = {} alert + {} no-match + {} skipped + {} fault\n",
+                "{rule} {version}: {evaluated} events = {} alert + {} excluded + {} no-match + {} skipped + {} fault\n",
                 of("alert"),
+                of("excluded"),
                 of("no-match"),
                 of("skipped"),
                 of("fault")

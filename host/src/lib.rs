@@ -22,7 +22,7 @@
 //!     let rule = rules.packages()[verdict.rule].rule_id();
 //!     match verdict.verdict {
 //!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(&alert)?),
-//!         Verdict::NoMatch | Verdict::Skipped => println!("{rule} has nothing to say"),
+//!         Verdict::NoMatch | Verdict::Skipped | Verdict::Excluded { .. } => println!("{rule} has nothing to say"),
 //!         Verdict::Fault(fault) => eprintln!("{rule} failed: it {fault}"),
 //!     }
 //! }
@@ -33,8 +33,11 @@
 //! The calling thread runs the rules; it needs a stack of at least 2 MiB.
 
 mod alert;
+mod config;
 pub mod embedded;
 mod engine;
+pub mod enrich;
+mod exclusion;
 pub mod package;
 mod pipeline;
 pub mod read;
@@ -43,7 +46,9 @@ mod sandbox;
 pub mod vectors;
 
 pub use alert::{Alert, printable};
+pub use config::{Config, ConfigError};
 pub use engine::{Engine, EngineError};
+pub use exclusion::Exclusion;
 pub use package::{Package, PackageError};
 pub use pipeline::{
     Accounting, DEFAULT_TENANT, Judge, Judgement, RuleAccounting, RuleVerdict, Verdict, ledger_line, reject_line,

@@ -41,7 +41,7 @@ impl VectorResult {
     #[must_use]
     pub fn passed(&self) -> bool {
         match &self.outcome {
-            VectorOutcome::Verdict(Verdict::Alert(_)) => self.expected,
+            VectorOutcome::Verdict(Verdict::Alert(_) | Verdict::Excluded { .. }) => self.expected,
             VectorOutcome::Verdict(Verdict::NoMatch | Verdict::Skipped)
             | VectorOutcome::NotSubscribed
             | VectorOutcome::Ignored(_) => !self.expected,
@@ -61,7 +61,9 @@ impl VectorResult {
     #[must_use]
     pub fn found(&self) -> String {
         match &self.outcome {
-            VectorOutcome::Verdict(Verdict::Alert(alert)) => format!("an alert: {}", alert.title),
+            VectorOutcome::Verdict(Verdict::Alert(alert) | Verdict::Excluded { alert, .. }) => {
+                format!("an alert: {}", alert.title)
+            }
             VectorOutcome::Verdict(Verdict::NoMatch) => "no alert".to_owned(),
             VectorOutcome::Verdict(Verdict::Skipped) => "no alert: the prefilter rules it out".to_owned(),
             VectorOutcome::Verdict(Verdict::Fault(fault)) => format!("a fault: the rule {fault}"),

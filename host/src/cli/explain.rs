@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use portcullis::enrich::Enrichment;
 use portcullis::package::Pattern;
 use portcullis::read::{Record, Records};
 use portcullis::vectors::pretty;
-use portcullis::{Engine, Judge, Limits, Package, RuleSet, Verdict, printable};
-use portcullis_event::{Event, Outcome};
+use portcullis::{Engine, Package, Verdict, printable};
+use portcullis_event::{Asn, Event, Outcome, Text, address};
 
-use super::active_rules;
 use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
 use super::output::Output;
+use super::setup::{Setup, SetupArgs};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,21 +24,20 @@ pub(crate) struct Args {
     /// Which record of the file, where it holds several; counted from 0, as in the ledger
     #[arg(long, value_name = "N")]
     record: Option<u64>,
-    /// A package, or a folder of them; may be given several times [default: the embedded rules]
-    #[arg(long, value_name = "PATH")]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    setup: SetupArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
-    let rules = active_rules(&engine, &args.rules)?;
+    let engine = Engine::new().or_exit(Exit::Setup)?;
+    let setup = args.setup.load(&engine)?;
     let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
     let inputs = Input::all(&paths)?;
     let input = &inputs[0];
     let text = explained(input, args.record, |record, outcome| {
         let mut text = String::new();
         match outcome {
-            Outcome::Evaluated(event) => explain(&mut text, &event, record.bytes, &rules)?,
+            Outcome::Evaluated(event) => explain(&mut text, &event, record.bytes, &setup)?,
             Outcome::Ignored(ignored) => writeln!(text, "ignored: {ignored}")?,
             Outcome::Rejected(rejected) => writeln!(text, "rejected: {rejected}")?,
         }
@@ -82,19 +81,58 @@ fn explained(
     Err(Failure::new(Exit::Usage, wrong))
 }
 
-fn explain(text: &mut String, event: &Event<'_>, record: &[u8], rules: &Arc<RuleSet>) -> anyhow::Result<()> {
+fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup) -> anyhow::Result<()> {
     writeln!(text, "evaluated as {}", event.log_type.as_str())?;
     if !event.malformed.is_empty() {
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
         writeln!(text, "malformed, and so absent: {}", paths.join(", "))?;
     }
-    writeln!(text, "\nevent\n{}", indented(&pretty(event)))?;
-    let verdicts = Judge::new(Arc::clone(rules), Limits::default()).event(event, record);
-    for (rule, package) in rules.packages().iter().enumerate() {
+    writeln!(text, "\nevent\n{}", indented(&pretty(&setup.enrichment.enrich(event))))?;
+    if !event.source_ips.is_empty() {
+        writeln!(text, "source addresses\n{}", indented(&addresses(event, &setup.enrichment)))?;
+    }
+    let verdicts = setup.judge().event(event, record);
+    for (rule, package) in setup.rules.packages().iter().enumerate() {
         let verdict = verdicts.iter().find(|verdict| verdict.rule == rule).map(|verdict| &verdict.verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())
+}
+
+/// For each source address what is known of its network, and who says so.
+fn addresses(event: &Event<'_>, enrichment: &Enrichment) -> String {
+    let line = |text: &Text<'_>| {
+        let Some(address) = address::parse(text) else { return "no address".to_owned() };
+        if !address::is_global(address) {
+            return "not public".to_owned();
+        }
+        if !event.asn.is_empty() {
+            let names_it = |entry: &&Asn<'_>| entry.address.as_deref().and_then(address::parse) == Some(address);
+            let entry = match &*event.asn {
+                [only] if only.address.is_none() => Some(only),
+                entries => entries.iter().find(names_it),
+            };
+            let known = entry.and_then(|entry| Some((entry.asn.as_deref()?, entry.name.as_deref())));
+            return known.map_or("unknown to the record's p_enrichment".to_owned(), |(asn, name)| {
+                format!(
+                    "{}, from the record's p_enrichment",
+                    [Some(asn), name].map(Option::unwrap_or_default).join(" ").trim()
+                )
+            });
+        }
+        if enrichment.is_empty() {
+            return "unknown: the record has no p_enrichment, and neither --cloud-ranges nor --asn-db is given"
+                .to_owned();
+        }
+        match enrichment.network(address) {
+            Some(network) => {
+                let name = network.name.map(|name| format!(" {name}")).unwrap_or_default();
+                format!("{}{name}, from {}", network.asn, network.source)
+            }
+            None => format!("unknown: in none of {enrichment}"),
+        }
+    };
+    event.source_ips.iter().map(|text| format!("{text}: {}\n", line(text))).collect()
 }
 
 /// What a rule said, or why it was not asked.
@@ -102,6 +140,9 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
     match verdict {
         None => "not asked: it does not subscribe to the log type".to_owned(),
         Some(Verdict::Alert(alert)) => indented(&alert.to_string()).trim().to_owned(),
+        Some(Verdict::Excluded { alert, reason }) => {
+            format!("excluded: {reason}\n{}", indented(&alert.to_string()).trim_end())
+        }
         Some(Verdict::NoMatch) => "asked: no match".to_owned(),
         Some(Verdict::Fault(fault)) => format!("failed: it {fault}"),
         Some(Verdict::Skipped) => {

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
+    let engine = Engine::new().or_exit(Exit::Setup)?;
     let folder = &args.folder;
     fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display())).or_exit(Exit::Io)?;
     let mut output = Output::standard();

@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Done = 0,
     VectorFailed = 1,
     Usage = 2,
-    Rules = 3,
+    Setup = 3,
     Io = 4,
     Interrupted = 130,
 }

@@ -21,10 +21,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
+    let engine = Engine::new().or_exit(Exit::Setup)?;
     let mut output = Output::standard();
     for file in &args.files {
-        for package in read_packages(&engine, file).or_exit(Exit::Rules)? {
+        for package in read_packages(&engine, file).or_exit(Exit::Setup)? {
             output.write_line(&match args.format {
                 ReportFormat::Text => text(&package),
                 ReportFormat::Json => json(&package),

@@ -7,6 +7,7 @@ mod input;
 mod inspect;
 mod output;
 mod run;
+mod setup;
 mod test;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Results go to standard output; summaries and warnings to standard error.
 
-Exit codes: 0 done; 1 a vector failed; 2 wrong usage; 3 a rule could not be loaded;
+Exit codes: 0 done; 1 a vector failed; 2 wrong usage; 3 a rule or the config could not be loaded;
 4 input or output failed; 130 stopped by Ctrl-C or a termination signal.";
 
 #[derive(Subcommand)]
@@ -72,11 +73,11 @@ pub(crate) fn main() -> ExitCode {
 /// The packages of these paths, or the embedded ones without a path.
 fn load_packages(engine: &Engine, paths: &[PathBuf]) -> Result<Vec<Package>, Failure> {
     if paths.is_empty() {
-        return embedded::packages(engine).or_exit(Exit::Rules);
+        return embedded::packages(engine).or_exit(Exit::Setup);
     }
     let mut packages = Vec::new();
     for path in paths {
-        packages.extend(read_packages(engine, path).or_exit(Exit::Rules)?);
+        packages.extend(read_packages(engine, path).or_exit(Exit::Setup)?);
     }
     Ok(packages)
 }
@@ -91,5 +92,5 @@ fn active_rules(engine: &Engine, paths: &[PathBuf]) -> Result<Arc<RuleSet>, Fail
     if enabled.is_empty() {
         say("no rule is active: no record can alert");
     }
-    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Rules)?))
+    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Setup)?))
 }

@@ -9,22 +9,21 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use portcullis::read::{Record, Records};
-use portcullis::{Accounting, Alert, Engine, Judge, Judgement, Limits, RuleSet, Verdict, ledger_line, reject_line};
+use portcullis::{Accounting, Alert, Engine, Judge, Judgement, RuleSet, Verdict, ledger_line, reject_line};
 use portcullis_event::Outcome;
 
-use super::active_rules;
 use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Input, regular_file};
 use super::output::Output;
+use super::setup::{Setup, SetupArgs};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Files of records, however they are wrapped or compressed; - is standard input, and so is no file
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A package, or a folder of them; may be given several times [default: the embedded rules]
-    #[arg(long, value_name = "PATH")]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// How alerts are written [default: text on a terminal, else ndjson]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -66,11 +65,11 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
-    let rules = active_rules(&engine, &args.rules)?;
+    let engine = Engine::new().or_exit(Exit::Setup)?;
+    let setup = args.setup.load(&engine)?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs)?;
-    let run = Arc::new(Mutex::new(Run::new(rules, args)?));
+    let run = Arc::new(Mutex::new(Run::new(&setup, args)?));
     let interrupted = finish_when_interrupted(&run)?;
 
     let result = read(&inputs, &run, &interrupted);
@@ -129,6 +128,10 @@ fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<Arc<AtomicBool>, Fai
     Ok(interrupted)
 }
 
+/// Said once, of the first record that it is true of.
+const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
+     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
+
 /// A run between two records.
 struct Run {
     rules: Arc<RuleSet>,
@@ -138,17 +141,19 @@ struct Run {
     alerts: Output,
     rejects: Option<Output>,
     ledger: Option<Output>,
+    warned: bool,
     finished: bool,
 }
 
 impl Run {
-    fn new(rules: Arc<RuleSet>, args: &Args) -> Result<Self, Failure> {
+    fn new(setup: &Setup, args: &Args) -> Result<Self, Failure> {
         let on_terminal = args.output.is_none() && std::io::stdout().is_terminal();
         let default = if on_terminal { Format::Text } else { Format::Ndjson };
         Ok(Self {
-            judge: Judge::new(Arc::clone(&rules), Limits::default()),
-            accounting: Accounting::new(&rules),
-            rules,
+            judge: setup.judge(),
+            accounting: Accounting::new(&setup.rules),
+            rules: Arc::clone(&setup.rules),
+            warned: false,
             format: args.format.unwrap_or(default),
             alerts: args.output.as_deref().map_or_else(|| Ok(Output::standard()), Output::create)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
@@ -181,8 +186,12 @@ impl Run {
                     let package = &self.rules.packages()[verdict.rule];
                     say(format_args!("{}: {} {} failed: it {fault}", place(), package.rule_id(), package.version()));
                 }
-                Verdict::NoMatch | Verdict::Skipped => {}
+                Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped => {}
             }
+        }
+        if !self.warned && self.judge.wanted_networks() {
+            self.warned = true;
+            say(format_args!("{}: {NO_NETWORKS}", place()));
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ enum Format {
 type Tested = (Package, Vec<VectorResult>);
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Rules)?;
+    let engine = Engine::new().or_exit(Exit::Setup)?;
     let wanted = args.filter.as_deref().unwrap_or("");
     let tested: Vec<Tested> = load_packages(&engine, &args.paths)?
         .into_iter()

@@ -29,6 +29,8 @@ pub struct RuleAccounting {
     pub version: String,
     /// Matches.
     pub alert: u64,
+    /// Matches on events that the operator has excluded from alerting.
+    pub excluded: u64,
     /// Asked, and no match.
     pub no_match: u64,
     /// Not asked, because its prefilter rules a match out.
@@ -45,6 +47,7 @@ impl Accounting {
             rule_id: package.rule_id().to_owned(),
             version: package.version().to_string(),
             alert: 0,
+            excluded: 0,
             no_match: 0,
             skipped: 0,
             fault: 0,
@@ -72,6 +75,7 @@ impl Accounting {
                     let rule = &mut self.rules[verdict.rule];
                     *match verdict.verdict {
                         Verdict::Alert(_) => &mut rule.alert,
+                        Verdict::Excluded { .. } => &mut rule.excluded,
                         Verdict::NoMatch => &mut rule.no_match,
                         Verdict::Skipped => &mut rule.skipped,
                         Verdict::Fault(_) => &mut rule.fault,
@@ -92,11 +96,11 @@ impl fmt::Display for Accounting {
             "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected",
             self.read()
         )?;
-        for RuleAccounting { rule_id, version, alert, no_match, skipped, fault } in &self.rules {
-            let subscribed = alert + no_match + skipped + fault;
+        for RuleAccounting { rule_id, version, alert, excluded, no_match, skipped, fault } in &self.rules {
+            let subscribed = alert + excluded + no_match + skipped + fault;
             write!(
                 formatter,
-                "\n{rule_id} {version}: {subscribed} events = {alert} alert + {no_match} no-match + {skipped} skipped + {fault} fault"
+                "\n{rule_id} {version}: {subscribed} events = {alert} alert + {excluded} excluded + {no_match} no-match + {skipped} skipped + {fault} fault"
             )?;
         }
         Ok(())

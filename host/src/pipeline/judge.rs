@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
 
+use crate::enrich::Enrichment;
 use crate::rule_set::Candidates;
-use crate::{Alert, Fault, Limits, RuleSet, Sandbox};
+use crate::{Alert, Exclusion, Fault, Limits, RuleSet, Sandbox};
 
 /// The tenant of records that belong to nobody in particular.
 pub const DEFAULT_TENANT: &str = "default";
@@ -17,6 +19,11 @@ pub struct Judge {
     /// One for each package of the rule set, in its order.
     sandboxes: Vec<Sandbox>,
     prefilters: bool,
+    enrichment: Arc<Enrichment>,
+    wanted_networks: bool,
+    /// For each package those that concern it.
+    exclusions: Vec<Vec<Exclusion>>,
+    clock: fn() -> Timestamp,
     buffer: String,
     candidates: Candidates,
 }
@@ -55,6 +62,13 @@ pub enum Verdict {
     NoMatch,
     /// The rule's prefilter rules a match out; the rule was not asked.
     Skipped,
+    /// A match, on an event that the operator has excluded from alerting.
+    Excluded {
+        /// What would have been the alert.
+        alert: Box<Alert>,
+        /// Why the event is excluded.
+        reason: Arc<str>,
+    },
     /// The rule failed.
     Fault(Fault),
 }
@@ -67,6 +81,7 @@ impl Verdict {
             Self::Alert(_) => "alert",
             Self::NoMatch => "no-match",
             Self::Skipped => "skipped",
+            Self::Excluded { .. } => "excluded",
             Self::Fault(_) => "fault",
         }
     }
@@ -77,7 +92,39 @@ impl Judge {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
         let sandboxes = rules.packages().iter().map(|package| Sandbox::new(package.clone(), limits)).collect();
-        Self { rules, sandboxes, prefilters: true, buffer: String::new(), candidates: Candidates::default() }
+        Self {
+            exclusions: vec![Vec::new(); rules.packages().len()],
+            rules,
+            sandboxes,
+            prefilters: true,
+            enrichment: Arc::default(),
+            wanted_networks: false,
+            clock: Timestamp::now,
+            buffer: String::new(),
+            candidates: Candidates::default(),
+        }
+    }
+
+    /// The same judge, which looks up the networks of source addresses here, for events that a rule is asked about.
+    #[must_use]
+    pub fn with_enrichment(self, enrichment: Arc<Enrichment>) -> Self {
+        Self { enrichment, ..self }
+    }
+
+    /// The same judge, which lets no match on an excluded event become an alert. The clock is asked for events without a
+    /// time.
+    #[must_use]
+    pub fn with_exclusions(mut self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
+        for (package, own) in self.rules.packages().iter().zip(&mut self.exclusions) {
+            *own = exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect();
+        }
+        Self { clock, ..self }
+    }
+
+    /// Whether a rule was asked about an event whose networks nobody knows, for want of enrichment.
+    #[must_use]
+    pub fn wanted_networks(&self) -> bool {
+        self.wanted_networks
     }
 
     /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
@@ -113,20 +160,30 @@ impl Judge {
         self.rules.candidates(event, &mut self.candidates);
         let mut event_json = None;
         let mut verdicts = Vec::with_capacity(self.sandboxes.len());
-        for (rule, (package, sandbox)) in self.rules.packages().iter().zip(&mut self.sandboxes).enumerate() {
+        let rules = self.rules.packages().iter().zip(&mut self.sandboxes).zip(&self.exclusions);
+        for (rule, ((package, sandbox), exclusions)) in rules.enumerate() {
             if !package.spec().log_types.contains(&event.log_type) {
                 continue;
             }
             let verdict = if self.prefilters && !self.candidates.contains(rule) {
                 Verdict::Skipped
             } else {
-                let event_json =
-                    event_json.get_or_insert_with(|| serde_json::to_string(event).expect("an event is JSON"));
+                let event_json = event_json.get_or_insert_with(|| {
+                    self.wanted_networks |= self.enrichment.is_empty() && Enrichment::is_wanted(event);
+                    serde_json::to_string(&self.enrichment.enrich(event)).expect("an event is JSON")
+                });
                 let answer = sandbox.evaluate(event_json).and_then(|answer| {
                     answer.map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT)).transpose()
                 });
                 match answer {
-                    Ok(Some(alert)) => Verdict::Alert(Box::new(alert)),
+                    Ok(Some(alert)) => {
+                        let exclusion = exclusions.iter().find(|exclusion| exclusion.covers(event, (self.clock)()));
+                        let alert = Box::new(alert);
+                        match exclusion {
+                            Some(exclusion) => Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) },
+                            None => Verdict::Alert(alert),
+                        }
+                    }
                     Ok(None) => Verdict::NoMatch,
                     Err(fault) => Verdict::Fault(fault),
                 }

@@ -22,8 +22,10 @@ pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
                     let package = &rules.packages()[verdict.rule];
                     let mut entry =
                         json!({"version": package.version().to_string(), "verdict": verdict.verdict.word()});
-                    if let Verdict::Fault(fault) = &verdict.verdict {
-                        entry["reason"] = fault.to_string().into();
+                    match &verdict.verdict {
+                        Verdict::Fault(fault) => entry["reason"] = fault.to_string().into(),
+                        Verdict::Excluded { reason, .. } => entry["reason"] = reason.to_string().into(),
+                        Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => {}
                     }
                     (package.rule_id().to_owned(), entry)
                 })
@@ -54,7 +56,7 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
                         let (id, version) = (package.rule_id(), package.version().to_string());
                         Some(json!({"rule_id": id, "rule_version": version, "reason": fault.to_string()}))
                     }
-                    Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => None,
+                    Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped => None,
                 })
                 .collect();
             let reason = match (malformed.is_empty(), faults.is_empty()) {
