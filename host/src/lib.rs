@@ -38,6 +38,8 @@ pub mod embedded;
 mod engine;
 pub mod enrich;
 mod exclusion;
+mod incidents;
+pub mod ocsf;
 pub mod package;
 mod pipeline;
 pub mod read;
@@ -45,10 +47,11 @@ mod rule_set;
 mod sandbox;
 pub mod vectors;
 
-pub use alert::{Alert, printable};
+pub use alert::{Alert, TextStyle, printable};
 pub use config::{Config, ConfigError};
 pub use engine::{Engine, EngineError};
 pub use exclusion::Exclusion;
+pub use incidents::{Incident, Incidents};
 pub use package::{Package, PackageError};
 pub use pipeline::{
     Accounting, DEFAULT_TENANT, Judge, Judgement, RuleAccounting, RuleVerdict, Verdict, ledger_line, reject_line,

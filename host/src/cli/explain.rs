@@ -56,7 +56,7 @@ fn explained(
     explain: impl Fn(&Record<'_>, Outcome<'_>) -> anyhow::Result<String>,
 ) -> Result<String, Failure> {
     let name = input.name();
-    let mut documents = input.open()?;
+    let mut documents = input.open(|file| Box::new(file))?;
     let mut records = Records::default();
     let mut found = None;
     let mut count = 0;

@@ -41,15 +41,24 @@ impl Input {
         if self.is_standard() { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
-    /// The documents in it, decompressed.
-    pub(crate) fn open(&self) -> Result<Documents<Box<dyn Read + Send>>, Failure> {
+    /// How many bytes it has, if it lies on a disk.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let metadata = (!self.is_standard()).then(|| fs::metadata(&self.path).ok()).flatten()?;
+        metadata.is_file().then_some(metadata.len())
+    }
+
+    /// The documents in it, decompressed; `reading` sees a file's bytes as they are read.
+    pub(crate) fn open(
+        &self,
+        reading: impl FnOnce(File) -> Box<dyn Read + Send>,
+    ) -> Result<Documents<Box<dyn Read + Send>>, Failure> {
         let input: Box<dyn Read + Send> = if self.is_standard() {
             if stdin().is_terminal() {
                 say("reading records from standard input; Ctrl-D ends");
             }
             Box::new(stdin())
         } else {
-            Box::new(open_file(&self.path).or_exit(Exit::Io)?)
+            reading(open_file(&self.path).or_exit(Exit::Io)?)
         };
         let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
         Ok(Documents::new(input.or_exit(Exit::Io)?))

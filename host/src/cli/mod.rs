@@ -6,8 +6,10 @@ mod failure;
 mod input;
 mod inspect;
 mod output;
+mod progress;
 mod run;
 mod setup;
+mod sink;
 mod test;
 
 use std::path::PathBuf;

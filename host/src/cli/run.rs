@@ -1,21 +1,26 @@
 //! `portcullis run`: records in, alerts out.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::ValueEnum;
+use jiff::Timestamp;
+use portcullis::package::Spec;
 use portcullis::read::{Record, Records};
-use portcullis::{Accounting, Alert, Engine, Judge, Judgement, RuleSet, Verdict, ledger_line, reject_line};
+use portcullis::{
+    Accounting, Alert, Engine, Incident, Incidents, Judge, Judgement, RuleSet, RuleVerdict, Verdict, ledger_line,
+    reject_line,
+};
 use portcullis_event::Outcome;
 
 use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Input, regular_file};
 use super::output::Output;
+use super::progress::Progress;
 use super::setup::{Setup, SetupArgs};
+use super::sink::{Format, Sink};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +32,13 @@ pub(crate) struct Args {
     /// How alerts are written [default: text on a terminal, else ndjson]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Group alerts into incidents, as their rules' DedupPeriodMinutes and Threshold say: of each the first alert, and when
+    /// it is over how many there were, from when to when, and the values of SummaryAttributes
+    #[arg(long)]
+    incidents: bool,
+    /// With text: also write what to do
+    #[arg(long)]
+    runbook: bool,
     /// Where alerts go [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -36,14 +48,9 @@ pub(crate) struct Args {
     /// Write a line for every record: its outcome, and each rule's version and verdict
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For a person
-    Text,
-    /// One JSON object a line
-    Ndjson,
+    /// Show no progress and no closing summary; warnings and what goes wrong are still said
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 impl Args {
@@ -69,20 +76,21 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let setup = args.setup.load(&engine)?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs)?;
-    let run = Arc::new(Mutex::new(Run::new(&setup, args)?));
+    let progress = Arc::new(Progress::new(&inputs, args.quiet));
+    let run = Arc::new(Mutex::new(Run::new(&setup, args, Arc::clone(&progress))?));
     let interrupted = finish_when_interrupted(&run)?;
 
-    let result = read(&inputs, &run, &interrupted);
+    let result = read(&inputs, &run, &progress, &interrupted);
     let finished = lock(&run).finish();
     both(result, finished)?;
     Ok(if interrupted.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
 }
 
 /// Judges all records, or those until the run is interrupted.
-fn read(inputs: &[Input], run: &Mutex<Run>, interrupted: &AtomicBool) -> Result<(), Failure> {
+fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
     let mut records = Records::default();
     for input in inputs {
-        let mut documents = input.open()?;
+        let mut documents = input.open(|file| progress.reading(file))?;
         let name = input.name();
         loop {
             let line = documents.line();
@@ -137,27 +145,35 @@ struct Run {
     rules: Arc<RuleSet>,
     judge: Judge,
     accounting: Accounting,
-    format: Format,
-    alerts: Output,
+    incidents: Option<IncidentsSoFar>,
+    sink: Sink,
     rejects: Option<Output>,
     ledger: Option<Output>,
+    progress: Arc<Progress>,
+    quiet: bool,
     warned: bool,
     finished: bool,
 }
 
+/// The incidents that are open, and the number of those that are over.
+struct IncidentsSoFar {
+    open: Incidents,
+    over: u64,
+}
+
 impl Run {
-    fn new(setup: &Setup, args: &Args) -> Result<Self, Failure> {
-        let on_terminal = args.output.is_none() && std::io::stdout().is_terminal();
-        let default = if on_terminal { Format::Text } else { Format::Ndjson };
+    fn new(setup: &Setup, args: &Args, progress: Arc<Progress>) -> Result<Self, Failure> {
         Ok(Self {
             judge: setup.judge(),
             accounting: Accounting::new(&setup.rules),
             rules: Arc::clone(&setup.rules),
-            warned: false,
-            format: args.format.unwrap_or(default),
-            alerts: args.output.as_deref().map_or_else(|| Ok(Output::standard()), Output::create)?,
+            incidents: args.incidents.then(|| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0 }),
+            sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
             ledger: args.ledger.as_deref().map(Output::create).transpose()?,
+            progress,
+            quiet: args.quiet,
+            warned: false,
             finished: false,
         })
     }
@@ -165,8 +181,14 @@ impl Run {
     fn record(&mut self, input: &str, record: &Record<'_>, outcome: Outcome<'_>) -> Result<(), Failure> {
         let place = || format!("{input}:{}", record.place);
         let n = self.accounting.read();
+        if let (Some(incidents), Outcome::Evaluated(event)) = (&mut self.incidents, &outcome) {
+            for incident in incidents.open.advance(event.event_time.as_deref()) {
+                self.over(&incident)?;
+            }
+        }
         let judgement = self.judge.outcome(outcome, record.bytes);
         self.accounting.count(&judgement);
+        self.progress.record();
         if let Some(ledger) = &mut self.ledger {
             ledger.write_line(&ledger_line(n, &judgement, &self.rules))?;
         }
@@ -176,36 +198,65 @@ impl Run {
             rejects.write_line(&line)?;
             rejects.flush()?;
         }
-        let Judgement::Evaluated { verdicts, .. } = &judgement else {
+        let Judgement::Evaluated { verdicts, .. } = judgement else {
             return Ok(());
         };
-        for verdict in verdicts {
-            match &verdict.verdict {
-                Verdict::Alert(alert) => self.alert(alert)?,
+        let rules = Arc::clone(&self.rules);
+        for RuleVerdict { rule, verdict } in verdicts {
+            let package = &rules.packages()[rule];
+            match verdict {
+                Verdict::Alert(alert) => self.alert(*alert, package.spec())?,
                 Verdict::Fault(fault) => {
-                    let package = &self.rules.packages()[verdict.rule];
-                    say(format_args!("{}: {} {} failed: it {fault}", place(), package.rule_id(), package.version()));
+                    self.say(format_args!(
+                        "{}: {} {} failed: it {fault}",
+                        place(),
+                        package.rule_id(),
+                        package.version()
+                    ));
                 }
                 Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped => {}
             }
         }
         if !self.warned && self.judge.wanted_networks() {
             self.warned = true;
-            say(format_args!("{}: {NO_NETWORKS}", place()));
+            self.say(format_args!("{}: {NO_NETWORKS}", place()));
         }
         Ok(())
     }
 
-    fn alert(&mut self, alert: &Alert) -> Result<(), Failure> {
-        match self.format {
-            Format::Text => self.alerts.write_line(&alert.to_string())?,
-            Format::Ndjson => {
-                let json = serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?;
-                self.alerts.write_line(&json)?;
+    fn alert(&mut self, alert: Alert, spec: &Spec) -> Result<(), Failure> {
+        self.progress.alert();
+        let shown = match &mut self.incidents {
+            None => Some(alert),
+            Some(incidents) => {
+                let (shown, made_room) = incidents.open.add(&alert, spec);
+                if let Some(incident) = made_room {
+                    self.over(&incident)?;
+                }
+                shown
             }
+        };
+        let Some(alert) = shown else { return Ok(()) };
+        self.write(|sink| sink.alert(&alert, spec))
+    }
+
+    /// An incident is over.
+    fn over(&mut self, incident: &Incident) -> Result<(), Failure> {
+        if let Some(incidents) = &mut self.incidents {
+            incidents.over += 1;
         }
-        // At once: whoever reads the alerts acts on them.
-        self.alerts.flush()
+        let rules = Arc::clone(&self.rules);
+        let package = rules.packages().iter().find(|package| package.rule_id() == incident.rule_id);
+        let spec = package.expect("an incident is of one of the rules").spec();
+        self.write(|sink| sink.incident(incident, spec))
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Sink) -> Result<(), Failure>) -> Result<(), Failure> {
+        if self.sink.on_terminal() { self.progress.aside(|| write(&mut self.sink)) } else { write(&mut self.sink) }
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        self.progress.aside(|| say(text));
     }
 
     /// Writes everything out and prints the account; once.
@@ -213,14 +264,34 @@ impl Run {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
         }
+        self.progress.finish();
         let mut result = Ok(());
-        for output in [Some(&mut self.alerts), self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
+        for incident in self.incidents.as_mut().map(|incidents| incidents.open.close_all()).unwrap_or_default() {
+            // The count goes on, whoever reads the alerts no more.
+            result = both(result, self.over(&incident));
+        }
+        result = both(result, self.sink.flush());
+        for output in [self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
             result = both(result, output.flush());
         }
+        if !self.quiet {
+            self.summarize();
+        }
+        result
+    }
+
+    fn summarize(&self) {
         if self.accounting.read() == 0 {
             say("the input holds no record");
         }
         say(&self.accounting);
-        result
+        if let Some(IncidentsSoFar { open, over }) = &self.incidents {
+            let alerts: u64 = self.accounting.rules.iter().map(|rule| rule.alert).sum();
+            let below = open.below_threshold();
+            say(format_args!(
+                "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",
+                alerts - below
+            ));
+        }
     }
 }

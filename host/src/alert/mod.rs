@@ -1,6 +1,6 @@
 //! What a match becomes on its way out.
 
-use std::fmt;
+mod text;
 
 use portcullis_event::{Event, json};
 use serde::Serialize;
@@ -10,6 +10,9 @@ use sha2::{Digest as _, Sha256};
 use crate::package::{Severity, hex};
 use crate::sandbox::{Answer, AnswerSeverity};
 use crate::{Fault, Package};
+
+pub(crate) use text::{Text, readable};
+pub use text::{TextStyle, printable};
 
 /// An alert; as JSON, one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -139,43 +142,4 @@ fn without_space(json: &[u8]) -> Vec<u8> {
         compact.push(byte);
     }
     compact
-}
-
-/// For a person: the title, then a line for everything that is known.
-impl fmt::Display for Alert {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "[{}] {}", self.severity.to_string().to_uppercase(), printable(&self.title))?;
-        let mut line = |name: &str, value: &str| writeln!(formatter, "    {name:<14} {}", printable(value));
-        line("rule", &format!("{} {}", self.rule_id, self.rule_version))?;
-        for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
-            value.iter().try_for_each(|value| line(name, value))?;
-        }
-        for (name, value) in &self.context {
-            match value {
-                Value::Null => {}
-                Value::String(text) => line(name, text)?,
-                other => line(name, &other.to_string())?,
-            }
-        }
-        self.reference.iter().try_for_each(|reference| line("reference", reference))
-    }
-}
-
-/// The text without characters that would steer a terminal or turn its reading direction: clients write much of what an
-/// alert says.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            printable.extend(c.escape_default());
-        } else {
-            printable.push(c);
-        }
-    }
-    printable
 }

@@ -1,0 +1,133 @@
+//! An alert for a person.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+use super::Alert;
+use crate::package::Severity;
+
+/// How a text for a person is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextStyle {
+    /// The severity in colour, and names of fields faint.
+    pub color: bool,
+    /// With what to do.
+    pub runbook: bool,
+}
+
+impl Alert {
+    /// The alert for a person: how bad and what, then a line for everything that is known.
+    #[must_use]
+    pub fn text(&self, style: TextStyle) -> String {
+        let mut text = Text::new(style);
+        text.title(self.severity, &self.title);
+        text.line("rule", &format!("{} {}", self.rule_id, self.rule_version));
+        for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
+            text.line_of(name, value.as_deref());
+        }
+        for (name, value) in self.context.iter().filter(|(_, value)| !value.is_null()) {
+            text.line(name, &readable(value));
+        }
+        text.line_of("reference", self.reference.as_deref());
+        if let Some(runbook) = self.runbook.as_ref().filter(|_| style.runbook) {
+            text.paragraph("runbook", runbook);
+        }
+        text.into_string()
+    }
+}
+
+/// Without colour, and without the runbook.
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text(TextStyle::default()))
+    }
+}
+
+/// A text of a title and lines under it, each with a name.
+pub(crate) struct Text {
+    style: TextStyle,
+    text: String,
+}
+
+impl Text {
+    pub(crate) fn new(style: TextStyle) -> Self {
+        Self { style, text: String::new() }
+    }
+
+    pub(crate) fn title(&mut self, severity: Severity, title: &str) {
+        let color = if self.style.color { color(severity) } else { Style::new() };
+        let severity = severity.to_string().to_uppercase();
+        let _ = writeln!(self.text, "{color}[{severity}]{color:#} {}", printable(title));
+    }
+
+    pub(crate) fn line(&mut self, name: &str, value: &str) {
+        let faint = if self.style.color { Style::new().dimmed() } else { Style::new() };
+        let _ = writeln!(self.text, "    {faint}{name:<14}{faint:#} {}", printable(value));
+    }
+
+    /// A line, if there is something to say.
+    pub(crate) fn line_of(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.line(name, value);
+        }
+    }
+
+    /// Several lines under one name.
+    fn paragraph(&mut self, name: &str, value: &str) {
+        for (n, line) in value.trim_end().lines().enumerate() {
+            self.line(if n == 0 { name } else { "" }, line);
+        }
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.text
+    }
+}
+
+fn color(severity: Severity) -> Style {
+    let style = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
+    match severity {
+        Severity::Info => style(AnsiColor::Blue),
+        Severity::Low => style(AnsiColor::Cyan),
+        Severity::Medium => style(AnsiColor::Yellow).bold(),
+        Severity::High => style(AnsiColor::Red).bold(),
+        Severity::Critical => style(AnsiColor::White).bg_color(Some(AnsiColor::Red.into())).bold(),
+    }
+}
+
+/// A value of a context without JSON's punctuation: items and members behind commas, objects in a list behind semicolons.
+pub(crate) fn readable(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let separator = if items.iter().any(Value::is_object) { "; " } else { ", " };
+            items.iter().map(readable).collect::<Vec<_>>().join(separator)
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| format!("{name} {}", readable(value));
+            members.iter().map(member).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The text without characters that would steer a terminal or turn its reading direction: clients write much of what an
+/// alert says.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}

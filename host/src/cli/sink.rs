@@ -1,0 +1,87 @@
+//! Where alerts go, and how they are written.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use jiff::Timestamp;
+use portcullis::package::Spec;
+use portcullis::{Alert, Incident, TextStyle, ocsf};
+use serde_json::json;
+
+use super::failure::{Exit, Failure, OrExit};
+use super::output::Output;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For a person
+    Text,
+    /// One JSON object a line
+    Ndjson,
+    /// One OCSF Detection Finding (class 2004) a line
+    Ocsf,
+}
+
+/// Takes alerts, and incidents that are over.
+pub(crate) struct Sink {
+    format: Format,
+    style: TextStyle,
+    output: Output,
+    on_terminal: bool,
+}
+
+impl Sink {
+    /// A file, or standard output.
+    pub(crate) fn open(file: Option<&Path>, format: Option<Format>, runbook: bool) -> Result<Self, Failure> {
+        let on_terminal = file.is_none() && std::io::stdout().is_terminal();
+        let default = if on_terminal { Format::Text } else { Format::Ndjson };
+        Ok(Self {
+            format: format.unwrap_or(default),
+            style: TextStyle { color: on_terminal && color_is_wanted(), runbook },
+            output: file.map_or_else(|| Ok(Output::standard()), Output::create)?,
+            on_terminal,
+        })
+    }
+
+    /// Whether what is written shows on the terminal.
+    pub(crate) fn on_terminal(&self) -> bool {
+        self.on_terminal
+    }
+
+    pub(crate) fn alert(&mut self, alert: &Alert, spec: &Spec) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Text => alert.text(self.style),
+            Format::Ndjson => {
+                serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?
+            }
+            Format::Ocsf => ocsf::finding(alert, spec, Timestamp::now()).to_string(),
+        };
+        self.write(&text)
+    }
+
+    pub(crate) fn incident(&mut self, incident: &Incident, spec: &Spec) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Text => incident.text(self.style),
+            Format::Ndjson => json!({"incident": incident}).to_string(),
+            Format::Ocsf => ocsf::incident(incident, spec, Timestamp::now()).to_string(),
+        };
+        self.write(&text)
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.output.flush()
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.output.write_line(text)?;
+        // At once: whoever reads the alerts acts on them.
+        self.output.flush()
+    }
+}
+
+/// Whether the person at the terminal has not said otherwise (<https://no-color.org>), and the terminal knows colours.
+fn color_is_wanted() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_none_or(|terminal| terminal != "dumb")
+}
