@@ -220,6 +220,30 @@ fn without_enrichment_one_warning_says_what_will_look_like_an_intruder() {
 }
 
 #[test]
+fn the_readmes_config_does_what_the_readme_says() {
+    let sources = Sources::new();
+    let readme = fs::read_to_string(crate::support::project("README.md")).expect("the README");
+    let (_, config) = readme.split_once("```toml\n").expect("a config");
+    let (config, _) = config.split_once("```").expect("its end");
+    // The README's addresses are those that are kept for documentation, which are never public.
+    sources.write("portcullis.toml", config.replace("198.51.100.7", "9.9.9.9").as_bytes());
+    let account = |name: &str, address: &str| {
+        let mut record = node(&[address]);
+        record["user"]["username"] = format!("system:serviceaccount:{name}").into();
+        record["requestReceivedTimestamp"] = "2026-11-18T10:00:00Z".into();
+        record
+    };
+    let config = [("--config", "portcullis.toml")];
+    for (record, verdict) in [
+        (node(&["3.5.141.9"]), "no-match"),
+        (account("ci:build", "9.9.9.9"), "excluded"),
+        (account("ci:build", "8.8.8.8"), "alert"),
+    ] {
+        assert_eq!(sources.verdict(&record, &config), verdict, "{record}");
+    }
+}
+
+#[test]
 fn a_second_file_of_ranges_is_not_taken_for_records() {
     let sources = Sources::new();
     for name in ["goog.json", "ServiceTags_Public_20261116.json"] {
