@@ -200,8 +200,10 @@ fn an_output_never_overwrites_an_input_or_another_output() {
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     fs::copy(sample("eks.ndjson"), path("in")).expect("copied");
     fs::create_dir(path("sub")).expect("made");
+    fs::write(path("config"), "").expect("written");
     for args in [
         vec!["run", &path("in"), "--ledger", &path("in")],
+        vec!["run", &path("in"), "--config", &path("config"), "--ledger", &path("config")],
         vec!["run", &path("in"), "--output", &path("sub/../in")],
         vec!["run", &path("in"), "--ledger", &path("new"), "--rejects", &path("new")],
     ] {

@@ -57,6 +57,7 @@ impl Args {
     /// Writing to a file empties it first: no output may be an input, or another output.
     fn check_outputs(&self, inputs: &[Input]) -> Result<(), Failure> {
         let mut taken: Vec<PathBuf> = inputs.iter().filter_map(Input::regular_file).collect();
+        taken.extend(self.setup.files().filter_map(|file| regular_file(file)));
         for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
             // A file that does not exist yet has no canonical name: the name as given stands for it.
             let file = if output.exists() { regular_file(output) } else { Some(output.clone()) };
@@ -98,9 +99,14 @@ fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interrupted: &A
                 documents.next_document().with_context(|| format!("{name}: cannot be read on from line {line}"));
             let Some(document) = document.or_exit(Exit::Io)? else { break };
             let mut run = lock(run);
-            records.for_each(&document, &mut |record, outcome| run.record(&name, record, outcome))?;
-            if interrupted.load(Ordering::Relaxed) {
-                return Ok(());
+            let ended = records.for_each(&document, &mut |record, outcome| {
+                run.record(&name, record, outcome).map_err(Some)?;
+                if interrupted.load(Ordering::Relaxed) { Err(None) } else { Ok(()) }
+            });
+            match ended {
+                Ok(()) => {}
+                Err(None) => return Ok(()),
+                Err(Some(failure)) => return Err(failure),
             }
         }
     }

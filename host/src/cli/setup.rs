@@ -1,6 +1,6 @@
 //! What judging needs besides records: rules, enrichment, exclusions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,6 +36,12 @@ pub(crate) struct Setup {
 }
 
 impl SetupArgs {
+    /// The files that are named here.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let named = self.rules.iter().chain(&self.config).chain(&self.asn_db).chain(&self.cloud_ranges);
+        named.map(PathBuf::as_path)
+    }
+
     /// Loads everything; what is given here counts, and the config's where it is not.
     pub(crate) fn load(&self, engine: &Engine) -> Result<Setup, Failure> {
         let rules = active_rules(engine, &self.rules)?;
