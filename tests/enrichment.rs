@@ -190,10 +190,14 @@ fn explain_says_where_each_network_comes_from() {
     let mut own = node(&["3.5.141.9", "9.9.9.9"]);
     own["p_enrichment"] =
         json!({"ipinfo_asn": {"sourceIPs": [{"asn": "AS14618", "name": "Amazon", "p_match": "3.5.141.9"}]}});
+    let mut nameless = own.clone();
+    nameless["p_enrichment"] =
+        json!({"ipinfo_asn": {"sourceIPs": [{"asn": "AS14618", "name": "Amazon"}, {"name": "x"}]}});
     let text = [
         sources.explain(&node(&addresses), &both),
         sources.explain(&node(&["3.5.141.9"]), &[]),
         sources.explain(&own, &both),
+        sources.explain(&nameless, &both),
     ];
     insta::assert_snapshot!(text.join("\n\n"));
 }

@@ -1,6 +1,7 @@
 //! `portcullis explain`: one record, step by step.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -9,7 +10,7 @@ use portcullis::package::Pattern;
 use portcullis::read::{Record, Records};
 use portcullis::vectors::pretty;
 use portcullis::{Engine, Package, Verdict, printable};
-use portcullis_event::{Asn, Event, Outcome, Text, address};
+use portcullis_event::{Asn, Event, Outcome, address};
 
 use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
@@ -101,38 +102,46 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup) -
 
 /// For each source address what is known of its network, and who says so.
 fn addresses(event: &Event<'_>, enrichment: &Enrichment) -> String {
-    let line = |text: &Text<'_>| {
-        let Some(address) = address::parse(text) else { return "no address".to_owned() };
-        if !address::is_global(address) {
-            return "not public".to_owned();
-        }
-        if !event.asn.is_empty() {
-            let names_it = |entry: &&Asn<'_>| entry.address.as_deref().and_then(address::parse) == Some(address);
-            let entry = match &*event.asn {
-                [only] if only.address.is_none() => Some(only),
-                entries => entries.iter().find(names_it),
-            };
-            let known = entry.and_then(|entry| Some((entry.asn.as_deref()?, entry.name.as_deref())));
-            return known.map_or("unknown to the record's p_enrichment".to_owned(), |(asn, name)| {
-                format!(
-                    "{}, from the record's p_enrichment",
-                    [Some(asn), name].map(Option::unwrap_or_default).join(" ").trim()
-                )
-            });
-        }
-        if enrichment.is_empty() {
-            return "unknown: the record has no p_enrichment, and neither --cloud-ranges nor --asn-db is given"
-                .to_owned();
-        }
-        match enrichment.network(address) {
-            Some(network) => {
-                let name = network.name.map(|name| format!(" {name}")).unwrap_or_default();
-                format!("{}{name}, from {}", network.asn, network.source)
-            }
-            None => format!("unknown: in none of {enrichment}"),
-        }
+    event.source_ips.iter().map(|text| format!("{text}: {}\n", network(text, event, enrichment))).collect()
+}
+
+fn network(text: &str, event: &Event<'_>, enrichment: &Enrichment) -> String {
+    let Some(address) = address::parse(text) else { return "no address".to_owned() };
+    if !address::is_global(address) {
+        return "not public".to_owned();
+    }
+    if !event.asn.is_empty() {
+        return network_of_record(address, &event.asn) + ", from the record's p_enrichment";
+    }
+    if enrichment.is_empty() {
+        return "unknown: the record has no p_enrichment, and neither --cloud-ranges nor --asn-db is given".to_owned();
+    }
+    match enrichment.network(address) {
+        Some(network) => format!("{}, from {}", named(&network.asn, network.name.as_deref()), network.source),
+        None => format!("unknown: in none of {enrichment}"),
+    }
+}
+
+/// What the record's own entries say: the one that names the address, else all that name none.
+fn network_of_record(address: IpAddr, entries: &[Asn<'_>]) -> String {
+    let names = |entry: &&Asn<'_>| entry.address.as_deref().and_then(address::parse) == Some(address);
+    let network = |entry: &Asn<'_>| {
+        let name = entry.name.as_deref();
+        entry.asn.as_deref().map_or_else(|| "unknown".to_owned(), |asn| named(asn, name))
     };
-    event.source_ips.iter().map(|text| format!("{text}: {}\n", line(text))).collect()
+    if let Some(own) = entries.iter().find(names) {
+        return network(own);
+    }
+    let unnamed: Vec<String> = entries.iter().filter(|entry| entry.address.is_none()).map(network).collect();
+    match &*unnamed {
+        [] => "unknown".to_owned(),
+        [only] => only.clone(),
+        several => format!("one of {}", several.join(" and ")),
+    }
+}
+
+fn named(asn: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| asn.to_owned(), |name| format!("{asn} {name}"))
 }
 
 /// What a rule said, or why it was not asked.

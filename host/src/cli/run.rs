@@ -57,7 +57,7 @@ impl Args {
     /// Writing to a file empties it first: no output may be an input, or another output.
     fn check_outputs(&self, inputs: &[Input]) -> Result<(), Failure> {
         let mut taken: Vec<PathBuf> = inputs.iter().filter_map(Input::regular_file).collect();
-        taken.extend(self.setup.files().filter_map(|file| regular_file(file)));
+        taken.extend(self.setup.files().filter_map(regular_file));
         for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
             // A file that does not exist yet has no canonical name: the name as given stands for it.
             let file = if output.exists() { regular_file(output) } else { Some(output.clone()) };

@@ -134,7 +134,7 @@ impl CloudRanges {
             .map_err(|_| format!("{}: {network:?} is no network, such as 192.0.2.0/24; {EXPECTED}", place()))?;
         let file = self.files.len() - 1;
         // Every range stands in AWS's file once more for AMAZON as a whole, and in Azure's for its larger tags.
-        let known = self.ranges.get(&network).is_some_and(|known| !known.usage.starts_with("AMAZON"));
+        let known = self.ranges.get(&network).is_some_and(|known| !known.usage.starts_with("AMAZON "));
         if !known {
             self.ranges.insert(network, Range { provider, usage: usage.into(), file });
         }
