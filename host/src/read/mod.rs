@@ -4,7 +4,7 @@ mod cloudwatch;
 mod compression;
 mod documents;
 mod place;
-mod value;
+mod scanner;
 mod window;
 mod wrapping;
 

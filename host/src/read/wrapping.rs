@@ -8,7 +8,7 @@ use portcullis_event::json::{self, RawValue, Read};
 use portcullis_event::{Ignored, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 
-use super::value::LISTS;
+use super::scanner::LISTS;
 use super::{Document, Documents, MAX_RECORD, Place, cloudwatch};
 
 /// How many wrappings there may be around a record: a list of Pub/Sub messages that hold lists of CloudWatch messages

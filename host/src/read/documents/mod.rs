@@ -1,19 +1,16 @@
 //! Documents out of a stream of bytes, in bounded memory.
 
+mod value;
+
 use std::io::{self, Read};
 
-use serde::de::IgnoredAny;
-
-use super::cloudwatch;
-use super::value::{Scanner, Step};
+use super::scanner::{Scanner, Step};
 use super::window::{Find, Window};
+use value::Value;
 
 /// The longest record in bytes; a longer one is rejected, so that memory is bounded whatever the input is. A
 /// kube-apiserver's largest are a few MiB.
 pub const MAX_RECORD: usize = 64 << 20;
-
-/// Of a record that is too long, this much is kept: enough to see what it was.
-const KEPT: usize = 64 << 10;
 
 /// A line of JSON of at most this many bytes is taken as a whole; a longer one is looked into as it is read.
 const LINE: usize = 1 << 20;
@@ -84,16 +81,6 @@ enum Next {
     /// Not before the state that has now been reached.
     Further,
     Nowhere,
-}
-
-/// A value in the window.
-struct Value {
-    line: u64,
-    column: u64,
-    offset: usize,
-    end: usize,
-    /// How much of it is gone from the window, because it is too long.
-    gone: u64,
 }
 
 impl<R: Read> Documents<R> {
@@ -300,188 +287,11 @@ impl<R: Read> Documents<R> {
         }
     }
 
-    /// The value at an offset. If it is at the top, and an object that has a list of records, then its list.
-    fn value(&mut self, offset: usize, column: usize, top: bool) -> io::Result<Next> {
-        let mut scanner = Scanner::default();
-        let mut value = self.value_at(offset);
-        loop {
-            match scanner.feed(&self.window.bytes()[value.end..]) {
-                Step::More => {
-                    value.end = self.window.bytes().len();
-                    self.cut(&mut value);
-                    if !self.window.more()? {
-                        self.state = State::Line;
-                        break;
-                    }
-                }
-                Step::End(end) => {
-                    value.end += end;
-                    break;
-                }
-                Step::List(list) if top && self.lists && !self.is_other_stream(&value, list) => {
-                    self.window.consume(value.end + list);
-                    self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
-                    return Ok(Next::Further);
-                }
-                Step::List(list) => value.end += list,
-                Step::Line(line) => {
-                    value.end += line;
-                    if self.begins_anew(value.end, column, scanner.last())? {
-                        if top {
-                            self.state = State::Line;
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-        self.cut(&mut value);
-        Ok(Next::Here(value))
-    }
-
-    /// Whether the list that has begun is one of CloudWatch with no records in it, by what comes before the list.
-    fn is_other_stream(&self, value: &Value, list: usize) -> bool {
-        let start = &self.window.bytes()[value.offset..value.end + list];
-        let closed = std::str::from_utf8(start).map(|start| format!("{start}]}}"));
-        closed.is_ok_and(|object| cloudwatch::other_stream(&object).is_some())
-    }
-
-    /// Whether the line at an offset begins a new document, inside one that began in `column` and is therefore broken:
-    /// an object begins where none can, or where one can but it is whole and stands no deeper.
-    fn begins_anew(&mut self, line: usize, column: usize, last: u8) -> io::Result<bool> {
-        let mut at = line;
-        loop {
-            match self.window.bytes().get(at).copied() {
-                Some(b' ' | b'\t') if at - line < column => at += 1,
-                Some(b'{') => break,
-                None if self.window.more()? => {}
-                _ => return Ok(false),
-            }
-        }
-        if !matches!(last, b',' | b'[' | b':') {
-            return Ok(true);
-        }
-        let end = self.window.find(b'\n', at, LINE)?;
-        let text = match end {
-            Find::At(end) => &self.window.bytes()[at..end],
-            Find::Nowhere => &self.window.bytes()[at..],
-            Find::Further => return Ok(false),
-        };
-        let text = text.trim_ascii_end();
-        Ok(serde_json::from_slice::<IgnoredAny>(text.strip_suffix(b",").unwrap_or(text)).is_ok())
-    }
-
-    fn value_at(&self, offset: usize) -> Value {
-        let (line, column) = self.window.position(offset);
-        Value { line, column, offset, end: offset, gone: 0 }
-    }
-
     /// What stands for a record where the input ends before its list or wrapping does.
     fn missing(&self) -> Value {
         self.value_at(0)
     }
-
-    /// Of a value that is too long, keeps the beginning.
-    fn cut(&mut self, value: &mut Value) {
-        let length = value.end - value.offset;
-        if value.gone == 0 && length <= self.max {
-            return;
-        }
-        if value.gone == 0 {
-            self.beginning.clear();
-            self.beginning.extend_from_slice(&self.window.bytes()[value.offset..][..length.min(KEPT)]);
-        }
-        value.gone += length as u64;
-        self.window.consume(value.end);
-        self.given = self.given.saturating_sub(value.end);
-        (value.offset, value.end) = (0, 0);
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// An input that arrives in pieces.
-    struct Pieces<'i>(&'i [u8], usize);
-
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let size = self.1.min(self.0.len()).min(buffer.len());
-            let (piece, rest) = self.0.split_at(size);
-            buffer[..size].copy_from_slice(piece);
-            self.0 = rest;
-            Ok(size)
-        }
-    }
-
-    type Owned = (String, u64, u64, Option<Item>);
-
-    fn documents(input: &[u8], max: usize, piece: usize) -> Vec<Owned> {
-        let mut documents = Documents::with_max(Pieces(input, piece), max);
-        let mut all = Vec::new();
-        while let Some(Document { bytes, length, line, item, .. }) =
-            documents.next_document().expect("memory can be read")
-        {
-            all.push((String::from_utf8_lossy(bytes).into_owned(), length, line, item));
-        }
-        all
-    }
-
-    fn texts(input: &str) -> Vec<String> {
-        documents(input.as_bytes(), 100, 4).into_iter().map(|(text, ..)| text).collect()
-    }
-
-    #[test]
-    fn the_last_line_needs_no_end_and_an_empty_one_counts() {
-        assert_eq!(texts(""), Vec::<String>::new());
-        assert_eq!(texts("a\nb"), ["a", "b"]);
-        assert_eq!(texts("a\r\nb\n"), ["a", "b"]);
-        assert_eq!(texts("\n\n"), ["", ""]);
-        assert_eq!(texts("\u{feff}{}\n\u{feff}"), ["{}", "\u{feff}"]);
-    }
-
-    #[test]
-    fn lists_and_values_of_several_lines_are_taken_apart() {
-        assert_eq!(texts("[1, \"a,]\" ,{\n}]\n{}\n"), ["1", "\"a,]\"", "{\n}", "{}"]);
-        assert_eq!(texts("{\"a\":\n1}\n{\n}{}"), ["{\"a\":\n1}", "{\n}", "{}"]);
-        assert_eq!(texts("{\"kind\":1,\"items\":[{},\n{}],\"records\":[5],\"a\":[]\n}{}\n"), ["{}", "{}", "5", "{}"]);
-        assert_eq!(texts("[]\n[\n]\n{\"items\":[\n]}\n"), ["{\"items\":[\n]}"; 0]);
-    }
-
-    #[test]
-    fn a_document_that_is_too_long_is_cut_and_passed_over() {
-        let long = "x".repeat(70_000);
-        for (input, length) in [
-            (format!("{long}\n{{}}"), 70_000),
-            (format!("{{\"a\":\"{long}\"}}\n{{}}"), 70_008),
-            (format!("{{\"a\":\n\"{long}\"}}{{}}"), 70_009),
-            (format!("[\"{long}\",{{}}]"), 70_002),
-        ] {
-            for piece in [1000, 100_000] {
-                let found = documents(input.as_bytes(), 1000, piece);
-                assert_eq!((found.len(), found[0].1), (2, length), "{}", &input[..20]);
-                assert!(found[0].0.len() <= KEPT && input.contains(&found[0].0));
-                assert_eq!(found[1].0, "{}");
-            }
-        }
-    }
-
-    proptest! {
-        /// In whatever pieces it arrives, and however short a document must be, it is the same documents.
-        #[test]
-        fn the_documents_are_the_inputs(
-            input in "[ab\"\\\\{}\\[\\],: \n]{0,60}", max in 1_usize..40, piece in 1_usize..9,
-        ) {
-            let whole = documents(input.as_bytes(), usize::MAX >> 1, usize::MAX);
-            let found = documents(input.as_bytes(), max, piece);
-            prop_assert_eq!(found.len(), whole.len());
-            for (found, whole) in found.iter().zip(&whole) {
-                prop_assert!(whole.0.starts_with(found.0.trim_ascii_end()));
-                prop_assert_eq!((found.2, found.3), (whole.2, whole.3));
-            }
-        }
-    }
-}
+mod tests;
