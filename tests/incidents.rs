@@ -119,6 +119,25 @@ fn an_interrupted_run_sums_up_what_is_open() {
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
 }
 
+/// The sum of what is shown is the account's.
+#[test]
+fn no_alert_is_lost_among_incidents() {
+    let corpus = crate::support::project("fixtures/parity/events.ndjson");
+    let ended = crate::support::run(["run", "--incidents", corpus.to_str().expect("UTF-8")]);
+    let lines = json_lines(&ended.stdout);
+    let (over, shown): (Vec<&Value>, Vec<&Value>) = lines.iter().partition(|line| line.get("incident").is_some());
+    assert_eq!(over.len(), shown.len());
+    let counted: u64 = over.iter().map(|line| line["incident"]["count"].as_u64().expect("a count")).sum();
+    let alerts: u64 = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once(" events = ")?.1.split_once(" alert + ")?.0.parse::<u64>().ok())
+        .sum();
+    assert!(counted == alerts && over.len() as u64 <= alerts && alerts > 500, "{counted} of {alerts}");
+    let summary = format!("portcullis: incidents: {} of {alerts} alerts; 0 alerts below", over.len());
+    assert!(ended.stderr.contains(&summary), "{}", ended.stderr);
+}
+
 #[test]
 fn incidents_of_different_rules_are_different() {
     let nodeport = json!({

@@ -167,6 +167,7 @@ fn each_record_of_the_parity_corpus_in_each_wrapping_gives_the_same_ledger() {
 /// Files as each cloud writes them, with what is in them: alerts, and places of what is broken.
 #[test]
 fn each_clouds_files_are_read_as_they_are() {
+    let plain = run_accounted(sample_lines().join("\n").as_bytes(), &[]).alerts;
     let folder = project("fixtures/wrappings");
     let mut files: Vec<_> =
         fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("a file").path()).collect();
@@ -174,6 +175,7 @@ fn each_clouds_files_are_read_as_they_are() {
     let mut text = String::new();
     for file in files {
         let found = run_accounted(&fs::read(&file).expect("the file"), &[]);
+        assert!(found.alerts.iter().all(|alert| plain.contains(alert)), "{}: as of the plain form", file.display());
         let _ = writeln!(text, "{}", file.file_name().expect("a name").display());
         for (n, line) in found.ledger.iter().enumerate() {
             let _ = write!(text, "    {n} {}", line["outcome"].as_str().expect("an outcome"));

@@ -82,14 +82,14 @@ fn check(path: &Path) -> anyhow::Result<()> {
     }
     if metadata.is_file() {
         let mut start = Vec::new();
-        let read = open_file(path)?.take(4096).read_to_end(&mut start);
+        let read = open_file(path)?.take(64).read_to_end(&mut start);
         read.with_context(|| format!("{}: cannot be read", path.display()))?;
         if start.starts_with(b"\0asm") {
             bail!("{}: is WebAssembly and no records; name a package with --rules {0}", path.display());
         }
         // As AWS and Google begin theirs, and as Azure does.
-        if [&b"\"syncToken\""[..], b"\"changeNumber\""].iter().any(|name| memchr::memmem::find(&start, name).is_some())
-        {
+        let first_key = start.trim_ascii_start().strip_prefix(b"{").unwrap_or_default().trim_ascii_start();
+        if [&b"\"syncToken\""[..], b"\"changeNumber\""].iter().any(|key| first_key.starts_with(key)) {
             bail!("{}: is a file of address ranges and no records; name each with --cloud-ranges {0}", path.display());
         }
     }
