@@ -2,8 +2,10 @@
 
 use std::io::{self, Read};
 
-/// How much is read at once, in bytes.
+/// How much is read at once, in bytes, when an input turns out to be long; and at first, since most that are looked into
+/// are one record.
 const CHUNK: usize = 256 << 10;
+const FIRST: usize = 8 << 10;
 
 /// Bytes that have been read and are still wanted, and where they stand.
 pub(super) struct Window<R> {
@@ -57,7 +59,7 @@ impl<R: Read> Window<R> {
             }
             if self.buffer.len() - self.end < CHUNK / 2 {
                 // As much again: a long record is not copied over and over.
-                self.buffer.resize(self.buffer.len() + CHUNK.max(self.end), 0);
+                self.buffer.resize(self.buffer.len() + FIRST.max(self.buffer.len()), 0);
             }
         }
         loop {
