@@ -218,7 +218,11 @@ fn without_enrichment_one_warning_says_what_will_look_like_an_intruder() {
     assert_eq!(warning(&with), 0, "{}", with.stderr);
     let mut own = node(&["3.5.141.9"]);
     own["p_enrichment"] = json!({"ipinfo_asn": {"sourceIPs": [{"asn": "AS14618"}]}});
-    for needs_none in [own, node(&["10.0.0.1"]), node(&[])] {
+    let mut nodeport = node(&["1.2.3.4"]);
+    nodeport["user"]["username"] = "ada".into();
+    nodeport["verb"] = "create".into();
+    nodeport["objectRef"] = json!({"resource": "services"});
+    for needs_none in [own, node(&["10.0.0.1"]), node(&[]), nodeport] {
         assert_eq!(warning(&run_with_input(["run"], needs_none.to_string().as_bytes())), 0, "{needs_none}");
     }
 }

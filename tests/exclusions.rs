@@ -53,7 +53,7 @@ fn all_fields_must_hold_and_one_of_each_fields_values() {
         ("namespace = 'dev'", "alert"),
         ("namespace = 'shop'\ncluster = 'prod-*'", "excluded"),
         ("namespace = 'shop'\ncluster = 'test-*'", "alert"),
-        ("name = '*'", "alert"),
+        ("name = 'a*'", "alert"),
         ("verb = 'get'\nresource = 'pods'\nlogType = 'Amazon.EKS.Audit'", "excluded"),
         ("userAgent = 'kubectl*'", "alert"),
     ] {
@@ -75,6 +75,7 @@ fn every_source_address_must_be_in_an_excluded_network() {
     for (networks, addresses, verdict) in [
         ("'1.2.3.0/24'", &["1.2.3.4"][..], "excluded"),
         ("'1.2.3.4'", &["1.2.3.4:443"], "excluded"),
+        ("'::ffff:1.2.3.0/120'", &["1.2.3.4"], "excluded"),
         ("['2001:200::/32', '1.2.3.0/24']", &["1.2.3.4", "2001:200::1"], "excluded"),
         ("'1.2.3.0/24'", &["1.2.4.4"], "alert"),
         ("'1.2.3.0/24'", &["1.2.3.4", "9.9.9.9"], "alert"),
@@ -173,6 +174,11 @@ fn a_wrong_config_is_named_with_file_line_key_and_what_would_be_right() {
         format!("[[exclusions]]\n{rule}usrname = \"a\"\n"),
         format!("[[exclusions]]\n{rule}username = 5\n"),
         format!("[[exclusions]]\n{rule}username = []\n"),
+        format!("[[exclusions]]\n{rule}username = [\n\"a=b\",\n5,\n]\n"),
+        format!("[exclusions]\n{rule}"),
+        format!("[[exclusions]]\n{rule}username = \"*\"\n"),
+        format!("[[exclusions]]\n{rule}username = \"a*b\"\n"),
+        format!("[[exclusions]]\n{rule}logType = [\"GCP.*\", \"Azure\"]\n"),
         format!("[[exclusions]]\n{rule}namespace = [\"a\", \"\"]\n"),
         format!("[[exclusions]]\n{rule}source_ip = [\"1.2.3.0/24\",\n\"1.2.3.0/33\"]\n"),
         format!("[[exclusions]]\n{rule}source_ip = []\n"),

@@ -201,8 +201,14 @@ fn an_output_never_overwrites_an_input_or_another_output() {
     fs::copy(sample("eks.ndjson"), path("in")).expect("copied");
     fs::create_dir(path("sub")).expect("made");
     fs::write(path("config"), "").expect("written");
+    fs::hard_link(path("in"), path("hard")).expect("linked");
+    fs::write(path("ranges"), r#"{"prefixes":[{"ip_prefix":"3.0.0.0/15"}]}"#).expect("written");
+    fs::write(path("with-ranges"), "[enrichment]\ncloud-ranges = [\"sub/../ranges\"]\n").expect("written");
     for args in [
         vec!["run", &path("in"), "--ledger", &path("in")],
+        vec!["run", &path("in"), "--ledger", &path("hard")],
+        vec!["run", &path("in"), "--config", &path("with-ranges"), "--ledger", &path("ranges")],
+        vec!["run", &path("in"), "--ledger", &path("new"), "--rejects", &path("sub/../new")],
         vec!["run", &path("in"), "--config", &path("config"), "--ledger", &path("config")],
         vec!["run", &path("in"), "--output", &path("sub/../in")],
         vec!["run", &path("in"), "--ledger", &path("new"), "--rejects", &path("new")],
@@ -215,6 +221,9 @@ fn an_output_never_overwrites_an_input_or_another_output() {
             ended.stderr
         );
     }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(["run", "--output", &path("in")]).stdin(fs::File::open(path("in")).expect("opened"));
+    assert_eq!(command.output().expect("it runs").status.code(), Some(2), "standard input is a file too");
     assert_eq!(fs::read(path("in")).expect("there"), fs::read(sample("eks.ndjson")).expect("there"));
     let ended = run(["run", &path("in"), "--ledger", "/dev/null", "--rejects", "/dev/null"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -23,7 +23,7 @@ fn lines(files: &[&str]) -> Vec<String> {
 type Wrap = fn(&[String]) -> String;
 
 /// Every wrapping, by the tool or service that writes it.
-const WRAPPINGS: [(&str, Wrap); 17] = [
+const WRAPPINGS: [(&str, Wrap); 18] = [
     ("lines that end as on Windows", |lines| lines.join("\r\n")),
     ("an array", |lines| format!("[{}]", lines.join(","))),
     ("an array with an item a line", |lines| format!("[\n{}\n]\n", lines.join(",\n"))),
@@ -54,6 +54,9 @@ const WRAPPINGS: [(&str, Wrap); 17] = [
             .map(|line| format!("2026-11-18T10:00:00.123000+00:00 kube-apiserver-audit-1a2b {line}\n"))
             .collect()
     }),
+    ("aws logs tail --format short", |lines| {
+        lines.iter().map(|line| format!("2026-11-18T10:00:00 {line}\n")).collect()
+    }),
     ("aws logs filter-log-events", |lines| {
         let event =
             |line: &String| json!({"logStreamName": "kube-apiserver-audit-1a2b", "timestamp": 0, "message": line});
@@ -71,6 +74,10 @@ const WRAPPINGS: [(&str, Wrap); 17] = [
         pretty(&lines.iter().map(message).collect())
     }),
 ];
+
+fn sample(name: &str) -> String {
+    project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()
+}
 
 fn value(line: &str) -> Value {
     serde_json::from_str(line).expect(line)
@@ -191,6 +198,42 @@ fn each_clouds_files_are_read_as_they_are() {
     insta::assert_snapshot!(text);
 }
 
+/// Where [`indented`] cuts an item off.
+const CUT_HERE: &str = r#"{"kind": "Event", "cut": 1}"#;
+
+/// An array as `gcloud logging read` writes it.
+fn indented(items: &[&str]) -> String {
+    let text = pretty(&items.iter().map(|item| value(item)).collect());
+    text.replace(",\n    \"cut\": 1\n  },", ",\n    \"cut\":").replace("\"cut\": 1\n  }", "\"cut\":")
+}
+
+/// However odd, it is JSON, and every record is there.
+#[test]
+fn line_ends_in_json_may_stand_anywhere() {
+    let mut record = value(&sample_lines().swap_remove(0));
+    record["annotations"] = json!({"list": [{}, {}], "more": {"a": {}}});
+    let expected = run_accounted(record.to_string().as_bytes(), &[]).alerts;
+    assert_eq!(expected.len(), 1);
+    let unindented: String = pretty(&record).lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let brackets: String = unindented
+        .lines()
+        .map(|line| line.strip_suffix(" {").map_or_else(|| format!("{line}\n"), |name| format!("{name}\n{{\n")))
+        .collect();
+    for text in [unindented, brackets, pretty(&record).replace('\n', "\r\n"), pretty(&record).replace('\n', "\n\n")] {
+        for text in [text.clone(), format!("[{text}]"), format!("{{\"items\":\n[\n{text}]\n}}")] {
+            let run = run_accounted(text.as_bytes(), &[]);
+            assert_eq!((run.ledger.len(), &run.alerts), (1, &expected), "{text}");
+        }
+    }
+}
+
+#[test]
+fn files_that_were_joined_may_have_a_byte_order_mark_in_the_middle() {
+    let lines = sample_lines().join("\n");
+    let run = run_accounted(format!("\u{feff}{lines}\n\u{feff}{lines}\n").as_bytes(), &[]);
+    assert_eq!(run.rejects.iter().filter(|reject| reject["outcome"] == "rejected").count(), 0);
+}
+
 /// In each wrapping of JSON a record that is no object, one that is no JSON, and one that is cut off: the others are judged.
 #[test]
 fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
@@ -212,6 +255,24 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
             &["3 [1]", "5 [3]"],
         ),
         ("an indented array", format!("[\n  {good},\n  {{\n    \"a\": tru\n  }},\n  {good}\n]"), &["3 [1]"]),
+        ("an indented array with an item cut off", indented(&[&good, CUT_HERE, &good, &good]), &["91 [1]"]),
+        (
+            "an indented array with a bracket missing",
+            indented(&[&good, &good, &good]).replacen("\n  },", "\n  ,", 1),
+            &["2 [0]"],
+        ),
+        (
+            "an array with an item without its beginning",
+            format!("[{good},{},{good},{good}]", &good[good.find("nd\"").expect("kind")..]),
+            &["1 [1]"],
+        ),
+        ("an array with words", format!("[{good},some words, more,{good},12,{good}]"), &["1 [1]", "1 [3]"]),
+        ("an array with words on a line", format!("[\n{good},\nsome words,\n{good}]"), &["3 [1]"]),
+        (
+            "a list that goes on in lines of its own",
+            format!("{{\"records\":[{good}\n,{good}\n]}}"),
+            &["1 records[1]", "3"],
+        ),
         ("an array that is not closed", format!("[{good},{good}"), &["1 [2]"]),
         ("an item with a wrong bracket", format!("[{good},{{\"a\":[1}},{good}]"), &["1 [1]"]),
         ("documents one after the other", format!("{good}{{\"a\":NaN}}{good}"), &["1:1863"]),
@@ -246,7 +307,9 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
         let found: Vec<&str> = run.rejects.iter().map(|reject| reject["place"].as_str().expect("a place")).collect();
         let expected: Vec<String> = places.iter().map(|place| format!("standard input:{place}")).collect();
         assert_eq!(found, expected, "{name}");
-        assert_eq!(run.alerts.len(), input.matches(&good).count() + input.matches(&quoted(&good)).count(), "{name}");
+        assert_eq!(run.alerts.len(), run.ledger.len() - run.rejects.len(), "{name}: all others alert");
+        let whole = input.matches(&good).count() + input.matches(&quoted(&good)).count();
+        assert!(run.alerts.len() >= whole, "{name}");
     }
 }
 
@@ -255,6 +318,7 @@ fn what_is_no_audit_log_in_a_wrapping_is_ignored() {
     for document in [
         json!({"messageType": "CONTROL_MESSAGE", "logStream": "", "logEvents": [{"message": "CWL CONTROL MESSAGE: Checking"}]}),
         json!({"messageType": "DATA_MESSAGE", "logStream": "kube-scheduler-1a2b", "logEvents": [{"message": "I1118 text"}]}),
+        json!({"events": [{"logStreamName": "authenticator-1a2b", "message": "time=\"2026\" level=info"}]}),
         json!({"message": "text", "level": "info"}),
         json!({"message": "{0} of {1}"}),
         json!({"message": {"data": "bm8gSlNPTg=="}}),
@@ -276,9 +340,14 @@ fn what_is_compressed_and_cut_off_gives_what_is_whole_and_an_error() {
         fs::write(&file, &whole[..whole.len() - 40]).expect("written");
         let ended = run(["run", file.to_str().expect("UTF-8")]);
         assert_eq!(ended.code, Some(4), "{name}");
-        assert!(ended.stderr.contains("cannot be read on from line "), "{}", ended.stderr);
-        assert!(ended.stdout.lines().count() > 10, "{name}: what is whole alerts");
-        assert!(ended.stderr.contains(" records = "), "{name}: and is accounted for");
+        let [alerts, more] = [&ended, &run(["run", file.to_str().expect("UTF-8"), &sample("eks.ndjson")])];
+        assert!(alerts.stderr.contains("cannot be read any further in line "), "{}", ended.stderr);
+        assert!(alerts.stdout.lines().count() > 10, "{name}: what is whole alerts");
+        assert!(alerts.stderr.contains(" + 1 rejected\n"), "{name}: what is cut is rejected: {}", alerts.stderr);
+        let own = run(["run", &sample("eks.ndjson")]).stdout.lines().count();
+        assert_eq!(more.code, Some(4));
+        let (found, expected) = (more.stdout.lines().count(), alerts.stdout.lines().count() + own);
+        assert_eq!(found, expected, "{name}: and the next file is read");
     }
 }
 

@@ -1,13 +1,15 @@
 //! The config: enrichment and exclusions, in TOML.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use jiff::Timestamp;
 use jiff::civil;
 use jiff::tz::TimeZone;
+use portcullis_event::LogType;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -100,7 +102,7 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|io| error(None, format!("cannot be read: {io}")))?;
         let parsed: File = toml::from_str(&text).map_err(|wrong| {
             let line = wrong.span().map(|span| line_of(&text, &span));
-            let key = line.and_then(|line| key_in(text.lines().nth(line - 1)?));
+            let key = line.and_then(|line| key_at(&text, line));
             let key = key.filter(|key| !wrong.message().contains(&format!("`{key}`")));
             error(line, key.map(|key| format!("{key}: ")).unwrap_or_default() + wrong.message())
         })?;
@@ -140,6 +142,9 @@ impl Config {
                 return Err(
                     self.error(texts, format!("{name}: expected a text or a list of texts, none of them empty"))
                 );
+            }
+            if let Some(wrong) = texts.get_ref().0.iter().find_map(|text| wrong_pattern(name, text)) {
+                return Err(self.error(texts, format!("{name}: {wrong}")));
             }
             fields.insert(name.to_owned(), texts.get_ref().0.clone().into());
         }
@@ -199,11 +204,31 @@ impl ExclusionTable {
     }
 }
 
-/// A network, or a lone address.
+/// What is wrong with a field's value, if it cannot be meant.
+fn wrong_pattern(name: &str, text: &str) -> Option<String> {
+    let beginning = text.strip_suffix('*').unwrap_or(text);
+    if beginning.is_empty() {
+        return Some(format!("{text:?} holds for every value; name a beginning, such as \"system:*\""));
+    }
+    if beginning.contains('*') {
+        return Some(format!("{text:?} has a * before its end; only one at the end stands for anything"));
+    }
+    let known = |log_type: &str| if text == beginning { log_type == text } else { log_type.starts_with(beginning) };
+    let names = LogType::ALL.map(LogType::as_str);
+    (name == "logType" && !names.into_iter().any(known))
+        .then(|| format!("{text:?} is no log type; these are: {}", names.join(", ")))
+}
+
+/// A network, or a lone address. A network of IPv4-mapped IPv6 addresses is the IPv4 network: addresses are read so.
 fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-    network
-        .map_err(|_| format!("source_ip: {text:?} is no network; expected one such as 192.0.2.0/24 or 2001:db8::/32"))
+    let network: Result<IpNet, _> = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = network.map_err(|_| {
+        format!("source_ip: {text:?} is no network; expected one such as 192.0.2.0/24 or 2001:db8::/32")
+    })?;
+    Ok(match (network, network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+        (IpNet::V6(_), IpAddr::V4(address), Some(length)) => Ipv4Net::new_assert(address, length).into(),
+        _ => network,
+    })
 }
 
 /// The instant of a date, at its beginning in UTC, or of a time with its offset.
@@ -224,9 +249,21 @@ fn line_of(text: &str, span: &Range<usize>) -> usize {
     1 + memchr::memchr_iter(b'\n', before).count()
 }
 
-/// The key that a line of TOML gives a value to.
+/// The key that is given a value on a line of TOML, or began to be on a line before it; or the table that begins there.
+fn key_at(text: &str, line: usize) -> Option<&str> {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    lines.into_iter().rev().find_map(key_in)
+}
+
 fn key_in(line: &str) -> Option<&str> {
-    line.split_once('=').map(|(key, _)| key.trim())
+    let line = line.trim_start();
+    let key = match line.strip_prefix('[') {
+        Some(table) => table.trim_start_matches('[').split(']').next()?,
+        None => line.split_once('=')?.0,
+    };
+    let key = key.trim();
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    is_key.then_some(key)
 }
 
 /// A text, or a list of texts.

@@ -44,6 +44,8 @@ pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
     for (name, time) in [("first_seen_time", first), ("last_seen_time", last)] {
         set(&mut finding["finding_info"], name, time);
     }
+    // The finding is the same, the event that tells of it is another.
+    set(&mut finding["metadata"], "uid", format!("{}-over", incident.alert_id));
     set(&mut finding, "count", incident.count);
     set(&mut finding, "start_time", first);
     set(&mut finding, "end_time", last);

@@ -1,7 +1,9 @@
 //! Where records come from.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{IsTerminal as _, Read, stdin};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -31,9 +33,9 @@ impl Input {
         Ok(inputs)
     }
 
-    /// The file, if it is one that lies on a disk.
-    pub(crate) fn regular_file(&self) -> Option<PathBuf> {
-        if self.is_standard() { None } else { regular_file(&self.path) }
+    /// Which file it is, if it lies on a disk.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        if self.is_standard() { Identity::of_standard_input() } else { Identity::of(&self.path) }
     }
 
     /// What it is called in messages.
@@ -58,10 +60,10 @@ impl Input {
             }
             Box::new(stdin())
         } else {
-            reading(open_file(&self.path).or_exit(Exit::Io)?)
+            reading(open_file(&self.path).map_err(Failure::unreadable)?)
         };
         let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
-        Ok(Documents::new(input.or_exit(Exit::Io)?))
+        Ok(Documents::new(input.map_err(Failure::unreadable)?))
     }
 
     fn is_standard(&self) -> bool {
@@ -69,9 +71,34 @@ impl Input {
     }
 }
 
-/// The one path of a file that lies on a disk, whatever name it was given.
-pub(crate) fn regular_file(path: &Path) -> Option<PathBuf> {
-    path.canonicalize().ok().filter(|path| path.is_file())
+/// A file that lies on a disk, whatever name it was given; or where one would come to lie.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// By its device and its number there.
+    File(u64, u64),
+    /// A path that leads nowhere yet.
+    New(PathBuf),
+}
+
+impl Identity {
+    /// None of what is no regular file, as a pipe or a device.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        if let Ok(metadata) = fs::metadata(path) {
+            return Self::of_metadata(&metadata);
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Some(Self::New(folder.join(path.file_name()?)))
+    }
+
+    fn of_standard_input() -> Option<Self> {
+        let stdin = stdin().as_fd().try_clone_to_owned().ok()?;
+        Self::of_metadata(&File::from(stdin).metadata().ok()?)
+    }
+
+    fn of_metadata(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self::File(metadata.dev(), metadata.ino()))
+    }
 }
 
 /// Whether a path can be read. A pipe is not opened: closing it again would end its writer.

@@ -16,7 +16,7 @@ use portcullis::{
 use portcullis_event::Outcome;
 
 use super::failure::{Exit, Failure, OrExit, both, say};
-use super::input::{Input, regular_file};
+use super::input::{Identity, Input};
 use super::output::Output;
 use super::progress::Progress;
 use super::setup::{Setup, SetupArgs};
@@ -55,13 +55,11 @@ pub(crate) struct Args {
 
 impl Args {
     /// Writing to a file empties it first: no output may be an input, or another output.
-    fn check_outputs(&self, inputs: &[Input]) -> Result<(), Failure> {
-        let mut taken: Vec<PathBuf> = inputs.iter().filter_map(Input::regular_file).collect();
-        taken.extend(self.setup.files().filter_map(regular_file));
+    fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
+        let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
+        taken.extend(setup.files.iter().filter_map(|file| Identity::of(file)));
         for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
-            // A file that does not exist yet has no canonical name: the name as given stands for it.
-            let file = if output.exists() { regular_file(output) } else { Some(output.clone()) };
-            let Some(file) = file else { continue };
+            let Some(file) = Identity::of(output) else { continue };
             if taken.contains(&file) {
                 let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());
                 return Err(Failure::new(Exit::Usage, error));
@@ -76,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let engine = Engine::new().or_exit(Exit::Setup)?;
     let setup = args.setup.load(&engine)?;
     let inputs = Input::all(&args.files)?;
-    args.check_outputs(&inputs)?;
+    args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));
     let run = Arc::new(Mutex::new(Run::new(&setup, args, Arc::clone(&progress))?));
     let interrupted = finish_when_interrupted(&run)?;
@@ -87,30 +85,53 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(if interrupted.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Judges all records, or those until the run is interrupted.
+/// Judges all records, or those until the run is interrupted. An input that cannot be read to its end costs the others
+/// nothing.
 fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
-    let mut records = Records::default();
+    let mut unreadable = Ok(());
     for input in inputs {
-        let mut documents = input.open(|file| progress.reading(file))?;
-        let name = input.name();
-        loop {
-            let line = documents.line();
-            let document =
-                documents.next_document().with_context(|| format!("{name}: cannot be read on from line {line}"));
-            let Some(document) = document.or_exit(Exit::Io)? else { break };
-            let mut run = lock(run);
-            let ended = records.for_each(&document, &mut |record, outcome| {
-                run.record(&name, record, outcome).map_err(Some)?;
-                if interrupted.load(Ordering::Relaxed) { Err(None) } else { Ok(()) }
-            });
-            match ended {
-                Ok(()) => {}
-                Err(None) => return Ok(()),
-                Err(Some(failure)) => return Err(failure),
+        let result = read_input(input, run, progress, interrupted);
+        match result {
+            Ok(()) => {}
+            Err(failure) if failure.is_unreadable() && !interrupted.load(Ordering::Relaxed) => {
+                if let Err(earlier) = std::mem::replace(&mut unreadable, Err(failure)) {
+                    progress.aside(|| earlier.report());
+                }
             }
+            other => return other,
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            break;
         }
     }
-    Ok(())
+    unreadable
+}
+
+fn read_input(input: &Input, run: &Mutex<Run>, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
+    let mut records = Records::default();
+    let mut documents = input.open(|file| progress.reading(file))?;
+    let name = input.name();
+    loop {
+        let document = match documents.next_document() {
+            Ok(Some(document)) => document,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let line = documents.line();
+                let error = anyhow!(error).context(format!("{name}: cannot be read any further in line {line}"));
+                return Err(Failure::unreadable(error));
+            }
+        };
+        let mut run = lock(run);
+        let ended = records.for_each(&document, &mut |record, outcome| {
+            run.record(&name, record, outcome).map_err(Some)?;
+            if interrupted.load(Ordering::Relaxed) { Err(None) } else { Ok(()) }
+        });
+        match ended {
+            Ok(()) => {}
+            Err(None) => return Ok(()),
+            Err(Some(failure)) => return Err(failure),
+        }
+    }
 }
 
 fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {

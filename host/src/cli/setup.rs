@@ -1,6 +1,6 @@
 //! What judging needs besides records: rules, enrichment, exclusions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,15 +33,11 @@ pub(crate) struct Setup {
     pub(crate) rules: Arc<RuleSet>,
     pub(crate) enrichment: Arc<Enrichment>,
     exclusions: Vec<Exclusion>,
+    /// The files that all of it was read from.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl SetupArgs {
-    /// The files that are named here.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let named = self.rules.iter().chain(&self.config).chain(&self.asn_db).chain(&self.cloud_ranges);
-        named.map(PathBuf::as_path)
-    }
-
     /// Loads everything; what is given here counts, and the config's where it is not.
     pub(crate) fn load(&self, engine: &Engine) -> Result<Setup, Failure> {
         let rules = active_rules(engine, &self.rules)?;
@@ -53,6 +49,7 @@ impl SetupArgs {
             [] => from_config.map_or(&[][..], |config| &config.cloud_ranges),
             given => given,
         };
+        let files = self.rules.iter().chain(&self.config).chain(asn_db).chain(cloud_ranges).cloned().collect();
         let asn_db = asn_db.map(|file| AsnDb::open(file)).transpose().or_exit(Exit::Setup)?;
         let cloud_ranges = (!cloud_ranges.is_empty())
             .then(|| CloudRanges::read(cloud_ranges.iter().map(PathBuf::as_path)))
@@ -62,6 +59,7 @@ impl SetupArgs {
             rules,
             enrichment: Arc::new(Enrichment::new(cloud_ranges, asn_db)),
             exclusions: exclusions.unwrap_or_default(),
+            files,
         };
         setup.tell_of_expired();
         Ok(setup)

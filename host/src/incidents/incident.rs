@@ -100,7 +100,7 @@ impl Incident {
         for (name, time) in [("first", &self.first_time), ("last", &self.last_time)] {
             text.line_of(name, time.as_deref());
         }
-        for (name, values) in &self.summary {
+        for (name, values) in self.summary.iter().filter(|(_, values)| !readable(values).is_empty()) {
             let more = if self.summary_cut.contains(name) { ", and more" } else { "" };
             text.line(name, &(readable(values) + more));
         }

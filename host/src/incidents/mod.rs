@@ -98,6 +98,7 @@ impl Incidents {
             self.begin(key, alert, spec, closes.unwrap_or(Timestamp::MAX))
         };
         let shown = self.open.get_mut(&id).and_then(|open| open.add(alert, time));
+        self.give_end(id, time.and_then(|time| time.checked_add(period).ok()));
         (shown, made_room)
     }
 
@@ -107,6 +108,17 @@ impl Incidents {
         let stretch = |id: &u64| Some((self.open.get(id)?.stretch(time, period)?, *id));
         let ids = self.by_key.get(key)?;
         ids.iter().rev().filter_map(stretch).min_by_key(|(by, _)| *by).map(|(_, id)| id)
+    }
+
+    /// An incident that began before any time was known learns when it closes.
+    fn give_end(&mut self, id: u64, end: Option<Timestamp>) {
+        if let (Some(open), Some(end)) = (self.open.get_mut(&id), end)
+            && open.closes == Timestamp::MAX
+        {
+            self.closing.remove(&(open.closes, id));
+            open.closes = end;
+            self.closing.insert((end, id));
+        }
     }
 
     fn make_room(&mut self) -> Option<Incident> {

@@ -104,6 +104,7 @@ fn what_comes_out_of_order_joins_what_it_fits_into() {
 fn an_alert_without_a_time_takes_the_latest() {
     let told = |alerts: &[(&str, Option<i64>)]| story(&spec(60, 1), 100, alerts);
     assert_eq!(told(&[("a", None), ("a", None), ("a", Some(900))]), "+0 end -0:3");
+    assert_eq!(told(&[("a", None), ("a", Some(0)), ("a", None), ("a", Some(60))]), "+0 -0:3 +3 end -3:1");
     assert_eq!(told(&[("a", Some(0)), ("a", None), ("b", Some(60)), ("a", None)]), "+0 -0:2 +2 +3 end -2:1 -3:1");
     // Two years ahead of the clock.
     assert_eq!(told(&[("a", Some(0)), ("a", Some(1_500_000)), ("a", Some(59))]), "+0 end -0:3");

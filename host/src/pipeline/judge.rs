@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
 
 use crate::enrich::Enrichment;
+use crate::package::Field;
 use crate::rule_set::Candidates;
-use crate::{Alert, Exclusion, Fault, Limits, RuleSet, Sandbox};
+use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
 
 /// The tenant of records that belong to nobody in particular.
 pub const DEFAULT_TENANT: &str = "default";
@@ -121,7 +122,8 @@ impl Judge {
         Self { clock, ..self }
     }
 
-    /// Whether a rule was asked about an event whose networks nobody knows, for want of enrichment.
+    /// Whether a rule that looks for public sources was asked about an event whose networks nobody knows, for want of
+    /// enrichment.
     #[must_use]
     pub fn wanted_networks(&self) -> bool {
         self.wanted_networks
@@ -168,8 +170,9 @@ impl Judge {
             let verdict = if self.prefilters && !self.candidates.contains(rule) {
                 Verdict::Skipped
             } else {
+                self.wanted_networks |=
+                    self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(event);
                 let event_json = event_json.get_or_insert_with(|| {
-                    self.wanted_networks |= self.enrichment.is_empty() && Enrichment::is_wanted(event);
                     serde_json::to_string(&self.enrichment.enrich(event)).expect("an event is JSON")
                 });
                 let answer = sandbox.evaluate(event_json).and_then(|answer| {
@@ -192,4 +195,10 @@ impl Judge {
         }
         verdicts
     }
+}
+
+/// Whether a rule is about where requests come from, as far as its prefilter tells.
+fn asks_for_sources(package: &Package) -> bool {
+    let fields = package.prefilter().fields();
+    fields.is_empty() || fields.iter().any(|(field, _)| *field == Field::SourceScope)
 }

@@ -1,5 +1,6 @@
 //! How Amazon's CloudWatch Logs wraps what it took from an EKS control plane.
 
+use jiff::civil::DateTime;
 use portcullis_event::Ignored;
 use portcullis_event::json;
 
@@ -8,13 +9,15 @@ use portcullis_event::json;
 const OTHER_STREAMS: [&str; 5] =
     ["kube-apiserver-", "authenticator-", "kube-controller-manager-", "kube-scheduler-", "cloud-controller-manager-"];
 
-/// Whether a subscription's document has no audit events in it: it is a probe of the subscription, or of another stream.
+/// Whether a subscription's document, or an event of the API's, has no audit events in it: it is a probe of the subscription,
+/// or of another stream.
 pub(super) fn other_stream(document: &str) -> Option<Ignored> {
-    let [message_type, log_stream] = json::members(document, ["messageType", "logStream"]).ok()?;
+    let names = ["messageType", "logStream", "logStreamName"];
+    let [message_type, log_stream, log_stream_name] = json::members(document, names).ok()?;
     if json::text(message_type).present().is_some_and(|kind| kind == "CONTROL_MESSAGE") {
         return Some(Ignored::Shape);
     }
-    let stream = json::text(log_stream).present()?;
+    let stream = json::text(log_stream).present().or(json::text(log_stream_name).present())?;
     let other = OTHER_STREAMS.iter().any(|other| stream.starts_with(other));
     (other && !stream.starts_with("kube-apiserver-audit-")).then(|| Ignored::LogStream(stream.to_string()))
 }
@@ -23,7 +26,8 @@ pub(super) fn other_stream(document: &str) -> Option<Ignored> {
 pub(super) fn behind_timestamp(line: &[u8]) -> Option<&[u8]> {
     let text = std::str::from_utf8(line).ok()?;
     let (timestamp, rest) = text.trim_ascii_start().split_once(' ')?;
-    timestamp.parse::<jiff::Timestamp>().ok()?;
+    // With its offset, or as `aws logs tail --format short` has it, without.
+    timestamp.parse::<jiff::Timestamp>().is_ok().then_some(()).or(timestamp.parse::<DateTime>().ok().map(|_| ()))?;
     let rest = rest.trim_ascii_start();
     let event = match rest.split_once(' ') {
         Some((stream, event)) if !stream.starts_with('{') => event.trim_ascii_start(),

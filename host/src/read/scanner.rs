@@ -1,9 +1,9 @@
 //! Where a JSON value ends, in a stream of bytes that may be cut anywhere and broken anywhere.
 
 /// The members of a wrapping that hold its records as a list: `EventList` has `items`, Azure's diagnostics `records`,
-/// CloudWatch's subscriptions `logEvents` and its API `events`, Cloud Logging's API `entries`. No audit record has a
-/// member of these names at its top.
-pub(super) const LISTS: [&str; 5] = ["items", "records", "logEvents", "events", "entries"];
+/// CloudWatch's subscriptions `logEvents` and its API `events`, Cloud Logging's API `entries`, Pub/Sub's
+/// `receivedMessages`. No audit record has a member of these names at its top.
+pub(super) const LISTS: [&str; 6] = ["items", "records", "logEvents", "events", "entries", "receivedMessages"];
 
 /// Follows strings and brackets, and checks nothing else: whether the value is JSON is for its reader to say. What is
 /// broken ends as early as it can, so that it costs its neighbours nothing: a string at the end of its line, since JSON
@@ -14,11 +14,22 @@ pub(super) struct Scanner {
     open: Vec<u8>,
     in_string: bool,
     escaped: bool,
-    /// The value is a number or a word, or something that nobody knows.
-    bare: bool,
+    kind: Kind,
     /// The last byte outside of strings that is no white space; a string counts as its quote.
     last: u8,
     key: Key,
+}
+
+/// What the value begins like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    /// A list, an object or a string.
+    #[default]
+    Bracketed,
+    /// A number or a word.
+    Bare,
+    /// None: perhaps it is the rest of an object, whose closing bracket is waited for.
+    Damaged,
 }
 
 /// What the scanner found in the bytes that it was shown; offsets are into these.
@@ -63,6 +74,11 @@ impl Scanner {
         self.last
     }
 
+    /// Whether the value is known to be broken.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.kind == Kind::Damaged
+    }
+
     /// The name of the list that has begun.
     pub(super) fn list(&self) -> Option<&'static str> {
         self.key.list()
@@ -87,7 +103,17 @@ impl Scanner {
             }
             let byte = bytes[at];
             let before = self.last;
-            if self.bare && matches!(byte, b',' | b']' | b'}' | b'[' | b'{' | b'"' | b' ' | b'\t' | b'\r' | b'\n') {
+            if self.kind == Kind::Bare && matches!(byte, b'"' | b':') {
+                self.kind = Kind::Damaged;
+                self.open.push(b'{');
+            }
+            if self.kind == Kind::Bare
+                && matches!(byte, b',' | b']' | b'}' | b'[' | b'{' | b' ' | b'\t' | b'\r' | b'\n')
+            {
+                return Step::End(at);
+            }
+            // Behind a comma an object has a name, and not an object: this is the list's next item.
+            if self.kind == Kind::Damaged && self.open == [b'{'] && byte == b'{' && before == b',' {
                 return Step::End(at);
             }
             at += 1;
@@ -95,6 +121,8 @@ impl Scanner {
                 self.last = byte;
             }
             match byte {
+                // In what is damaged, one that can begin no string ends one whose beginning is lost.
+                b'"' if self.kind == Kind::Damaged && !matches!(before, b'{' | b'[' | b':' | b',') => {}
                 b'"' => {
                     self.in_string = true;
                     if self.open == [b'{'] && matches!(before, b'{' | b',') {
@@ -121,7 +149,12 @@ impl Scanner {
                     }
                 }
                 b'\n' => return Step::Line(at),
-                _ => self.bare |= self.open.is_empty(),
+                b'-' | b'0'..=b'9' | b't' | b'f' | b'n' if self.open.is_empty() => self.kind = Kind::Bare,
+                _ if self.open.is_empty() && self.kind != Kind::Bare => {
+                    self.kind = Kind::Damaged;
+                    self.open.push(b'{');
+                }
+                _ => {}
             }
         }
         Step::More
@@ -183,6 +216,9 @@ mod tests {
             ("12,3", "12"),
             ("nul]", "nul"),
             ("}{", "}"),
+            (r#"nd":1,"user":{"a":[{},{}]},"b":2},{}"#, r#"nd":1,"user":{"a":[{},{}]},"b":2}"#),
+            ("some words, more, {}", "some words, more, "),
+            ("some words]", "some words"),
             (r#"{"a":[1},{}"#, r#"{"a":[1}"#),
             (r"{],{}", "{"),
             ("\"open\n{}", "\"open"),

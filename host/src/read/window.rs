@@ -15,11 +15,15 @@ pub(super) struct Window<R> {
     end: usize,
     line: u64,
     column: u64,
+    /// In the buffer, there is no line end between the window's start and here.
+    no_line_end: usize,
+    /// Why no more can be read.
+    error: Option<io::Error>,
 }
 
 impl<R: Read> Window<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), start: 0, end: 0, line: 1, column: 1 }
+        Self { input, buffer: Vec::new(), start: 0, end: 0, line: 1, column: 1, no_line_end: 0, error: None }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -49,12 +53,22 @@ impl<R: Read> Window<R> {
         self.start += count;
     }
 
-    /// Reads more, as soon as there is some; whether there was any.
-    pub(super) fn more(&mut self) -> io::Result<bool> {
+    /// What went wrong when the input ended.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    /// Reads more, as soon as there is some; whether there was any. An input that cannot be read ends here: what has been
+    /// read of it is still given out.
+    pub(super) fn more(&mut self) -> bool {
+        if self.error.is_some() {
+            return false;
+        }
         if self.end == self.buffer.len() {
             if self.start > 0 {
                 self.buffer.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
+                self.no_line_end = self.no_line_end.saturating_sub(self.start);
                 self.start = 0;
             }
             if self.buffer.len() - self.end < CHUNK / 2 {
@@ -66,39 +80,46 @@ impl<R: Read> Window<R> {
             match self.input.read(&mut self.buffer[self.end..]) {
                 Ok(read) => {
                     self.end += read;
-                    return Ok(read > 0);
+                    return read > 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.error = Some(error);
+                    return false;
+                }
             }
         }
     }
 
-    /// Where this byte is found from an offset on, reading at most until there are `max` bytes behind the offset.
-    pub(super) fn find(&mut self, byte: u8, offset: usize, max: usize) -> io::Result<Find> {
-        let mut searched = offset;
+    /// Where the first line end from an offset on is, reading at most until there are `max` bytes behind the offset.
+    pub(super) fn line_end(&mut self, offset: usize, max: usize) -> Find {
+        let mut searched = offset.max(self.no_line_end.saturating_sub(self.start));
         loop {
-            if let Some(found) = memchr::memchr(byte, &self.bytes()[searched..]) {
-                return Ok(Find::At(searched + found));
+            let found = memchr::memchr(b'\n', &self.bytes()[searched..]).map(|found| searched + found);
+            if offset == 0 {
+                self.no_line_end = found.map_or(self.end, |found| self.start + found);
+            }
+            if let Some(found) = found {
+                return Find::At(found);
             }
             searched = self.bytes().len();
             if searched - offset >= max {
-                return Ok(Find::Further);
+                return Find::Further;
             }
-            if !self.more()? {
-                return Ok(Find::Nowhere);
+            if !self.more() {
+                return Find::Nowhere;
             }
         }
     }
 }
 
-/// Where a byte is.
+/// Where a line end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
     /// At this offset.
     At(usize),
     /// Not within the distance that was searched.
     Further,
-    /// The input ends without it.
+    /// The input ends without one.
     Nowhere,
 }

@@ -121,6 +121,9 @@ fn inside_object<'t>(text: &'t str, list: Option<&str>) -> Inside<'t> {
     }
     if let Read::Present(message) = json::text(message) {
         let is_the_record = list.is_some_and(|list| MESSAGE_LISTS.contains(&list));
+        if is_the_record && let Some(ignored) = cloudwatch::other_stream(text) {
+            return Inside::Ignored(ignored);
+        }
         if is_the_record || is_object(message.as_bytes()) {
             return Inside::Member("message", message.into_cow());
         }

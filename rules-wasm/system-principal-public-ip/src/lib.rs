@@ -88,7 +88,7 @@ fn alert(event: &Event, username: &str) -> Alert {
         .with("asn", number)
 }
 
-/// The network of one source address: the entry that names the address, or the only one there is.
+/// The network of one source address: the entry that names the address, or the only one there is if it names none.
 fn asn_of<'e>(event: &'e Event<'e>, source_ip: &str) -> Option<&'e Asn<'e>> {
     let names_it = |entry: &&Asn| {
         entry
@@ -98,7 +98,7 @@ fn asn_of<'e>(event: &'e Event<'e>, source_ip: &str) -> Option<&'e Asn<'e>> {
             .is_some_and(|named| named.to_string() == source_ip)
     };
     match &*event.asn {
-        [only] => Some(only),
+        [only] if only.address.is_none() => Some(only),
         entries => entries.iter().find(names_it),
     }
 }
@@ -140,6 +140,18 @@ mod tests {
         let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
         assert_eq!(context["source_ip"], "1.2.3.4");
         assert_eq!(context["asn"], "AS2");
+    }
+
+    #[test]
+    fn an_entry_of_another_address_says_nothing_of_this_one() {
+        let title = |entry| {
+            let event = Event { asn: vec![entry], ..used(LogType::Eks, "system:node:n") };
+            SystemPrincipalPublicIp::evaluate(&event).map(|alert| alert.title().to_owned())
+        };
+        let without = "system:node:n used from public address 1.2.3.4 in cluster prod";
+        assert_eq!(title(asn(Some("AS2"), Some("8.8.4.4"))).as_deref(), Some(without));
+        let with = "system:node:n used from public address 1.2.3.4 (AS2 An ISP) in cluster prod";
+        assert_eq!(title(asn(Some("AS2"), None)).as_deref(), Some(with));
     }
 
     #[test]

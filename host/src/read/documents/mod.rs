@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::scanner::{Scanner, Step};
 use super::window::{Find, Window};
-use value::Value;
+use value::{Inside, Value};
 
 /// The longest record in bytes; a longer one is rejected, so that memory is bounded whatever the input is. A
 /// kube-apiserver's largest are a few MiB.
@@ -15,7 +15,7 @@ pub const MAX_RECORD: usize = 64 << 20;
 /// A line of JSON of at most this many bytes is taken as a whole; a longer one is looked into as it is read.
 const LINE: usize = 1 << 20;
 
-/// What some writers put before the first byte of a file of UTF-8.
+/// What some writers put before the first byte of a file of UTF-8; where files were joined, it stands in the middle.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the documents of an input: its lines, where each is one; else JSON values over several lines, the items of lists,
@@ -28,7 +28,6 @@ pub struct Documents<R> {
     max: usize,
     whole_lines: bool,
     lists: bool,
-    started: bool,
     state: State,
     /// Of the window's bytes, those up to the end of the document that was given out last.
     given: usize,
@@ -95,7 +94,6 @@ impl<R: Read> Documents<R> {
             max,
             whole_lines: true,
             lists: true,
-            started: false,
             state: State::Line,
             given: 0,
             outermost: (1, 1),
@@ -121,23 +119,20 @@ impl<R: Read> Documents<R> {
     /// The next document, as soon as its end has been read; none at the end of the input.
     ///
     /// # Errors
-    /// The input cannot be read.
+    /// The input cannot be read any further; what was read of it has been given out.
     pub fn next_document(&mut self) -> io::Result<Option<Document<'_>>> {
         self.window.consume(std::mem::take(&mut self.given));
-        if !std::mem::replace(&mut self.started, true) {
-            self.pass_over_mark()?;
-        }
         let (value, item) = loop {
             let (next, item) = match std::mem::replace(&mut self.state, State::Line) {
-                State::Line => (self.line_or_value()?, None),
-                State::Behind => (self.end_line()?, None),
-                State::List(item, around) => (self.item(item, around)?, Some(item)),
-                State::Around(item, scanner) => (self.rest(scanner)?, Some(item)),
+                State::Line => (self.line_or_value(), None),
+                State::Behind => (self.end_line(), None),
+                State::List(item, around) => (self.item(item, around), Some(item)),
+                State::Around(item, scanner) => (self.rest(scanner), Some(item)),
             };
             match next {
                 Next::Here(value) => break (value, item),
                 Next::Further => {}
-                Next::Nowhere => return Ok(None),
+                Next::Nowhere => return self.window.take_error().map_or(Ok(None), Err),
             }
         };
         self.given = value.end.max(self.given);
@@ -153,21 +148,16 @@ impl<R: Read> Documents<R> {
         Ok(Some(Document { bytes, length, line, column, item }))
     }
 
-    fn pass_over_mark(&mut self) -> io::Result<()> {
-        let cut = |bytes: &[u8]| bytes.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(bytes);
-        while cut(self.window.bytes()) && self.window.more()? {}
+    /// The document that begins with a line: the line, unless that is a part or a list of documents.
+    fn line_or_value(&mut self) -> Next {
+        if self.window.bytes().is_empty() && !self.window.more() {
+            return Next::Nowhere;
+        }
+        let mut end = self.window.line_end(0, LINE);
         if self.window.bytes().starts_with(BYTE_ORDER_MARK) {
             self.window.pass_over(BYTE_ORDER_MARK.len());
+            end = self.window.line_end(0, LINE);
         }
-        Ok(())
-    }
-
-    /// The document that begins with a line: the line, unless that is a part or a list of documents.
-    fn line_or_value(&mut self) -> io::Result<Next> {
-        if self.window.bytes().is_empty() && !self.window.more()? {
-            return Ok(Next::Nowhere);
-        }
-        let end = self.window.find(b'\n', 0, LINE)?;
         let bytes = self.window.bytes();
         let line = if let Find::At(end) = end { &bytes[..end] } else { bytes };
         let text = line.trim_ascii_start();
@@ -177,7 +167,12 @@ impl<R: Read> Documents<R> {
             Some(b'[') => {
                 self.window.consume(offset + 1);
                 self.state = State::List(Item { list: None, index: 0 }, None);
-                Ok(Next::Further)
+                Next::Further
+            }
+            // The next item of a list that began in a line which seemed to be whole.
+            Some(b',') if text[1..].trim_ascii_start().starts_with(b"{") => {
+                self.window.consume(offset + 1);
+                Next::Further
             }
             Some(b'{') if !(self.whole_lines && end != Find::Further && text.trim_ascii_end().ends_with(b"}")) => {
                 self.state = State::Behind;
@@ -187,10 +182,10 @@ impl<R: Read> Documents<R> {
         }
     }
 
-    fn whole_line(&mut self) -> io::Result<Next> {
+    fn whole_line(&mut self) -> Next {
         let mut value = self.value_at(0);
         loop {
-            match self.window.find(b'\n', value.end, self.max)? {
+            match self.window.line_end(value.end, self.max) {
                 Find::At(end) => {
                     value.end = end;
                     self.given = end + 1;
@@ -207,26 +202,26 @@ impl<R: Read> Documents<R> {
             }
         }
         self.cut(&mut value);
-        Ok(Next::Here(value))
+        Next::Here(value)
     }
 
     /// The rest of the line behind a document: nothing, mostly.
-    fn end_line(&mut self) -> io::Result<Next> {
+    fn end_line(&mut self) -> Next {
         loop {
             match self.window.bytes().first().copied() {
                 Some(b' ' | b'\t' | b'\r' | b',') => self.window.consume(1),
                 Some(b'\n') => {
                     self.window.consume(1);
-                    return Ok(Next::Further);
+                    return Next::Further;
                 }
-                Some(_) => return Ok(Next::Further),
-                None if self.window.more()? => {}
-                None => return Ok(Next::Nowhere),
+                Some(_) => return Next::Further,
+                None if self.window.more() => {}
+                None => return Next::Nowhere,
             }
         }
     }
 
-    fn item(&mut self, item: Item, mut around: Option<Scanner>) -> io::Result<Next> {
+    fn item(&mut self, item: Item, mut around: Option<Scanner>) -> Next {
         // The column of the item, if nothing is before it on its line, else of what is around all.
         let outermost = usize::try_from(self.outermost.1 - 1).unwrap_or(usize::MAX);
         let mut column = outermost;
@@ -245,11 +240,11 @@ impl<R: Read> Documents<R> {
                         }
                     };
                     self.window.consume(1);
-                    return Ok(Next::Further);
+                    return Next::Further;
                 }
                 Some(_) => break,
-                None if self.window.more()? => continue,
-                None => return Ok(Next::Here(self.missing())),
+                None if self.window.more() => continue,
+                None => return Next::Here(self.missing()),
             }
             self.window.consume(1);
         }
@@ -258,29 +253,30 @@ impl<R: Read> Documents<R> {
     }
 
     /// What follows the list of a wrapping, up to the wrapping's end or another list of its.
-    fn rest(&mut self, mut scanner: Scanner) -> io::Result<Next> {
+    fn rest(&mut self, mut scanner: Scanner) -> Next {
         loop {
             match scanner.feed(self.window.bytes()) {
                 Step::More => {
                     self.window.consume(self.window.bytes().len());
-                    if !self.window.more()? {
-                        return Ok(Next::Here(self.missing()));
+                    if !self.window.more() {
+                        return Next::Here(self.missing());
                     }
                 }
                 Step::End(end) => {
                     self.window.consume(end);
                     self.state = State::Behind;
-                    return Ok(Next::Further);
+                    return Next::Further;
                 }
                 Step::List(list) => {
                     self.window.consume(list);
                     self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
-                    return Ok(Next::Further);
+                    return Next::Further;
                 }
                 Step::Line(line) => {
                     self.window.consume(line);
-                    if self.begins_anew(0, 0, scanner.last())? {
-                        return Ok(Next::Here(self.missing()));
+                    let inside = Inside { last: scanner.last(), ..Inside::default() };
+                    if self.begins_anew(0, 0, inside) {
+                        return Next::Here(self.missing());
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! One JSON value of a stream, and where it ends if it is broken.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use serde::de::IgnoredAny;
 
@@ -22,17 +22,32 @@ pub(super) struct Value {
     pub(super) gone: u64,
 }
 
+/// What is known of a value at the end of one of its lines.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Inside {
+    /// The last byte that says something.
+    pub(super) last: u8,
+    /// There is more than a bracket in its first line.
+    pub(super) may_be_cut: bool,
+    /// Its second line is indented deeper than its first.
+    pub(super) deeper: bool,
+    /// It is known to be broken.
+    pub(super) damaged: bool,
+}
+
 impl<R: Read> Documents<R> {
     /// The value at an offset. If it is at the top, and an object that has a list of records, then its list.
-    pub(super) fn value(&mut self, offset: usize, column: usize, top: bool) -> io::Result<Next> {
+    pub(super) fn value(&mut self, offset: usize, column: usize, top: bool) -> Next {
         let mut scanner = Scanner::default();
         let mut value = self.value_at(offset);
+        let mut inside = Inside::default();
+        let mut in_first_line = true;
         loop {
             match scanner.feed(&self.window.bytes()[value.end..]) {
                 Step::More => {
                     value.end = self.window.bytes().len();
                     self.cut(&mut value);
-                    if !self.window.more()? {
+                    if !self.window.more() {
                         self.state = State::Line;
                         break;
                     }
@@ -44,12 +59,19 @@ impl<R: Read> Documents<R> {
                 Step::List(list) if top && self.lists && !self.is_other_stream(&value, list) => {
                     self.window.consume(value.end + list);
                     self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
-                    return Ok(Next::Further);
+                    return Next::Further;
                 }
                 Step::List(list) => value.end += list,
                 Step::Line(line) => {
                     value.end += line;
-                    if self.begins_anew(value.end, column, scanner.last())? {
+                    if std::mem::take(&mut in_first_line) {
+                        // A bracket alone on its line is how indented documents begin, not how a cut line ends.
+                        let text = self.window.bytes()[value.offset..value.end].trim_ascii();
+                        inside.may_be_cut = text.len() > 1;
+                        inside.deeper = self.is_deeper(value.end, column);
+                    }
+                    (inside.last, inside.damaged) = (scanner.last(), scanner.is_damaged());
+                    if self.begins_anew(value.end, column, inside) {
                         if top {
                             self.state = State::Line;
                         }
@@ -59,7 +81,7 @@ impl<R: Read> Documents<R> {
             }
         }
         self.cut(&mut value);
-        Ok(Next::Here(value))
+        Next::Here(value)
     }
 
     /// Whether the list that has begun is one of CloudWatch with no records in it, by what comes before the list.
@@ -69,29 +91,47 @@ impl<R: Read> Documents<R> {
         closed.is_ok_and(|object| cloudwatch::other_stream(&object).is_some())
     }
 
-    /// Whether the line at an offset begins a new document, inside one that began in `column` and is therefore broken:
-    /// an object begins where none can, or where one can but it is whole and stands no deeper.
-    pub(super) fn begins_anew(&mut self, line: usize, column: usize, last: u8) -> io::Result<bool> {
+    /// Whether the line at an offset begins a new document, inside one that began in `column` and is therefore broken: with
+    /// an object, that stands no deeper and that can be no part of the broken one.
+    pub(super) fn begins_anew(&mut self, line: usize, column: usize, inside: Inside) -> bool {
         let mut at = line;
         loop {
             match self.window.bytes().get(at).copied() {
                 Some(b' ' | b'\t') if at - line < column => at += 1,
                 Some(b'{') => break,
-                None if self.window.more()? => {}
-                _ => return Ok(false),
+                None if self.window.more() => {}
+                _ => return false,
             }
         }
-        if !matches!(last, b',' | b'[' | b':') {
-            return Ok(true);
+        // JSON lets an object begin only here; and one that is indented has none that stand as far to the left as itself.
+        if !matches!(inside.last, b',' | b'[' | b':') || inside.deeper || inside.damaged {
+            return true;
         }
-        let end = self.window.find(b'\n', at, LINE)?;
-        let text = match end {
-            Find::At(end) => &self.window.bytes()[at..end],
-            Find::Nowhere => &self.window.bytes()[at..],
-            Find::Further => return Ok(false),
-        };
-        let text = text.trim_ascii_end();
-        Ok(serde_json::from_slice::<IgnoredAny>(text.strip_suffix(b",").unwrap_or(text)).is_ok())
+        // A line that was cut off, where a record's rest may well go on; not with a record that is whole.
+        inside.may_be_cut && {
+            let end = match self.window.line_end(at, LINE) {
+                Find::At(end) => end,
+                Find::Nowhere => self.window.bytes().len(),
+                Find::Further => return false,
+            };
+            let text = self.window.bytes()[at..end].trim_ascii_end();
+            serde_json::from_slice::<IgnoredAny>(text.strip_suffix(b",").unwrap_or(text)).is_ok()
+        }
+    }
+
+    /// Whether the line at an offset is indented deeper than this.
+    fn is_deeper(&mut self, line: usize, column: usize) -> bool {
+        for at in line..=line.saturating_add(column) {
+            while self.window.bytes().len() <= at {
+                if !self.window.more() {
+                    return false;
+                }
+            }
+            if !matches!(self.window.bytes()[at], b' ' | b'\t') {
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn value_at(&self, offset: usize) -> Value {
