@@ -169,6 +169,7 @@ fn a_wrong_config_is_named_with_file_line_key_and_what_would_be_right() {
         "[enrichment]\nasn-db = 5\n".to_owned(),
         "[enrichment]\ncloud-ranges = \"a\"\n".to_owned(),
         "[enrichment]\nasn-db = \"none.mmdb\"\n".to_owned(),
+        "[enrichment]\n\ncloud-ranges = [\"portcullis.toml\"]\n".to_owned(),
         "exclusions = 5\n".to_owned(),
         "[[exclusions]]\nrule = \"a\"\n".to_owned(),
         format!("[[exclusions]]\n{rule}usrname = \"a\"\n"),

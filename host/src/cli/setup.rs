@@ -50,11 +50,19 @@ impl SetupArgs {
             given => given,
         };
         let files = self.rules.iter().chain(&self.config).chain(asn_db).chain(cloud_ranges).cloned().collect();
-        let asn_db = asn_db.map(|file| AsnDb::open(file)).transpose().or_exit(Exit::Setup)?;
+        let asn_db = asn_db.map(|file| AsnDb::open(file)).transpose().map_err(|error| match &config {
+            Some(config) if self.asn_db.is_none() => Failure::new(Exit::Setup, config.wrong_asn_db(&error)),
+            _ => Failure::new(Exit::Setup, error),
+        })?;
         let cloud_ranges = (!cloud_ranges.is_empty())
             .then(|| CloudRanges::read(cloud_ranges.iter().map(PathBuf::as_path)))
             .transpose()
-            .or_exit(Exit::Setup)?;
+            .map_err(|error| match &config {
+                Some(config) if self.cloud_ranges.is_empty() => {
+                    Failure::new(Exit::Setup, config.wrong_cloud_ranges(&error))
+                }
+                _ => Failure::new(Exit::Setup, error),
+            })?;
         let setup = Setup {
             rules,
             enrichment: Arc::new(Enrichment::new(cloud_ranges, asn_db)),

@@ -1,22 +1,18 @@
 //! The config: enrichment and exclusions, in TOML.
 
+mod values;
+
 use std::fmt;
-use std::net::IpAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ipnet::{IpNet, Ipv4Net};
-use jiff::Timestamp;
-use jiff::civil;
-use jiff::tz::TimeZone;
-use portcullis_event::LogType;
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use toml::Spanned;
 use toml::value::Datetime;
+use values::{Texts, instant, key_at, line_of, network, wrong_pattern};
 
+use crate::enrich::EnrichmentError;
 use crate::package::Prefilter;
 use crate::{Exclusion, RuleSet};
 
@@ -29,6 +25,8 @@ pub struct Config {
     pub asn_db: Option<PathBuf>,
     /// The files of cloud ranges.
     pub cloud_ranges: Vec<PathBuf>,
+    /// The lines of both.
+    enrichment_lines: [Option<usize>; 2],
     exclusions: Vec<ExclusionTable>,
 }
 
@@ -63,8 +61,8 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct EnrichmentTable {
-    asn_db: Option<PathBuf>,
-    cloud_ranges: Option<Vec<PathBuf>>,
+    asn_db: Option<Spanned<PathBuf>>,
+    cloud_ranges: Option<Spanned<Vec<PathBuf>>>,
 }
 
 /// `[[exclusions]]`. The fields that tell events apart have the event's names; `source_ip` is a list of networks.
@@ -108,13 +106,32 @@ impl Config {
         })?;
         let enrichment = parsed.enrichment.unwrap_or_default();
         let folder = file.parent().unwrap_or(Path::new(""));
+        let EnrichmentTable { asn_db, cloud_ranges } = enrichment;
+        let enrichment_lines = [
+            asn_db.as_ref().map(|path| line_of(&text, &path.span())),
+            cloud_ranges.as_ref().map(|paths| line_of(&text, &paths.span())),
+        ];
+        let cloud_ranges = cloud_ranges.map(Spanned::into_inner).unwrap_or_default();
         Ok(Self {
             file: file.to_owned(),
-            asn_db: enrichment.asn_db.map(|path| folder.join(path)),
-            cloud_ranges: enrichment.cloud_ranges.into_iter().flatten().map(|path| folder.join(path)).collect(),
+            asn_db: asn_db.map(|path| folder.join(path.into_inner())),
+            cloud_ranges: cloud_ranges.into_iter().map(|path| folder.join(path)).collect(),
+            enrichment_lines,
             exclusions: parsed.exclusions.unwrap_or_default(),
             text,
         })
+    }
+
+    /// The error of a config whose `asn-db` names a file that cannot serve.
+    #[must_use]
+    pub fn wrong_asn_db(&self, error: &EnrichmentError) -> ConfigError {
+        ConfigError { file: self.file.clone(), line: self.enrichment_lines[0], what: format!("asn-db: {error}") }
+    }
+
+    /// The error of a config whose `cloud-ranges` name a file that cannot serve.
+    #[must_use]
+    pub fn wrong_cloud_ranges(&self, error: &EnrichmentError) -> ConfigError {
+        ConfigError { file: self.file.clone(), line: self.enrichment_lines[1], what: format!("cloud-ranges: {error}") }
     }
 
     /// The exclusions.
@@ -201,99 +218,5 @@ impl ExclusionTable {
             ("serviceType", self.service_type.as_ref()),
             ("logType", self.log_type.as_ref()),
         ]
-    }
-}
-
-/// What is wrong with a field's value, if it cannot be meant.
-fn wrong_pattern(name: &str, text: &str) -> Option<String> {
-    let beginning = text.strip_suffix('*').unwrap_or(text);
-    if beginning.is_empty() {
-        return Some(format!("{text:?} holds for every value; name a beginning, such as \"system:*\""));
-    }
-    if beginning.contains('*') {
-        return Some(format!("{text:?} has a * before its end; only one at the end stands for anything"));
-    }
-    let known = |log_type: &str| if text == beginning { log_type == text } else { log_type.starts_with(beginning) };
-    let names = LogType::ALL.map(LogType::as_str);
-    (name == "logType" && !names.into_iter().any(known))
-        .then(|| format!("{text:?} is no log type; these are: {}", names.join(", ")))
-}
-
-/// A network, or a lone address. A network of IPv4-mapped IPv6 addresses is the IPv4 network: addresses are read so.
-fn network(text: &str) -> Result<IpNet, String> {
-    let network: Result<IpNet, _> = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = network.map_err(|_| {
-        format!("source_ip: {text:?} is no network; expected one such as 192.0.2.0/24 or 2001:db8::/32")
-    })?;
-    Ok(match (network, network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
-        (IpNet::V6(_), IpAddr::V4(address), Some(length)) => Ipv4Net::new_assert(address, length).into(),
-        _ => network,
-    })
-}
-
-/// The instant of a date, at its beginning in UTC, or of a time with its offset.
-fn instant(datetime: &Datetime) -> Option<Timestamp> {
-    match datetime {
-        Datetime { date: Some(_), time: Some(_), offset: Some(_) } => datetime.to_string().parse().ok(),
-        Datetime { date: Some(_), time: None, offset: None } => {
-            let date: civil::Date = datetime.to_string().parse().ok()?;
-            date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-        }
-        _ => None,
-    }
-}
-
-/// The line of a place in a text, from 1.
-fn line_of(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().get(..span.start).unwrap_or(text.as_bytes());
-    1 + memchr::memchr_iter(b'\n', before).count()
-}
-
-/// The key that is given a value on a line of TOML, or began to be on a line before it; or the table that begins there.
-fn key_at(text: &str, line: usize) -> Option<&str> {
-    let lines: Vec<&str> = text.lines().take(line).collect();
-    lines.into_iter().rev().find_map(key_in)
-}
-
-fn key_in(line: &str) -> Option<&str> {
-    let line = line.trim_start();
-    let key = match line.strip_prefix('[') {
-        Some(table) => table.trim_start_matches('[').split(']').next()?,
-        None => line.split_once('=')?.0,
-    };
-    let key = key.trim();
-    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    is_key.then_some(key)
-}
-
-/// A text, or a list of texts.
-#[derive(Debug)]
-struct Texts(Vec<String>);
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextsVisitor;
-
-        impl<'de> Visitor<'de> for TextsVisitor {
-            type Value = Texts;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Texts(texts))
-            }
-        }
-
-        deserializer.deserialize_any(TextsVisitor)
     }
 }
