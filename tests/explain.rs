@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::support::{Ended, project, run, run_with_input};
+use crate::support::{Ended, project, run, run_with_input, sample};
 
 fn explain_sample(file: &str, n: &str) -> Ended {
-    run(["explain", project("fixtures/samples").join(file).to_str().expect("UTF-8"), "--record", n])
+    run(["explain", &sample(file), "--record", n])
 }
 
 #[test]

@@ -8,12 +8,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Ended, NODEPORT, SYSTEM_PRINCIPAL, json_lines, project, run, run_accounted, run_with_input, spawn,
+    Ended, NODEPORT, SYSTEM_PRINCIPAL, json_lines, project, run, run_accounted, run_with_input, sample, spawn,
 };
-
-fn sample(name: &str) -> String {
-    project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()
-}
 
 /// A record that the NodePort rule matches, with these members changed.
 #[expect(clippy::needless_pass_by_value, reason = "a call with json! in it reads as one")]

@@ -17,6 +17,11 @@ pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
+/// The path of a sample, as an argument.
+pub(crate) fn sample(name: &str) -> String {
+    project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::project;
+use crate::support::sample;
 
 /// Which of the command's ends are the terminal.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,15 +43,11 @@ fn on_terminal(args: &[&str], ends: Ends, variables: &[(&str, &str)]) -> String 
     String::from_utf8(shown).expect("UTF-8")
 }
 
-fn sample() -> String {
-    project("fixtures/samples/eks.ndjson").to_str().expect("UTF-8").to_owned()
-}
-
 const RED: &str = "\u{1b}[1m\u{1b}[31m[HIGH]\u{1b}[0m ";
 
 #[test]
 fn severity_is_in_colour_on_a_terminal_unless_the_person_said_otherwise() {
-    let shown = |variables: &[(&str, &str)]| on_terminal(&["run", "-q", &sample()], Ends::Both, variables);
+    let shown = |variables: &[(&str, &str)]| on_terminal(&["run", "-q", &sample("eks.ndjson")], Ends::Both, variables);
     assert!(shown(&[]).contains(RED), "{}", shown(&[]));
     assert!(shown(&[("NO_COLOR", "")]).contains(RED));
     for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
@@ -64,7 +60,16 @@ fn severity_is_in_colour_on_a_terminal_unless_the_person_said_otherwise() {
 fn a_file_has_no_colours_and_what_a_person_asks_for_is_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("alerts");
-    let args = ["run", "-q", "--format", "text", "--runbook", "--output", file.to_str().expect("UTF-8"), &sample()];
+    let args = [
+        "run",
+        "-q",
+        "--format",
+        "text",
+        "--runbook",
+        "--output",
+        file.to_str().expect("UTF-8"),
+        &sample("eks.ndjson"),
+    ];
     on_terminal(&args, Ends::Both, &[]);
     let text = fs::read_to_string(&file).expect("written");
     assert!(!text.contains('\u{1b}'));
@@ -75,7 +80,7 @@ fn a_file_has_no_colours_and_what_a_person_asks_for_is_there() {
 /// A file that takes a moment to read.
 fn large(folder: &Path) -> String {
     let file = folder.join("large.ndjson");
-    fs::write(&file, fs::read_to_string(sample()).expect("the sample").repeat(300)).expect("written");
+    fs::write(&file, fs::read_to_string(sample("eks.ndjson")).expect("the sample").repeat(300)).expect("written");
     file.to_str().expect("UTF-8").to_owned()
 }
 
@@ -111,6 +116,6 @@ fn alerts_and_progress_do_not_run_into_each_other() {
 
 #[test]
 fn a_pipe_has_no_progress() {
-    let ended = crate::support::run(["run", &sample()]);
+    let ended = crate::support::run(["run", &sample("eks.ndjson")]);
     assert!(!ended.stderr.contains(" left") && !ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Run, project, run, run_accounted, spawn};
+use crate::support::{Run, project, run, run_accounted, sample, spawn};
 
 /// The records of the samples, and of the parity corpus, each on its line.
 fn sample_lines() -> Vec<String> {
@@ -74,10 +74,6 @@ const WRAPPINGS: [(&str, Wrap); 18] = [
         pretty(&lines.iter().map(message).collect())
     }),
 ];
-
-fn sample(name: &str) -> String {
-    project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()
-}
 
 fn value(line: &str) -> Value {
     serde_json::from_str(line).expect(line)

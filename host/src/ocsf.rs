@@ -40,12 +40,12 @@ pub fn finding(alert: &Alert, spec: &Spec, now: Timestamp) -> Value {
 pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
     let [first, last] = [&incident.first_time, &incident.last_time].map(|time| milliseconds(time.as_deref()));
     let time = last.unwrap_or(now.as_millisecond());
-    let mut finding = base(incident.alert(), spec, Activity::Update, time);
+    let mut finding = base(&incident.alert, spec, Activity::Update, time);
     for (name, time) in [("first_seen_time", first), ("last_seen_time", last)] {
         set(&mut finding["finding_info"], name, time);
     }
     // The finding is the same, the event that tells of it is another.
-    set(&mut finding["metadata"], "uid", format!("{}-over", incident.alert_id));
+    set(&mut finding["metadata"], "uid", format!("{}-over", incident.alert.alert_id));
     set(&mut finding, "count", incident.count);
     set(&mut finding, "start_time", first);
     set(&mut finding, "end_time", last);

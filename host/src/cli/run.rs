@@ -273,7 +273,7 @@ impl Run {
             incidents.over += 1;
         }
         let rules = Arc::clone(&self.rules);
-        let package = rules.packages().iter().find(|package| package.rule_id() == incident.rule_id);
+        let package = rules.packages().iter().find(|package| package.rule_id() == incident.alert.rule_id);
         let spec = package.expect("an incident is of one of the rules").spec();
         self.write(|sink| sink.incident(incident, spec))
     }

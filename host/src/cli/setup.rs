@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis::enrich::{AsnDb, CloudRanges, Enrichment};
+use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
 use portcullis::{Config, Engine, Exclusion, Judge, Limits, RuleSet};
 
 use super::active_rules;
@@ -50,19 +50,15 @@ impl SetupArgs {
             given => given,
         };
         let files = self.rules.iter().chain(&self.config).chain(asn_db).chain(cloud_ranges).cloned().collect();
-        let asn_db = asn_db.map(|file| AsnDb::open(file)).transpose().map_err(|error| match &config {
-            Some(config) if self.asn_db.is_none() => Failure::new(Exit::Setup, config.wrong_asn_db(&error)),
+        let failure = |key, given_here: bool, error: EnrichmentError| match &config {
+            Some(config) if !given_here => Failure::new(Exit::Setup, config.wrong_file(key, &error)),
             _ => Failure::new(Exit::Setup, error),
-        })?;
-        let cloud_ranges = (!cloud_ranges.is_empty())
-            .then(|| CloudRanges::read(cloud_ranges.iter().map(PathBuf::as_path)))
-            .transpose()
-            .map_err(|error| match &config {
-                Some(config) if self.cloud_ranges.is_empty() => {
-                    Failure::new(Exit::Setup, config.wrong_cloud_ranges(&error))
-                }
-                _ => Failure::new(Exit::Setup, error),
-            })?;
+        };
+        let asn_db = asn_db.map(|file| AsnDb::open(file)).transpose();
+        let asn_db = asn_db.map_err(|error| failure("asn-db", self.asn_db.is_some(), error))?;
+        let ranges = (!cloud_ranges.is_empty()).then(|| CloudRanges::read(cloud_ranges.iter().map(PathBuf::as_path)));
+        let cloud_ranges = ranges.transpose();
+        let cloud_ranges = cloud_ranges.map_err(|e| failure("cloud-ranges", !self.cloud_ranges.is_empty(), e))?;
         let setup = Setup {
             rules,
             enrichment: Arc::new(Enrichment::new(cloud_ranges, asn_db)),

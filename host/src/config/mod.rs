@@ -2,6 +2,7 @@
 
 mod values;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,8 @@ pub struct Config {
     pub asn_db: Option<PathBuf>,
     /// The files of cloud ranges.
     pub cloud_ranges: Vec<PathBuf>,
-    /// The lines of both.
-    enrichment_lines: [Option<usize>; 2],
+    /// The lines of the keys that name files.
+    enrichment_lines: BTreeMap<&'static str, usize>,
     exclusions: Vec<ExclusionTable>,
 }
 
@@ -107,10 +108,12 @@ impl Config {
         let enrichment = parsed.enrichment.unwrap_or_default();
         let folder = file.parent().unwrap_or(Path::new(""));
         let EnrichmentTable { asn_db, cloud_ranges } = enrichment;
-        let enrichment_lines = [
-            asn_db.as_ref().map(|path| line_of(&text, &path.span())),
-            cloud_ranges.as_ref().map(|paths| line_of(&text, &paths.span())),
+        let spans = [
+            ("asn-db", asn_db.as_ref().map(Spanned::span)),
+            ("cloud-ranges", cloud_ranges.as_ref().map(Spanned::span)),
         ];
+        let enrichment_lines =
+            spans.into_iter().filter_map(|(key, span)| Some((key, line_of(&text, &span?)))).collect();
         let cloud_ranges = cloud_ranges.map(Spanned::into_inner).unwrap_or_default();
         Ok(Self {
             file: file.to_owned(),
@@ -122,16 +125,11 @@ impl Config {
         })
     }
 
-    /// The error of a config whose `asn-db` names a file that cannot serve.
+    /// The error of a config in which the key `asn-db` or `cloud-ranges` names a file that cannot serve.
     #[must_use]
-    pub fn wrong_asn_db(&self, error: &EnrichmentError) -> ConfigError {
-        ConfigError { file: self.file.clone(), line: self.enrichment_lines[0], what: format!("asn-db: {error}") }
-    }
-
-    /// The error of a config whose `cloud-ranges` name a file that cannot serve.
-    #[must_use]
-    pub fn wrong_cloud_ranges(&self, error: &EnrichmentError) -> ConfigError {
-        ConfigError { file: self.file.clone(), line: self.enrichment_lines[1], what: format!("cloud-ranges: {error}") }
+    pub fn wrong_file(&self, key: &str, error: &EnrichmentError) -> ConfigError {
+        let line = self.enrichment_lines.get(key).copied();
+        ConfigError { file: self.file.clone(), line, what: format!("{key}: {error}") }
     }
 
     /// The exclusions.

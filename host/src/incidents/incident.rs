@@ -1,11 +1,12 @@
 //! An incident: what its alerts have in common, and what not.
 
 use portcullis_event::address;
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::alert::{Text, readable};
-use crate::package::{Severity, Spec};
+use crate::package::Spec;
 use crate::{Alert, TextStyle};
 
 /// So many values of one attribute are told apart in one incident.
@@ -17,20 +18,9 @@ const MAX_VALUE: usize = 1_000;
 /// Alerts that belong together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Incident {
-    /// The id of its first alert.
-    pub alert_id: String,
-    /// The rule.
-    pub rule_id: String,
-    /// The version of the rule that matched first.
-    pub rule_version: String,
-    /// How bad its first alert is.
-    pub severity: Severity,
-    /// The title of its first alert.
-    pub title: String,
-    /// What its alerts have in common.
-    pub dedup: String,
-    /// Whose events they were.
-    pub tenant: String,
+    /// Its first alert, of which the JSON has `alert_id`, `rule_id`, `rule_version`, `severity`, `title`, `dedup` and `tenant`.
+    #[serde(flatten, serialize_with = "essentials")]
+    pub alert: Alert,
     /// How many alerts it has.
     pub count: u64,
     /// The time of its earliest event, RFC 3339.
@@ -41,27 +31,18 @@ pub struct Incident {
     pub summary: serde_json::Map<String, Value>,
     /// The attributes that had more values, or one of more than 1,000 bytes.
     pub summary_cut: Vec<String>,
-    #[serde(skip)]
-    alert: Alert,
 }
 
 impl Incident {
     /// An incident that begins with this alert, which is yet to be counted.
     pub(super) fn of(alert: &Alert, spec: &Spec) -> Self {
         Self {
-            alert_id: alert.alert_id.clone(),
-            rule_id: alert.rule_id.clone(),
-            rule_version: alert.rule_version.clone(),
-            severity: alert.severity,
-            title: alert.title.clone(),
-            dedup: alert.dedup.clone(),
-            tenant: alert.tenant.clone(),
+            alert: alert.clone(),
             count: 0,
             first_time: None,
             last_time: None,
             summary: spec.summary_attributes.iter().map(|name| (name.clone(), Value::Array(Vec::new()))).collect(),
             summary_cut: Vec::new(),
-            alert: alert.clone(),
         }
     }
 
@@ -84,19 +65,13 @@ impl Incident {
         }
     }
 
-    /// The incident's first alert.
-    #[must_use]
-    pub fn alert(&self) -> &Alert {
-        &self.alert
-    }
-
     /// The incident for a person.
     #[must_use]
     pub fn text(&self, style: TextStyle) -> String {
         let mut text = Text::new(style);
         let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
-        text.title(self.severity, &format!("incident over, {times}: {}", self.title));
-        text.line("rule", &format!("{} {}", self.rule_id, self.rule_version));
+        text.title(self.alert.severity, &format!("incident over, {times}: {}", self.alert.title));
+        text.line("rule", &format!("{} {}", self.alert.rule_id, self.alert.rule_version));
         for (name, time) in [("first", &self.first_time), ("last", &self.last_time)] {
             text.line_of(name, time.as_deref());
         }
@@ -106,6 +81,20 @@ impl Incident {
         }
         text.into_string()
     }
+}
+
+/// What an incident's JSON has of its first alert.
+fn essentials<S: Serializer>(alert: &Alert, serializer: S) -> Result<S::Ok, S::Error> {
+    let Alert { alert_id, rule_id, rule_version, severity, title, dedup, tenant, .. } = alert;
+    let mut members = serializer.serialize_map(None)?;
+    for (name, text) in [("alert_id", alert_id), ("rule_id", rule_id), ("rule_version", rule_version)] {
+        members.serialize_entry(name, text)?;
+    }
+    members.serialize_entry("severity", severity)?;
+    for (name, text) in [("title", title), ("dedup", dedup), ("tenant", tenant)] {
+        members.serialize_entry(name, text)?;
+    }
+    members.end()
 }
 
 /// The values of one of Panther's `SummaryAttributes` in an alert: what the context has under the name; for Panther's own

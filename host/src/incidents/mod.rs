@@ -40,6 +40,10 @@ pub struct Incidents {
 /// Tenant, rule and dedup.
 type Key = (String, String, String);
 
+fn key_of(alert: &Alert) -> Key {
+    (alert.tenant.clone(), alert.rule_id.clone(), alert.dedup.clone())
+}
+
 struct Open {
     incident: Incident,
     threshold: u64,
@@ -88,7 +92,7 @@ impl Incidents {
     pub fn add(&mut self, alert: &Alert, spec: &Spec) -> (Option<Alert>, Option<Incident>) {
         let time = self.known(alert.event_time.as_deref()).or(self.latest);
         let period = SignedDuration::from_mins(i64::from(spec.dedup_period_minutes));
-        let key = (alert.tenant.clone(), alert.rule_id.clone(), alert.dedup.clone());
+        let key = key_of(alert);
         let mut made_room = None;
         let id = if let Some(id) = self.fitting(&key, time, period) {
             id
@@ -148,7 +152,7 @@ impl Incidents {
     fn close(&mut self, id: u64) -> Option<Incident> {
         let Open { mut incident, threshold, first, last, closes } = self.open.remove(&id)?;
         self.closing.remove(&(closes, id));
-        let key = (incident.tenant.clone(), incident.rule_id.clone(), incident.dedup.clone());
+        let key = key_of(&incident.alert);
         if let Some(ids) = self.by_key.get_mut(&key) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
@@ -194,7 +198,7 @@ impl Open {
         self.first = [self.first, time].into_iter().flatten().min();
         self.last = self.last.max(time);
         self.incident.sum_up(alert);
-        (self.incident.count == self.threshold).then(|| self.incident.alert().clone())
+        (self.incident.count == self.threshold).then(|| self.incident.alert.clone())
     }
 }
 

@@ -48,7 +48,7 @@ fn clock() -> Timestamp {
 fn story(spec: &Spec, max_open: usize, alerts: &[(&str, Option<i64>)]) -> String {
     let mut incidents = Incidents { max_open, ..Incidents::new(clock) };
     let mut story = Vec::new();
-    let over = |incident: Incident| format!("-{}:{}", incident.alert_id, incident.count);
+    let over = |incident: Incident| format!("-{}:{}", incident.alert.alert_id, incident.count);
     for (id, (dedup, minutes)) in alerts.iter().enumerate() {
         let alert = alert(id, dedup, *minutes);
         story.extend(incidents.advance(alert.event_time.as_deref()).into_iter().map(over));

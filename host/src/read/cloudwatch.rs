@@ -1,5 +1,6 @@
 //! How Amazon's CloudWatch Logs wraps what it took from an EKS control plane.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use portcullis_event::Ignored;
 use portcullis_event::json;
@@ -27,7 +28,9 @@ pub(super) fn behind_timestamp(line: &[u8]) -> Option<&[u8]> {
     let text = std::str::from_utf8(line).ok()?;
     let (timestamp, rest) = text.trim_ascii_start().split_once(' ')?;
     // With its offset, or as `aws logs tail --format short` has it, without.
-    timestamp.parse::<jiff::Timestamp>().is_ok().then_some(()).or(timestamp.parse::<DateTime>().ok().map(|_| ()))?;
+    if timestamp.parse::<Timestamp>().is_err() && timestamp.parse::<DateTime>().is_err() {
+        return None;
+    }
     let rest = rest.trim_ascii_start();
     let event = match rest.split_once(' ') {
         Some((stream, event)) if !stream.starts_with('{') => event.trim_ascii_start(),

@@ -63,11 +63,12 @@ fn unwrap<E>(
     each: Each<'_, E>,
 ) -> Result<(), E> {
     let outcome = normalize(bytes, buffer);
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
     let inside = match &outcome {
         _ if depth == 0 => Inside::Nothing,
-        Outcome::Ignored(Ignored::Shape) => inside_object(text, list),
-        Outcome::Rejected(Rejected::NotAnObject) if text.trim_ascii_start().starts_with('[') => Inside::Documents,
+        Outcome::Ignored(Ignored::Shape) => inside_object(bytes, list),
+        Outcome::Rejected(Rejected::NotAnObject) if bytes.trim_ascii_start().starts_with(b"[") => {
+            Inside::Documents(Documents::inside)
+        }
         Outcome::Rejected(Rejected::NotJson(_) | Rejected::NotUtf8 { .. }) => inside_broken(bytes),
         _ => Inside::Nothing,
     };
@@ -78,9 +79,8 @@ fn unwrap<E>(
         Inside::Member(path, text) => {
             unwrap(text.as_bytes(), place.member(path), None, depth - 1, &mut String::new(), each)
         }
-        Inside::Several | Inside::Documents => {
-            let several = matches!(inside, Inside::Several);
-            let mut documents = if several { Documents::one_after_the_other(bytes) } else { Documents::inside(bytes) };
+        Inside::Documents(documents) => {
+            let mut documents = documents(bytes);
             while let Ok(Some(Document { bytes, line, column, item, .. })) = documents.next_document() {
                 let around = place.moved(line, column);
                 let place = item.map_or(around, |item| around.item(item));
@@ -100,20 +100,19 @@ enum Inside<'t> {
     Rest(&'t [u8]),
     /// In a member.
     Member(&'static str, Cow<'t, str>),
-    /// In documents one after the other.
-    Several,
-    /// In a list.
-    Documents,
+    /// In documents: one after the other, or the items of a list.
+    Documents(fn(&'t [u8]) -> Documents<&'t [u8]>),
 }
 
 /// What an object holds that is no record.
-fn inside_object<'t>(text: &'t str, list: Option<&str>) -> Inside<'t> {
-    let Ok(lists) = json::members(text, LISTS) else { return Inside::Nothing };
-    let [message, data] = json::members(text, ["message", "data"]).unwrap_or_default();
+fn inside_object<'t>(bytes: &'t [u8], list: Option<&str>) -> Inside<'t> {
+    const MEMBERS: [&str; 2 + LISTS.len()] = json::joined(&["message", "data"], &LISTS);
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let Ok([message, data, lists @ ..]) = json::members(text, MEMBERS) else { return Inside::Nothing };
     if lists.iter().flatten().any(|list| list.get().starts_with('[')) {
         return match cloudwatch::other_stream(text) {
             Some(ignored) => Inside::Ignored(ignored),
-            None => Inside::Documents,
+            None => Inside::Documents(Documents::inside),
         };
     }
     if let Some(object) = message.map(RawValue::get).filter(|message| message.starts_with('{')) {
@@ -145,7 +144,8 @@ fn inside_broken(bytes: &[u8]) -> Inside<'_> {
     match bytes.trim_ascii_start().first() {
         Some(b'0'..=b'9') => cloudwatch::behind_timestamp(bytes).map_or(Inside::Nothing, Inside::Rest),
         Some(b'{' | b'[') => {
-            let whole = |mut documents: Documents<&[u8]>| {
+            let whole = |documents: &fn(_) -> Documents<_>| {
+                let mut documents = documents(bytes);
                 let (mut count, mut whole) = (0, false);
                 while let Ok(Some(document)) = documents.next_document() {
                     count += 1;
@@ -153,13 +153,10 @@ fn inside_broken(bytes: &[u8]) -> Inside<'_> {
                 }
                 whole && count > 1
             };
-            if whole(Documents::one_after_the_other(bytes)) {
-                Inside::Several
-            } else if whole(Documents::inside(bytes)) {
-                Inside::Documents
-            } else {
-                Inside::Nothing
-            }
+            [Documents::one_after_the_other, Documents::inside]
+                .into_iter()
+                .find(whole)
+                .map_or(Inside::Nothing, Inside::Documents)
         }
         _ => Inside::Nothing,
     }

@@ -37,8 +37,12 @@ impl<T> Read<T> {
 /// The members of one object that were asked for, in the order asked; of members with one name the last.
 pub type Members<'a, const N: usize> = [Option<&'a RawValue>; N];
 
-/// The names of two lists as one; `N` is the sum of their lengths.
-pub(crate) const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
+/// The names of two lists as one, for [`members`]; `N` is the sum of their lengths.
+///
+/// # Panics
+/// `N` is not that sum.
+#[must_use]
+pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
     let mut names = [""; N];
     let (start, end) = names.split_at_mut(first.len());
     start.copy_from_slice(first);
