@@ -157,11 +157,6 @@ fn what_is_no_component_of_the_world_is_refused() {
         let found = refused(bytes);
         assert!(found.starts_with(message), "{found}\nexpected {message}");
     }
-    let other_type = wat(&format!(
-        r#"(component (component $c) (instance $i (instantiate $c)) (export "{RULE_INTERFACE}" (instance $i)))"#
-    ));
-    let found = refused(&package(&other_type, &spec("Other"), OPEN_MANIFEST));
-    assert!(found.starts_with("its component is refused: "), "{found}");
 }
 
 #[test]

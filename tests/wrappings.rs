@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Run, project, run, run_accounted, sample, spawn};
+use crate::support::{Run, project, run, run_accounted, sample, spawn, status};
 
 /// The records of the samples, and of the parity corpus, each on its line.
 fn sample_lines() -> Vec<String> {
@@ -371,12 +371,4 @@ fn a_wrapping_of_any_length_takes_little_memory() {
     let stderr = String::from_utf8(ended.stderr).expect("UTF-8");
     assert!(stderr.contains(&format!("{} records = {count} evaluated", count + 2)), "{stderr}");
     assert!(peak < 100_000, "{peak} KB for 200 MB in one document");
-}
-
-/// A figure of a process, in the unit that the kernel gives it in.
-#[cfg(target_os = "linux")]
-fn status(process: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }

@@ -1,20 +1,31 @@
-//! One engine for all rules of a process, and the clock that stops those that run too long.
+//! One engine for the rules of a process, and the clock that stops those that run too long.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use thiserror::Error;
+use wasmparser::WasmFeatures;
 use wasmtime::Config;
 
 /// How often the clock ticks: the grain of [`Limits::time`](crate::Limits::time).
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// The deepest stack of a rule, in bytes. A thread that calls rules needs four times as much: on one with less, deep
-/// recursion in a rule would reach the end of the host's stack first, and end the process.
-const MAX_WASM_STACK: usize = 512 << 10;
+/// What a rule may be made of: what compilers emit for `wasm32-unknown-unknown`, and components. Everything else is
+/// closed, because every feature is code that a stranger's bytes could reach.
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM1
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::COMPONENT_MODEL);
 
-/// What compiles and runs rules. Clones are the same engine; a process needs one.
+/// What compiles and runs rules. Clones are the same engine; a process needs one for each depth of stack.
 #[derive(Clone)]
-pub struct Engine(wasmtime::Engine);
+pub struct Engine {
+    engine: wasmtime::Engine,
+    stack: usize,
+}
 
 /// The engine cannot start.
 #[derive(Debug, Error)]
@@ -28,27 +39,24 @@ pub enum EngineError {
 }
 
 impl Engine {
+    /// The deepest stack of a rule in bytes, where nothing else is said.
+    pub const STACK: usize = 512 << 10;
+
     /// Starts the engine and its clock, a thread that ends with the last clone of the engine.
     ///
     /// # Errors
     /// The engine does not support this machine, or no thread can be started.
     pub fn new() -> Result<Self, EngineError> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .max_wasm_stack(MAX_WASM_STACK)
-            // What no rule needs is closed: every feature is code that a stranger's bytes could reach.
-            .wasm_gc(false)
-            .wasm_function_references(false)
-            .wasm_exceptions(false)
-            .wasm_threads(false)
-            .wasm_tail_call(false)
-            .wasm_relaxed_simd(false)
-            .wasm_multi_memory(false)
-            .wasm_memory64(false)
-            .gc_support(false)
-            .concurrency_support(false);
-        let engine = wasmtime::Engine::new(&config).map_err(|error| EngineError::Config(format!("{error:#}")))?;
+        Self::with_stack(Self::STACK)
+    }
+
+    /// The same, for rules whose stack may be this deep, in bytes.
+    ///
+    /// # Errors
+    /// As for [`Engine::new`]; more than 2 MiB are refused.
+    pub fn with_stack(stack: usize) -> Result<Self, EngineError> {
+        let engine =
+            wasmtime::Engine::new(&Self::config(stack)).map_err(|error| EngineError::Config(format!("{error:#}")))?;
 
         let weak = engine.weak();
         std::thread::Builder::new()
@@ -61,10 +69,29 @@ impl Engine {
                 }
             })
             .map_err(EngineError::Clock)?;
-        Ok(Self(engine))
+        Ok(Self { engine, stack })
+    }
+
+    /// What code is compiled with, here and in a child process, and what runs it.
+    pub(crate) fn config(stack: usize) -> Config {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .max_wasm_stack(stack)
+            .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+            .wasm_features(WasmFeatures::all(), false)
+            .wasm_features(FEATURES, true)
+            .gc_support(false)
+            .concurrency_support(false);
+        config
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.0
+        &self.engine
+    }
+
+    /// How deep a rule's stack may be, in bytes.
+    pub(crate) fn stack(&self) -> usize {
+        self.stack
     }
 }

@@ -30,15 +30,16 @@
 //! # }
 //! ```
 //!
-//! The calling thread runs the rules; it needs a stack of at least 2 MiB.
+//! The calling thread runs the rules.
 
 mod alert;
-mod config;
+pub mod config;
 pub mod embedded;
 mod engine;
 pub mod enrich;
 mod exclusion;
 mod incidents;
+mod limits;
 pub mod ocsf;
 pub mod package;
 mod pipeline;
@@ -52,9 +53,11 @@ pub use config::{Config, ConfigError};
 pub use engine::{Engine, EngineError};
 pub use exclusion::Exclusion;
 pub use incidents::{Incident, Incidents};
-pub use package::{Package, PackageError};
+pub use limits::{Limits, PackageLimits};
+pub use package::{Compiler, Package, PackageError};
 pub use pipeline::{
-    Accounting, DEFAULT_TENANT, Judge, Judgement, RuleAccounting, RuleVerdict, Verdict, ledger_line, reject_line,
+    Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, Owner, RuleAccounting, RuleVerdict,
+    Tenants, Unowned, Verdict, ledger_line, reject_line,
 };
 pub use rule_set::{FolderError, RuleSet, RuleSetError, read_packages};
-pub use sandbox::{Answer, AnswerSeverity, Fault, Limits, Sandbox};
+pub use sandbox::{Answer, AnswerSeverity, Fault, Sandbox};

@@ -2,6 +2,8 @@
 
 mod text;
 
+use std::io;
+
 use portcullis_event::{Event, json};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,17 +60,25 @@ impl Alert {
     /// The alert of a rule's answer on an event.
     ///
     /// # Errors
-    /// The answer's context is not a JSON object, or the title is empty: a fault of the rule.
+    /// The answer's context is not a JSON object, the title is empty, or both with the dedup have more bytes as JSON than
+    /// the limit: a fault of the rule.
     pub(crate) fn new(
         package: &Package,
         answer: Answer,
         event: &Event<'_>,
         record: &[u8],
         tenant: &str,
+        limit: usize,
     ) -> Result<Self, Fault> {
         let context = context(&answer.context)?;
         if answer.title.trim().is_empty() {
             return Err(Fault::Answer("answered with an empty title".to_owned()));
+        }
+        let length = json_length(&(&answer.title, &answer.dedup, &context));
+        if length > limit {
+            return Err(Fault::Answer(format!(
+                "answered with an alert of {length} bytes, more than its limit of {limit}"
+            )));
         }
         let spec = package.spec();
         Ok(Self {
@@ -91,6 +101,25 @@ impl Alert {
             tags: spec.tags.clone(),
         })
     }
+}
+
+/// How many bytes a value has as JSON.
+pub(crate) fn json_length(value: &impl Serialize) -> usize {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
 }
 
 /// The context of an answer. One that JSON's grammar lets pass and readers do not (nested too deep, a lone surrogate, a

@@ -9,7 +9,7 @@ use portcullis::enrich::Enrichment;
 use portcullis::package::Pattern;
 use portcullis::read::{Record, Records};
 use portcullis::vectors::pretty;
-use portcullis::{Engine, Package, Verdict, printable};
+use portcullis::{Package, Verdict, printable};
 use portcullis_event::{Asn, Event, Outcome, address};
 
 use super::failure::{Exit, Failure, OrExit};
@@ -30,15 +30,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Setup)?;
-    let setup = args.setup.load(&engine)?;
+    let setup = args.setup.load()?;
     let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
     let inputs = Input::all(&paths)?;
     let input = &inputs[0];
     let text = explained(input, args.record, |record, outcome| {
         let mut text = String::new();
         match outcome {
-            Outcome::Evaluated(event) => explain(&mut text, &event, record.bytes, &setup)?,
+            Outcome::Evaluated(event) => explain(&mut text, &event, record.bytes, &setup, &input.name())?,
             Outcome::Ignored(ignored) => writeln!(text, "ignored: {ignored}")?,
             Outcome::Rejected(rejected) => writeln!(text, "rejected: {rejected}")?,
         }
@@ -82,7 +81,7 @@ fn explained(
     Err(Failure::new(Exit::Usage, wrong))
 }
 
-fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup) -> anyhow::Result<()> {
+fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, input: &str) -> anyhow::Result<()> {
     writeln!(text, "evaluated as {}", event.log_type.as_str())?;
     if !event.malformed.is_empty() {
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
@@ -92,8 +91,20 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup) -
     if !event.source_ips.is_empty() {
         writeln!(text, "source addresses\n{}", indented(&addresses(event, &setup.enrichment)))?;
     }
-    let verdicts = setup.judge().event(event, record);
-    for (rule, package) in setup.rules.packages().iter().enumerate() {
+    let mut tenants = setup.tenants();
+    let tenant = match tenants.owner(record, input) {
+        Ok(tenant) => tenant,
+        Err(unowned) => {
+            writeln!(text, "rejected: it {unowned}")?;
+            return Ok(());
+        }
+    };
+    if tenants.nobodys().is_some() {
+        writeln!(text, "tenant {}\n", tenants.all()[tenant].0.tenant())?;
+    }
+    let judge = tenants.judge(tenant);
+    let verdicts = judge.event(event, record);
+    for (rule, package) in judge.rules().packages().iter().enumerate() {
         let verdict = verdicts.iter().find(|verdict| verdict.rule == rule).map(|verdict| &verdict.verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }

@@ -46,6 +46,11 @@ impl Failure {
         Self { exit: Exit::Io, error, unreadable: true }
     }
 
+    /// The same, with what it is about.
+    pub(crate) fn context(self, about: String) -> Self {
+        Self { error: self.error.context(about), ..self }
+    }
+
     pub(crate) fn is_unreadable(&self) -> bool {
         self.unreadable
     }

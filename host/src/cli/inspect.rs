@@ -6,9 +6,10 @@ use portcullis::package::{Pattern, WORLD};
 use portcullis::{Engine, Package, printable, read_packages};
 use serde_json::json;
 
-use super::ReportFormat;
 use super::failure::{Exit, Failure, OrExit};
 use super::output::Output;
+use super::setup::LimitsArgs;
+use super::{ReportFormat, compiler};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,13 +19,17 @@ pub(crate) struct Args {
     /// How the description is written; json is one object a line
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Setup)?;
+    let limits = args.limits.load()?;
+    let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
+    let compiler = compiler(&engine, limits.package);
     let mut output = Output::standard();
     for file in &args.files {
-        for package in read_packages(&engine, file).or_exit(Exit::Setup)? {
+        for package in read_packages(&compiler, file).or_exit(Exit::Setup)? {
             output.write_line(&match args.format {
                 ReportFormat::Text => text(&package),
                 ReportFormat::Json => json(&package),

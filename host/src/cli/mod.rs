@@ -1,10 +1,12 @@
 //! The command line: what can be asked, and how an answer ends.
 
+mod compile;
 mod explain;
 mod export;
 mod failure;
 mod input;
 mod inspect;
+mod judging;
 mod output;
 mod progress;
 mod run;
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use portcullis::{Engine, Package, RuleSet, embedded, read_packages};
+use portcullis::{Compiler, Engine, Package, PackageLimits, RuleSet, embedded, read_packages};
 
 use failure::{Exit, Failure, OrExit, say};
 
@@ -47,6 +49,9 @@ enum Command {
     Inspect(inspect::Args),
     /// Write the embedded packages as <RuleID>@<version>.wasm
     Export(export::Args),
+    /// Compile a component, as a child process of the other commands
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// How a report is written.
@@ -65,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Compile(args) => compile::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -72,22 +78,28 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// What compiles the packages of strangers: this very program as a child process, whatever has become of its file.
+fn compiler(engine: &Engine, limits: PackageLimits) -> Compiler {
+    Compiler::new(engine.clone()).with_limits(limits).in_child(PathBuf::from("/proc/self/exe"))
+}
+
 /// The packages of these paths, or the embedded ones without a path.
-fn load_packages(engine: &Engine, paths: &[PathBuf]) -> Result<Vec<Package>, Failure> {
+fn load_packages(engine: &Engine, paths: &[PathBuf], limits: PackageLimits) -> Result<Vec<Package>, Failure> {
     if paths.is_empty() {
         return embedded::packages(engine).or_exit(Exit::Setup);
     }
+    let compiler = compiler(engine, limits);
     let mut packages = Vec::new();
     for path in paths {
-        packages.extend(read_packages(engine, path).or_exit(Exit::Setup)?);
+        packages.extend(read_packages(&compiler, path).or_exit(Exit::Setup)?);
     }
     Ok(packages)
 }
 
 /// The rules that take part: of these packages, or of the embedded ones, those that are enabled.
-fn active_rules(engine: &Engine, paths: &[PathBuf]) -> Result<Arc<RuleSet>, Failure> {
+fn active_rules(engine: &Engine, paths: &[PathBuf], limits: PackageLimits) -> Result<Arc<RuleSet>, Failure> {
     let (enabled, disabled): (Vec<_>, Vec<_>) =
-        load_packages(engine, paths)?.into_iter().partition(|package| package.spec().enabled);
+        load_packages(engine, paths, limits)?.into_iter().partition(|package| package.spec().enabled);
     for package in disabled {
         say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
     }

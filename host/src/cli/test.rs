@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use portcullis::vectors::{self, VectorResult};
-use portcullis::{Engine, Limits, Package, printable};
+use portcullis::{Engine, Package, printable};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure, OrExit};
 use super::load_packages;
 use super::output::Output;
+use super::setup::LimitsArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,6 +25,8 @@ pub(crate) struct Args {
     /// Only vectors whose name, or whose rule's id, holds this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,14 +43,14 @@ enum Format {
 type Tested = (Package, Vec<VectorResult>);
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let engine = Engine::new().or_exit(Exit::Setup)?;
+    let limits = args.limits.load()?;
+    let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
     let wanted = args.filter.as_deref().unwrap_or("");
-    let tested: Vec<Tested> = load_packages(&engine, &args.paths)?
+    let tested: Vec<Tested> = load_packages(&engine, &args.paths, limits.package)?
         .into_iter()
         .map(|package| {
             let whole_rule = package.rule_id().contains(wanted);
-            let results =
-                vectors::run(&package, Limits::default(), |vector| whole_rule || vector.name.contains(wanted));
+            let results = vectors::run(&package, limits.limits, |vector| whole_rule || vector.name.contains(wanted));
             (package, results)
         })
         .filter(|(_, results)| args.filter.is_none() || !results.is_empty())

@@ -46,9 +46,10 @@ impl Incident {
         }
     }
 
-    /// Adds an alert's values of the summary's attributes.
-    pub(super) fn sum_up(&mut self, alert: &Alert) {
+    /// Adds an alert's values of the summary's attributes; by how many bytes it grows.
+    pub(super) fn sum_up(&mut self, alert: &Alert) -> usize {
         let Self { summary, summary_cut, .. } = self;
+        let mut grown = 0;
         for (name, values) in summary.iter_mut() {
             let Value::Array(values) = values else { continue };
             for value in attribute(alert, name) {
@@ -58,11 +59,14 @@ impl Incident {
                 let length = value.as_str().map_or_else(|| value.to_string().len(), str::len);
                 if values.len() < MAX_VALUES && length <= MAX_VALUE {
                     values.push(value);
+                    grown += size_of::<Value>() + length;
                 } else if !summary_cut.contains(name) {
                     summary_cut.push(name.clone());
+                    grown += name.len();
                 }
             }
         }
+        grown
     }
 
     /// The incident for a person.

@@ -9,11 +9,15 @@ use jiff::{SignedDuration, Timestamp};
 pub use incident::Incident;
 
 use crate::Alert;
+use crate::alert::json_length;
 use crate::package::Spec;
 
-/// So many incidents are open at once at the most; beyond, the one that would close first is closed. With what each holds,
-/// they stay under 100 MB.
+/// So many incidents of one rule are open at once at the most; beyond, the one of them that would close first is closed, and
+/// none of another rule's.
 const MAX_OPEN: usize = 10_000;
+
+/// So many bytes the open incidents of one rule hold at the most.
+const MAX_BYTES: usize = 64 << 20;
 
 /// An event of the future has a wrong clock behind it: its time counts as missing from here on.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24);
@@ -27,6 +31,7 @@ const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 pub struct Incidents {
     clock: fn() -> Timestamp,
     max_open: usize,
+    max_bytes: usize,
     /// The latest time of an event.
     latest: Option<Timestamp>,
     next: u64,
@@ -34,7 +39,16 @@ pub struct Incidents {
     by_key: HashMap<Key, Vec<u64>>,
     /// The open ones by when they close; those without a time close last.
     closing: BTreeSet<(Timestamp, u64)>,
+    by_rule: HashMap<(String, String), OfRule>,
     below_threshold: u64,
+}
+
+/// The open incidents of one tenant's rule.
+#[derive(Default)]
+struct OfRule {
+    closing: BTreeSet<(Timestamp, u64)>,
+    /// What they hold.
+    bytes: usize,
 }
 
 /// Tenant, rule and dedup.
@@ -44,12 +58,19 @@ fn key_of(alert: &Alert) -> Key {
     (alert.tenant.clone(), alert.rule_id.clone(), alert.dedup.clone())
 }
 
+/// Tenant and rule.
+fn rule_of(alert: &Alert) -> (String, String) {
+    (alert.tenant.clone(), alert.rule_id.clone())
+}
+
 struct Open {
     incident: Incident,
     threshold: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     closes: Timestamp,
+    /// What it holds.
+    bytes: usize,
 }
 
 impl Incidents {
@@ -59,11 +80,13 @@ impl Incidents {
         Self {
             clock,
             max_open: MAX_OPEN,
+            max_bytes: MAX_BYTES,
             latest: None,
             next: 0,
             open: HashMap::new(),
             by_key: HashMap::new(),
             closing: BTreeSet::new(),
+            by_rule: HashMap::new(),
             below_threshold: 0,
         }
     }
@@ -88,20 +111,26 @@ impl Incidents {
     }
 
     /// Adds an alert of the rule with this spec. If it is the one with which an incident reaches the rule's `Threshold`, the
-    /// incident's first alert, which is to be shown; and the incident that had to close to make room.
-    pub fn add(&mut self, alert: &Alert, spec: &Spec) -> (Option<Alert>, Option<Incident>) {
+    /// incident's first alert, which is to be shown; and the incidents that had to close to make room.
+    pub fn add(&mut self, alert: &Alert, spec: &Spec) -> (Option<Alert>, Vec<Incident>) {
         let time = self.known(alert.event_time.as_deref()).or(self.latest);
         let period = SignedDuration::from_mins(i64::from(spec.dedup_period_minutes));
         let key = key_of(alert);
-        let mut made_room = None;
+        let rule = (alert.tenant.clone(), alert.rule_id.clone());
+        let mut made_room = Vec::new();
         let id = if let Some(id) = self.fitting(&key, time, period) {
             id
         } else {
-            made_room = self.make_room();
+            made_room = self.make_room(&rule);
             let closes = time.max(self.latest).and_then(|from| from.checked_add(period).ok());
             self.begin(key, alert, spec, closes.unwrap_or(Timestamp::MAX))
         };
-        let shown = self.open.get_mut(&id).and_then(|open| open.add(alert, time));
+        let shown = self.open.get_mut(&id).and_then(|open| {
+            let before = open.bytes;
+            let shown = open.add(alert, time);
+            self.by_rule.entry(rule).or_default().bytes += open.bytes - before;
+            shown
+        });
         self.give_end(id, time.and_then(|time| time.checked_add(period).ok()));
         (shown, made_room)
     }
@@ -119,21 +148,35 @@ impl Incidents {
         if let (Some(open), Some(end)) = (self.open.get_mut(&id), end)
             && open.closes == Timestamp::MAX
         {
-            self.closing.remove(&(open.closes, id));
+            let of_rule = self.by_rule.entry(rule_of(&open.incident.alert)).or_default();
+            for closing in [&mut self.closing, &mut of_rule.closing] {
+                closing.remove(&(open.closes, id));
+                closing.insert((end, id));
+            }
             open.closes = end;
-            self.closing.insert((end, id));
         }
     }
 
-    fn make_room(&mut self) -> Option<Incident> {
-        let (_, first) = self.closing.first().copied()?;
-        if self.open.len() < self.max_open { None } else { self.close(first) }
+    /// Closes incidents of a rule until there is room for one more.
+    fn make_room(&mut self, rule: &(String, String)) -> Vec<Incident> {
+        let mut closed = Vec::new();
+        while let Some(of_rule) = self.by_rule.get(rule)
+            && (of_rule.closing.len() >= self.max_open || of_rule.bytes >= self.max_bytes)
+            && let Some((_, first)) = of_rule.closing.first().copied()
+        {
+            closed.extend(self.close(first));
+        }
+        closed
     }
 
     fn begin(&mut self, key: Key, alert: &Alert, spec: &Spec, closes: Timestamp) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.open.insert(id, Open::new(alert, spec, closes));
+        let open = Open::new(alert, spec, closes);
+        let of_rule = self.by_rule.entry(rule_of(alert)).or_default();
+        of_rule.bytes += open.bytes;
+        of_rule.closing.insert((closes, id));
+        self.open.insert(id, open);
         self.by_key.entry(key).or_default().push(id);
         self.closing.insert((closes, id));
         id
@@ -150,8 +193,16 @@ impl Incidents {
 
     /// Closes one; it is one if it has reached its rule's threshold.
     fn close(&mut self, id: u64) -> Option<Incident> {
-        let Open { mut incident, threshold, first, last, closes } = self.open.remove(&id)?;
+        let Open { mut incident, threshold, first, last, closes, bytes } = self.open.remove(&id)?;
         self.closing.remove(&(closes, id));
+        let rule = rule_of(&incident.alert);
+        if let Some(of_rule) = self.by_rule.get_mut(&rule) {
+            of_rule.closing.remove(&(closes, id));
+            of_rule.bytes -= bytes;
+            if of_rule.closing.is_empty() {
+                self.by_rule.remove(&rule);
+            }
+        }
         let key = key_of(&incident.alert);
         if let Some(ids) = self.by_key.get_mut(&key) {
             ids.retain(|other| *other != id);
@@ -180,7 +231,8 @@ impl Incidents {
 impl Open {
     fn new(alert: &Alert, spec: &Spec, closes: Timestamp) -> Self {
         let incident = Incident::of(alert, spec);
-        Self { incident, threshold: u64::from(spec.threshold), first: None, last: None, closes }
+        let bytes = size_of::<Self>() + 2 * json_length(&incident.alert) + json_length(&incident.summary);
+        Self { incident, threshold: u64::from(spec.threshold), first: None, last: None, closes, bytes }
     }
 
     /// By how much it would last longer with an alert of this time, if that would be less than the period from all others.
@@ -197,7 +249,7 @@ impl Open {
         self.incident.count += 1;
         self.first = [self.first, time].into_iter().flatten().min();
         self.last = self.last.max(time);
-        self.incident.sum_up(alert);
+        self.bytes += self.incident.sum_up(alert);
         (self.incident.count == self.threshold).then(|| self.incident.alert.clone())
     }
 }

@@ -53,7 +53,7 @@ fn story(spec: &Spec, max_open: usize, alerts: &[(&str, Option<i64>)]) -> String
         let alert = alert(id, dedup, *minutes);
         story.extend(incidents.advance(alert.event_time.as_deref()).into_iter().map(over));
         let (shown, made_room) = incidents.add(&alert, spec);
-        story.extend(made_room.map(over));
+        story.extend(made_room.into_iter().map(over));
         story.extend(shown.map(|alert| format!("+{}", alert.alert_id)));
     }
     story.push("end".to_owned());
@@ -62,6 +62,7 @@ fn story(spec: &Spec, max_open: usize, alerts: &[(&str, Option<i64>)]) -> String
         story.push(format!("below:{}", incidents.below_threshold()));
     }
     assert!(incidents.open.is_empty() && incidents.by_key.is_empty() && incidents.closing.is_empty());
+    assert!(incidents.by_rule.is_empty());
     story.join(" ")
 }
 
@@ -114,6 +115,27 @@ fn an_alert_without_a_time_takes_the_latest() {
 fn there_are_never_too_many_open() {
     let alerts = [("a", Some(0)), ("b", Some(1)), ("c", Some(2)), ("a", Some(3)), ("c", Some(4))];
     assert_eq!(story(&spec(60, 1), 2, &alerts), "+0 +1 -0:1 +2 -1:1 +3 end -2:2 -3:1");
+}
+
+/// A rule that begins incidents without end, large ones even, closes its own.
+#[test]
+fn nobodys_incidents_close_anothers() {
+    let mut incidents = Incidents { max_open: 50, max_bytes: 100_000, ..Incidents::new(clock) };
+    let spec = spec(60, 1);
+    let of = |rule: &str, id: usize, length: usize| {
+        let context = json!({"verb": format!("{id}{}", "x".repeat(length))}).as_object().expect("an object").clone();
+        Alert { rule_id: rule.to_owned(), context, ..alert(id, &id.to_string(), Some(0)) }
+    };
+    incidents.add(&of("victim", 0, 0), &spec);
+    for id in 1..=1000 {
+        incidents.add(&of("many", id, 0), &spec);
+        incidents.add(&of("large", id, 10_000), &spec);
+    }
+    let open = ["victim", "many", "large"]
+        .map(|rule| incidents.by_rule[&("default".to_owned(), rule.to_owned())].closing.len());
+    assert_eq!(open[..2], [1, 50]);
+    assert!((2..10).contains(&open[2]), "{open:?}");
+    assert_eq!(incidents.close_all().len(), open.iter().sum::<usize>());
 }
 
 #[test]

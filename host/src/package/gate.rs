@@ -1,15 +1,11 @@
 //! What a file must be before its component is compiled.
 
 use thiserror::Error;
-use wasmparser::{Encoding, Payload};
+use wasmparser::{CompositeInnerType, Encoding, Parser, Payload, Validator};
 
-use super::sections;
-
-/// The interface that a component of our world exports, and all that it exports.
-pub const RULE_INTERFACE: &str = "portcullis:detection/rule@1.0.0";
-
-/// The world.
-pub const WORLD: &str = "portcullis:detection/detection@1.0.0";
+use super::world::{self, WorldError};
+use crate::PackageLimits;
+use crate::engine::FEATURES;
 
 /// What a file is instead of a rule's component.
 #[derive(Debug, Error)]
@@ -25,18 +21,34 @@ pub enum GateError {
         "it is a core module and not a component. Make a component of it, for instance with `wasm-tools component new`"
     )]
     CoreModule,
-    /// Cut off or broken.
+    /// Cut off, broken, or of a proposal that the engine does not take.
     #[error("it is not valid WebAssembly: {0}")]
     Malformed(String),
-    /// It imports something.
-    #[error("it imports {0}; a rule imports nothing")]
-    Imports(String),
-    /// Its exports are not the world's.
-    #[error("it exports {found}; a rule exports {RULE_INTERFACE} and nothing else (world {WORLD})")]
-    Exports {
-        /// The names that it exports.
-        found: String,
+    /// Larger than a rule's component may be.
+    #[error("it has {found} {what}, and may have {limit} ({key} in the config's limits)")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        found: u64,
+        /// How much there may be.
+        limit: u64,
+        /// The config's key for the limit.
+        key: &'static str,
     },
+    /// More parts than a component that a compiler made has.
+    #[error("it has {found} {what}, and may have {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u32,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// It is no component of our world.
+    #[error(transparent)]
+    World(#[from] WorldError),
 }
 
 impl From<wasmparser::BinaryReaderError> for GateError {
@@ -45,39 +57,108 @@ impl From<wasmparser::BinaryReaderError> for GateError {
     }
 }
 
-/// Lets through components of our world only.
+/// Lets through components of our world only, and of a size that a rule can have.
 ///
 /// # Errors
 /// What the file is instead.
-pub(super) fn check(wasm: &[u8]) -> Result<(), GateError> {
+pub(super) fn check(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
     if !wasm.starts_with(b"\0asm") {
         let text = wasm.trim_ascii_start();
         let is_text = [&b"(component"[..], b"(module", b"(;", b";;"].iter().any(|start| text.starts_with(start));
         return Err(if is_text { GateError::Text } else { GateError::NotWasm });
     }
-    let (mut all_imports, mut all_exports) = (Vec::new(), Vec::new());
-    for payload in sections::top_level(wasm) {
+    check_size(wasm.len(), limits)?;
+    check_counts(wasm, limits)?;
+    let types = Validator::new_with_features(FEATURES).validate_all(wasm)?;
+    world::check(wasm, types.as_ref())?;
+    Ok(())
+}
+
+/// Of a file's length, before it is read.
+pub(super) fn check_size(bytes: usize, limits: &PackageLimits) -> Result<(), GateError> {
+    at_most("bytes", bytes as u64, limits.size as u64, "package")
+}
+
+fn at_most(what: &'static str, found: u64, limit: u64, key: &'static str) -> Result<(), GateError> {
+    if found > limit { Err(GateError::TooMuch { what, found, limit, key }) } else { Ok(()) }
+}
+
+/// How many there are of what makes a component expensive to validate and to compile, in all its parts.
+#[derive(Default)]
+struct Counts {
+    functions: u32,
+    modules: u32,
+    components: u32,
+    instances: u32,
+    items: u32,
+}
+
+/// Counts by the sections' own words, so that this costs no more than reading the file once.
+fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
+    let mut counts = Counts::default();
+    let mut first = true;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let add = |count: &mut u32, more: u32| *count = count.saturating_add(more);
         match payload? {
-            Payload::Version { encoding: Encoding::Module, .. } => return Err(GateError::CoreModule),
-            Payload::ComponentImportSection(imports) => {
-                for import in imports {
-                    all_imports.push(import?.name.name);
-                }
+            Payload::Version { encoding: Encoding::Module, .. } if first => return Err(GateError::CoreModule),
+            Payload::CodeSectionStart { count, .. } => {
+                add(&mut counts.functions, count);
+                at_most("functions", counts.functions.into(), limits.functions.into(), "functions")?;
             }
-            Payload::ComponentExportSection(exports) => {
-                for export in exports {
-                    all_exports.push(export?.name.name);
+            Payload::CodeSectionEntry(body) => {
+                let size = body.range().len() as u64;
+                at_most("bytes in one function", size, limits.function_size as u64, "function-size")?;
+                let mut locals = 0_u64;
+                for group in body.get_locals_reader()? {
+                    locals += u64::from(group?.0);
                 }
+                at_most("local variables in one function", locals, limits.locals.into(), "locals")?;
             }
+            Payload::ModuleSection { .. } => add(&mut counts.modules, 1),
+            Payload::ComponentSection { .. } => add(&mut counts.components, 1),
+            Payload::InstanceSection(section) => add(&mut counts.instances, section.count()),
+            Payload::ComponentInstanceSection(section) => add(&mut counts.instances, section.count()),
+            Payload::TypeSection(section) => {
+                add(&mut counts.items, section.count());
+                check_parameters(section)?;
+            }
+            Payload::CoreTypeSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentTypeSection(section) => add(&mut counts.items, section.count()),
+            Payload::ImportSection(section) => add(&mut counts.items, section.count()),
+            Payload::ExportSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentImportSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentExportSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentAliasSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentCanonicalSection(section) => add(&mut counts.items, section.count()),
             _ => {}
         }
+        first = false;
+        for (what, found, limit) in [
+            ("core modules", counts.modules, PackageLimits::PARTS),
+            ("components in it", counts.components, PackageLimits::PARTS),
+            ("instances", counts.instances, PackageLimits::PARTS),
+            ("types, imports and exports", counts.items, PackageLimits::ITEMS),
+        ] {
+            if found > limit {
+                return Err(GateError::TooMany { what, found, limit });
+            }
+        }
     }
-    if !all_imports.is_empty() {
-        return Err(GateError::Imports(all_imports.join(", ")));
-    }
-    if all_exports != [RULE_INTERFACE] {
-        let found = if all_exports.is_empty() { "nothing".to_owned() } else { all_exports.join(", ") };
-        return Err(GateError::Exports { found });
+    Ok(())
+}
+
+/// Parameters are local variables that a body does not list.
+fn check_parameters(section: wasmparser::TypeSectionReader<'_>) -> Result<(), GateError> {
+    for group in section {
+        for sub_type in group?.into_types() {
+            if let CompositeInnerType::Func(function) = sub_type.composite_type.inner {
+                let (what, limit) = ("parameters or results of one function", PackageLimits::PARAMETERS);
+                let found = u32::try_from(function.params().len().max(function.results().len())).unwrap_or(u32::MAX);
+                if found > limit {
+                    return Err(GateError::TooMany { what, found, limit });
+                }
+            }
+        }
     }
     Ok(())
 }

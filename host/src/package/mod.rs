@@ -1,10 +1,12 @@
 //! One version of one rule in one file: a component, its spec and its manifest.
 
+mod compiler;
 mod gate;
 mod manifest;
 mod prefilter;
 mod sections;
 mod spec;
+mod world;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +15,16 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
-pub use gate::{GateError, RULE_INTERFACE, WORLD};
+pub use compiler::{CompileError, Compiler, precompile};
+pub use gate::GateError;
 pub use manifest::{Manifest, ManifestError};
 pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
 pub use spec::{Severity, Spec, SpecError, Vector};
+pub use world::{RULE_INTERFACE, WORLD, WorldError};
 
-use crate::Engine;
 use crate::sandbox::State;
 use crate::sandbox::bindings::DetectionPre;
+use crate::{Engine, PackageLimits};
 
 /// A package, checked and compiled. Clones are the same package.
 #[derive(Clone)]
@@ -35,6 +39,8 @@ struct Inner {
     sha256: String,
     bytes: Vec<u8>,
     component: DetectionPre<State>,
+    /// How deep its stack may be, in bytes.
+    stack: usize,
 }
 
 /// What a component imports and exports, as the runtime sees it.
@@ -91,20 +97,29 @@ pub enum Refusal {
     /// The manifest cannot be read.
     #[error("its manifest is refused: {0}")]
     Manifest(ManifestError),
-    /// The component does not compile, or its `evaluate` has another type.
-    #[error("its component is refused: {0}")]
-    Component(String),
+    /// A section is longer than it may be.
+    #[error("its section {name} has {found} bytes, and may have {limit}")]
+    LongSection {
+        /// The section's name.
+        name: &'static str,
+        /// Its length.
+        found: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// The component does not compile.
+    #[error("its component does not compile: {0}")]
+    Compile(CompileError),
 }
 
 impl Package {
-    /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
+    /// Checks a package and compiles its component in this process, which is for packages that can be trusted to be no
+    /// compile bombs; a [`Compiler`] is for all others. `origin` says in messages where the bytes came from.
     ///
     /// # Errors
     /// The bytes are no package that can be run.
     pub fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, PackageError> {
-        Inner::load(engine, bytes, origin)
-            .map(|inner| Self(Arc::new(inner)))
-            .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
+        Compiler::new(engine.clone()).package(bytes, origin)
     }
 
     /// The rule's id, from the spec.
@@ -170,6 +185,10 @@ impl Package {
     pub(crate) fn component(&self) -> &DetectionPre<State> {
         &self.0.component
     }
+
+    pub(crate) fn stack(&self) -> usize {
+        self.0.stack
+    }
 }
 
 impl fmt::Debug for Package {
@@ -179,19 +198,27 @@ impl fmt::Debug for Package {
 }
 
 impl Inner {
-    fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, Refusal> {
-        gate::check(bytes).map_err(Refusal::Gate)?;
-        let section = |name| match sections::find(bytes, name).map_err(|error| Refusal::Gate(error.into()))?[..] {
+    fn load(
+        engine: &Engine,
+        limits: &PackageLimits,
+        bytes: &[u8],
+        origin: &str,
+        compile: impl FnOnce(&[u8]) -> Result<Component, CompileError>,
+    ) -> Result<Self, Refusal> {
+        gate::check(bytes, limits).map_err(Refusal::Gate)?;
+        let section = |name, limit| match sections::find(bytes, name).map_err(|error| Refusal::Gate(error.into()))?[..]
+        {
+            [data] if data.len() > limit => Err(Refusal::LongSection { name, found: data.len(), limit }),
             [data] => Ok(data),
             ref all => Err(Refusal::Section { name, found: all.len() }),
         };
-        let spec_yaml = section(sections::SPEC)?;
-        let manifest_json = section(sections::MANIFEST)?;
+        let spec_yaml = section(sections::SPEC, PackageLimits::SPEC)?;
+        let manifest_json = section(sections::MANIFEST, PackageLimits::MANIFEST)?;
         let spec = Spec::from_yaml(spec_yaml).map_err(Refusal::Spec)?;
         let manifest = Manifest::from_json(manifest_json).map_err(Refusal::Manifest)?;
 
-        let refused = |error: wasmtime::Error| Refusal::Component(format!("{error:#}"));
-        let component = Component::from_binary(engine.wasmtime(), bytes).map_err(refused)?;
+        let component = compile(bytes).map_err(Refusal::Compile)?;
+        let refused = |error| Refusal::Compile(CompileError::Refused(format!("{error:#}")));
         let linked = Linker::new(engine.wasmtime()).instantiate_pre(&component).map_err(refused)?;
         let names = component.component_type();
         let surface = Surface {
@@ -212,6 +239,7 @@ impl Inner {
             sha256: hex(&Sha256::digest(bytes)),
             bytes: bytes.to_vec(),
             component: DetectionPre::new(linked).map_err(refused)?,
+            stack: engine.stack(),
         })
     }
 }

@@ -108,7 +108,15 @@ impl Pattern {
         patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
     }
 
-    fn matches(&self, value: &str) -> bool {
+    /// A pattern from its text.
+    pub(crate) fn new(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) => Self::Prefix(prefix.to_owned()),
+            None => Self::Exact(text.to_owned()),
+        }
+    }
+
+    pub(crate) fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(exact) => value == exact,
             Self::Prefix(prefix) => value.starts_with(prefix),
@@ -159,11 +167,7 @@ impl Prefilter {
             let texts = texts
                 .filter(|texts| !texts.is_empty() && !texts.contains(&""))
                 .ok_or(PrefilterError::Values(field.name()))?;
-            let pattern = |text: &str| match text.strip_suffix('*') {
-                Some(prefix) => Pattern::Prefix(prefix.to_owned()),
-                None => Pattern::Exact(text.to_owned()),
-            };
-            prefilter.0.push((field, texts.into_iter().map(pattern).collect()));
+            prefilter.0.push((field, texts.into_iter().map(Pattern::new).collect()));
         }
         Ok(prefilter)
     }

@@ -3,16 +3,16 @@
 use std::fmt;
 
 use crate::pipeline::{Judgement, Verdict};
-use crate::{Package, RuleSet};
+use crate::{Fault, Package, RuleSet};
 
 /// How many records had which outcome, and how often each rule said what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// Records that were shown to the rules.
     pub evaluated: u64,
     /// Records that are no Kubernetes audit events.
     pub ignored: u64,
-    /// Records that cannot be read.
+    /// Records that cannot be read, or are not one tenant's.
     pub rejected: u64,
     /// Evaluated records that had a field of a wrong type.
     pub malformed: u64,
@@ -37,6 +37,8 @@ pub struct RuleAccounting {
     pub skipped: u64,
     /// Failed.
     pub fault: u64,
+    /// Those of the faults that are of events which the rule was not asked about, while it was suspended.
+    pub suspended: u64,
 }
 
 impl Accounting {
@@ -51,9 +53,10 @@ impl Accounting {
             no_match: 0,
             skipped: 0,
             fault: 0,
+            suspended: 0,
         };
         let rules = rules.packages().iter().map(rule).collect();
-        Self { evaluated: 0, ignored: 0, rejected: 0, malformed: 0, rules }
+        Self { rules, ..Self::default() }
     }
 
     /// Records read.
@@ -80,10 +83,11 @@ impl Accounting {
                         Verdict::Skipped => &mut rule.skipped,
                         Verdict::Fault(_) => &mut rule.fault,
                     } += 1;
+                    rule.suspended += u64::from(matches!(verdict.verdict, Verdict::Fault(Fault::Suspended(_))));
                 }
             }
             Judgement::Ignored(_) => self.ignored += 1,
-            Judgement::Rejected(_) => self.rejected += 1,
+            Judgement::Rejected(_) | Judgement::Unowned(_) => self.rejected += 1,
         }
     }
 }
@@ -96,12 +100,15 @@ impl fmt::Display for Accounting {
             "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected",
             self.read()
         )?;
-        for RuleAccounting { rule_id, version, alert, excluded, no_match, skipped, fault } in &self.rules {
+        for RuleAccounting { rule_id, version, alert, excluded, no_match, skipped, fault, suspended } in &self.rules {
             let subscribed = alert + excluded + no_match + skipped + fault;
             write!(
                 formatter,
                 "\n{rule_id} {version}: {subscribed} events = {alert} alert + {excluded} excluded + {no_match} no-match + {skipped} skipped + {fault} fault"
             )?;
+            if *suspended > 0 {
+                write!(formatter, " ({suspended} while suspended)")?;
+            }
         }
         Ok(())
     }

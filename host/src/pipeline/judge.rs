@@ -2,31 +2,42 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
 
 use crate::enrich::Enrichment;
 use crate::package::Field;
+use crate::pipeline::alert_budget::{AlertBudget, Budget};
+use crate::pipeline::claims::Unowned;
+use crate::pipeline::suspension::{Notice, Suspension};
 use crate::rule_set::Candidates;
 use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
 
-/// The tenant of records that belong to nobody in particular.
+/// The tenant of all records where none is named.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// Judges records one after the other with a rule set, each rule in its own sandbox. The calling thread runs the rules,
-/// and needs a stack of at least 2 MiB.
+/// Judges the records of one tenant one after the other with its rule set, each rule in its own sandbox. The calling
+/// thread runs the rules.
 pub struct Judge {
+    tenant: Arc<str>,
     rules: Arc<RuleSet>,
+    limits: Limits,
     /// One for each package of the rule set, in its order.
-    sandboxes: Vec<Sandbox>,
+    active: Vec<ActiveRule>,
     prefilters: bool,
     enrichment: Arc<Enrichment>,
     wanted_networks: bool,
-    /// For each package those that concern it.
-    exclusions: Vec<Vec<Exclusion>>,
     clock: fn() -> Timestamp,
     buffer: String,
     candidates: Candidates,
+}
+
+/// A rule at work for one tenant: all that is its own.
+struct ActiveRule {
+    sandbox: Sandbox,
+    suspension: Suspension,
+    alerts: AlertBudget,
+    exclusions: Vec<Exclusion>,
 }
 
 /// What became of a record.
@@ -43,6 +54,8 @@ pub enum Judgement {
     Ignored(Ignored),
     /// It cannot be read.
     Rejected(Rejected),
+    /// It is a Kubernetes audit event, and not one tenant's. It is rejected too.
+    Unowned(Unowned),
 }
 
 /// What one rule says about an event.
@@ -52,6 +65,8 @@ pub struct RuleVerdict {
     pub rule: usize,
     /// What it says.
     pub verdict: Verdict,
+    /// What an operator must hear with it.
+    pub notice: Option<Notice>,
 }
 
 /// What a rule says about an event, or why it says nothing.
@@ -89,14 +104,21 @@ impl Verdict {
 }
 
 impl Judge {
-    /// A judge with these rules. Rules start their instances with the first event that concerns them.
+    /// A judge with these rules, for the tenant [`DEFAULT_TENANT`]. Rules start their instances with the first event that
+    /// concerns them.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
-        let sandboxes = rules.packages().iter().map(|package| Sandbox::new(package.clone(), limits)).collect();
+        let active = |package: &Package| ActiveRule {
+            sandbox: Sandbox::new(package.clone(), limits),
+            suspension: Suspension::new(limits.suspend_after),
+            alerts: AlertBudget::new(limits.alerts_per_minute),
+            exclusions: Vec::new(),
+        };
         Self {
-            exclusions: vec![Vec::new(); rules.packages().len()],
+            tenant: DEFAULT_TENANT.into(),
+            active: rules.packages().iter().map(active).collect(),
             rules,
-            sandboxes,
+            limits,
             prefilters: true,
             enrichment: Arc::default(),
             wanted_networks: false,
@@ -104,6 +126,24 @@ impl Judge {
             buffer: String::new(),
             candidates: Candidates::default(),
         }
+    }
+
+    /// The same judge, for this tenant.
+    #[must_use]
+    pub fn with_tenant(self, tenant: Arc<str>) -> Self {
+        Self { tenant, ..self }
+    }
+
+    /// Whose records it judges.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The rules that it judges with.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
     }
 
     /// The same judge, which looks up the networks of source addresses here, for events that a rule is asked about.
@@ -116,8 +156,9 @@ impl Judge {
     /// time.
     #[must_use]
     pub fn with_exclusions(mut self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
-        for (package, own) in self.rules.packages().iter().zip(&mut self.exclusions) {
-            *own = exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect();
+        for (package, rule) in self.rules.packages().iter().zip(&mut self.active) {
+            rule.exclusions =
+                exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect();
         }
         Self { clock, ..self }
     }
@@ -161,40 +202,67 @@ impl Judge {
     pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
         self.rules.candidates(event, &mut self.candidates);
         let mut event_json = None;
-        let mut verdicts = Vec::with_capacity(self.sandboxes.len());
-        let rules = self.rules.packages().iter().zip(&mut self.sandboxes).zip(&self.exclusions);
-        for (rule, ((package, sandbox), exclusions)) in rules.enumerate() {
+        let mut verdicts = Vec::with_capacity(self.active.len());
+        for (rule, (package, active)) in self.rules.packages().iter().zip(&mut self.active).enumerate() {
             if !package.spec().log_types.contains(&event.log_type) {
                 continue;
             }
-            let verdict = if self.prefilters && !self.candidates.contains(rule) {
-                Verdict::Skipped
-            } else {
-                self.wanted_networks |=
-                    self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(event);
-                let event_json = event_json.get_or_insert_with(|| {
-                    serde_json::to_string(&self.enrichment.enrich(event)).expect("an event is JSON")
-                });
-                let answer = sandbox.evaluate(event_json).and_then(|answer| {
-                    answer.map(|answer| Alert::new(package, answer, event, record, DEFAULT_TENANT)).transpose()
-                });
-                match answer {
-                    Ok(Some(alert)) => {
-                        let exclusion = exclusions.iter().find(|exclusion| exclusion.covers(event, (self.clock)()));
-                        let alert = Box::new(alert);
-                        match exclusion {
-                            Some(exclusion) => Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) },
-                            None => Verdict::Alert(alert),
-                        }
-                    }
-                    Ok(None) => Verdict::NoMatch,
-                    Err(fault) => Verdict::Fault(fault),
-                }
+            if self.prefilters && !self.candidates.contains(rule) {
+                verdicts.push(RuleVerdict { rule, verdict: Verdict::Skipped, notice: None });
+                continue;
+            }
+            if let Some(left) = active.suspension.passes_over(|| known_time(event, self.clock)) {
+                let verdict = Verdict::Fault(Fault::Suspended(left));
+                verdicts.push(RuleVerdict { rule, verdict, notice: None });
+                continue;
+            }
+            self.wanted_networks |=
+                self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(event);
+            let event_json = event_json.get_or_insert_with(|| {
+                serde_json::to_string(&self.enrichment.enrich(event)).expect("an event is JSON")
+            });
+            let answer = active.sandbox.evaluate(event_json).and_then(|answer| {
+                let alert = |answer| Alert::new(package, answer, event, record, &self.tenant, self.limits.alert);
+                answer.map(alert).transpose()
+            });
+            let notice = match &answer {
+                Ok(_) => active.suspension.answered(),
+                Err(_) => active.suspension.faulted(known_time(event, self.clock)),
             };
-            verdicts.push(RuleVerdict { rule, verdict });
+            let (verdict, matched) = match answer {
+                Ok(Some(alert)) => active.matched(Box::new(alert), event, self.clock),
+                Ok(None) => (Verdict::NoMatch, None),
+                Err(fault) => (Verdict::Fault(fault), None),
+            };
+            let notice = notice.or(matched);
+            verdicts.push(RuleVerdict { rule, verdict, notice });
         }
         verdicts
     }
+}
+
+impl ActiveRule {
+    /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match
+    /// often could otherwise silence it.
+    fn matched(&mut self, alert: Box<Alert>, event: &Event<'_>, clock: fn() -> Timestamp) -> (Verdict, Option<Notice>) {
+        if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(event, clock())) {
+            return (Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) }, None);
+        }
+        let limit = self.alerts.limit();
+        let over = |notice| (Verdict::Fault(Fault::Alerts(limit)), notice);
+        match self.alerts.take(known_time(event, clock).unwrap_or_else(clock).as_second()) {
+            Budget::Left => (Verdict::Alert(alert), None),
+            Budget::UsedUp => over(Some(Notice::AlertsUsedUp)),
+            Budget::Exceeded => over(None),
+        }
+    }
+}
+
+/// An event's time, unless the clock behind it is wrong: by more than a day ahead.
+fn known_time(event: &Event<'_>, clock: fn() -> Timestamp) -> Option<Timestamp> {
+    let time: Timestamp = event.event_time.as_deref()?.parse().ok()?;
+    let most = clock().checked_add(SignedDuration::from_hours(24)).ok()?;
+    (time <= most).then_some(time)
 }
 
 /// Whether a rule is about where requests come from, as far as its prefilter tells.

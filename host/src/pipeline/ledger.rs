@@ -1,25 +1,31 @@
 //! What is written down about each record: a line of the ledger, and one of the rejects where something is wrong.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use portcullis_event::Rejected;
 use serde_json::{Map, Value, json};
 
-use crate::RuleSet;
-use crate::pipeline::{Judgement, Verdict};
+use crate::pipeline::{Judgement, RuleVerdict, Verdict};
+use crate::{Package, RuleSet};
+
+/// Whose record it is: the tenant's name, and the rules that judged it. None of a record that is not one tenant's.
+pub type Owner<'a> = Option<(&'a str, &'a RuleSet)>;
 
 /// A record's line in the ledger, as JSON without a line end; `n` counts records from 0.
 ///
 /// # Panics
-/// The judgement is of a judge with another rule set.
+/// The judgement is of a judge with another rule set than the owner's.
 #[must_use]
-pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
+pub fn ledger_line(n: u64, owner: Owner<'_>, judgement: &Judgement) -> String {
+    let tenant = owner.map(|(tenant, _)| tenant);
     match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let verdicts: Map<String, Value> = verdicts
                 .iter()
                 .map(|verdict| {
-                    let package = &rules.packages()[verdict.rule];
+                    let package = package(owner, verdict);
                     let mut entry =
                         json!({"version": package.version().to_string(), "verdict": verdict.verdict.word()});
                     match &verdict.verdict {
@@ -30,12 +36,23 @@ pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
                     (package.rule_id().to_owned(), entry)
                 })
                 .collect();
-            json!({"n": n, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
+            json!({"n": n, "tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
         }
-        Judgement::Ignored(_) => json!({"n": n, "outcome": "ignored"}),
-        Judgement::Rejected(rejected) => json!({"n": n, "outcome": "rejected", "reason": rejected.to_string()}),
+        Judgement::Ignored(_) => json!({"n": n, "tenant": tenant, "outcome": "ignored"}),
+        Judgement::Rejected(rejected) => rejection(n, tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(n, tenant, unowned),
     }
     .to_string()
+}
+
+fn rejection(n: u64, tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
+    json!({"n": n, "tenant": tenant, "outcome": "rejected", "reason": reason.to_string()})
+}
+
+/// The package of a verdict.
+fn package<'a>(owner: Owner<'a>, verdict: &RuleVerdict) -> &'a Package {
+    let (_, rules) = owner.expect("only an owner's rules have verdicts");
+    &rules.packages()[verdict.rule]
 }
 
 /// A record's line in the rejects, as JSON without a line end: for one that is rejected, has malformed fields, or made a
@@ -43,16 +60,17 @@ pub fn ledger_line(n: u64, judgement: &Judgement, rules: &RuleSet) -> String {
 /// in `record_base64`.
 ///
 /// # Panics
-/// The judgement is of a judge with another rule set.
+/// The judgement is of a judge with another rule set than the owner's.
 #[must_use]
-pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, rules: &RuleSet) -> Option<String> {
+pub fn reject_line(n: u64, place: &str, owner: Owner<'_>, record: &[u8], judgement: &Judgement) -> Option<String> {
+    let tenant = owner.map(|(tenant, _)| tenant);
     let mut line = match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let faults: Vec<Value> = verdicts
                 .iter()
                 .filter_map(|verdict| match &verdict.verdict {
                     Verdict::Fault(fault) => {
-                        let package = &rules.packages()[verdict.rule];
+                        let package = package(owner, verdict);
                         let (id, version) = (package.rule_id(), package.version().to_string());
                         Some(json!({"rule_id": id, "rule_version": version, "reason": fault.to_string()}))
                     }
@@ -65,13 +83,13 @@ pub fn reject_line(n: u64, place: &str, record: &[u8], judgement: &Judgement, ru
                 (true, false) => "fault",
                 (false, false) => "malformed, fault",
             };
-            json!({"n": n, "place": place, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
+            json!({"n": n, "tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
         }
         Judgement::Ignored(_) => return None,
-        Judgement::Rejected(rejected) => {
-            json!({"n": n, "place": place, "outcome": "rejected", "reason": rejected.to_string()})
-        }
+        Judgement::Rejected(rejected) => rejection(n, tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(n, tenant, unowned),
     };
+    line["place"] = place.into();
     let cut = matches!(judgement, Judgement::Rejected(Rejected::TooLong { .. }));
     let record = if cut { whole_characters(record) } else { record };
     match std::str::from_utf8(record) {

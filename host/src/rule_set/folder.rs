@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::{Engine, Package, PackageError};
+use crate::{Compiler, Package, PackageError};
 
 /// Packages cannot be loaded from a path.
 #[derive(Debug, Error)]
@@ -31,7 +31,7 @@ pub enum FolderError {
 ///
 /// # Errors
 /// The path cannot be read, a folder holds no package, or a file is none that can be run.
-pub fn read_packages(engine: &Engine, path: &Path) -> Result<Vec<Package>, FolderError> {
+pub fn read_packages(compiler: &Compiler, path: &Path) -> Result<Vec<Package>, FolderError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |error| FolderError::Unreadable { path, error }
@@ -52,11 +52,5 @@ pub fn read_packages(engine: &Engine, path: &Path) -> Result<Vec<Package>, Folde
     if files.is_empty() {
         return Err(FolderError::Empty(path.to_owned()));
     }
-    files
-        .into_iter()
-        .map(|file| {
-            let bytes = fs::read(&file).map_err(unreadable(&file))?;
-            Ok(Package::load(engine, &bytes, &file.display().to_string())?)
-        })
-        .collect()
+    files.into_iter().map(|file| Ok(compiler.read(&file).map_err(unreadable(&file))??)).collect()
 }

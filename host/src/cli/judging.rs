@@ -1,0 +1,259 @@
+//! A run of `portcullis run` between two records: judges, writes, tells, and accounts for all of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis::package::Spec;
+use portcullis::read::Record;
+use portcullis::{
+    Accounting, Alert, Fault, Incident, Incidents, Judged, Judgement, Notice, Package, RuleVerdict, Tenants, Verdict,
+    ledger_line, reject_line,
+};
+use portcullis_event::Outcome;
+
+use super::failure::{Failure, both, say};
+use super::output::Output;
+use super::progress::Progress;
+use super::run::Args;
+use super::setup::Setup;
+use super::sink::Sink;
+
+/// Said once, of the first record that it is true of.
+const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
+     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
+
+/// A run between two records.
+pub(super) struct Run {
+    tenants: Tenants,
+    /// Records so far.
+    records: u64,
+    /// For each tenant its own: nobody's alerts close another's incidents.
+    incidents: Option<Vec<IncidentsSoFar>>,
+    sink: Sink,
+    rejects: Option<Output>,
+    ledger: Option<Output>,
+    progress: Arc<Progress>,
+    quiet: bool,
+    told: Told,
+    finished: bool,
+}
+
+/// What has been said of one record, and is said of no other.
+#[derive(Default)]
+struct Told {
+    networks: bool,
+    unowned: bool,
+}
+
+/// The incidents that are open, and the number of those that are over.
+struct IncidentsSoFar {
+    open: Incidents,
+    over: u64,
+}
+
+impl Run {
+    pub(super) fn new(setup: &Setup, args: &Args, progress: Arc<Progress>) -> Result<Self, Failure> {
+        let tenants = setup.tenants();
+        Ok(Self {
+            incidents: args.incidents.then(|| {
+                let none_so_far = |_| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0 };
+                tenants.all().iter().map(none_so_far).collect()
+            }),
+            tenants,
+            records: 0,
+            sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
+            rejects: args.rejects.as_deref().map(Output::create).transpose()?,
+            ledger: args.ledger.as_deref().map(Output::create).transpose()?,
+            progress,
+            quiet: args.quiet,
+            told: Told::default(),
+            finished: false,
+        })
+    }
+
+    pub(super) fn record(&mut self, input: &str, record: &Record<'_>, outcome: Outcome<'_>) -> Result<(), Failure> {
+        let place = || format!("{input}:{}", record.place);
+        let n = self.records;
+        self.records += 1;
+        let time = match &outcome {
+            Outcome::Evaluated(event) if self.incidents.is_some() => {
+                Some(event.event_time.as_ref().map(ToString::to_string))
+            }
+            _ => None,
+        };
+        let Judged { tenant, judgement } = self.tenants.outcome(outcome, record.bytes, input);
+        if let (Some(tenant), Some(time)) = (tenant, time) {
+            self.advance(tenant, time.as_deref())?;
+        }
+        self.progress.record();
+        let owner = tenant.map(|tenant| {
+            let judge = &self.tenants.all()[tenant].0;
+            (judge.tenant(), &**judge.rules())
+        });
+        if let Some(ledger) = &mut self.ledger {
+            ledger.write_line(&ledger_line(n, owner, &judgement))?;
+        }
+        if let Some(rejects) = &mut self.rejects
+            && let Some(line) = reject_line(n, &place(), owner, record.bytes, &judgement)
+        {
+            rejects.write_line(&line)?;
+            rejects.flush()?;
+        }
+        if let Judgement::Unowned(unowned) = &judgement
+            && !std::mem::replace(&mut self.told.unowned, true)
+        {
+            self.say(format_args!("{}: warning: the record {unowned}; it is rejected, and so will others be", place()));
+        }
+        let (Some(tenant), Judgement::Evaluated { verdicts, .. }) = (tenant, judgement) else {
+            return Ok(());
+        };
+        let rules = Arc::clone(self.tenants.all()[tenant].0.rules());
+        for verdict in verdicts {
+            let package = &rules.packages()[verdict.rule];
+            self.tell_of_fault(tenant, package, &verdict, &place);
+            if let Verdict::Alert(alert) = verdict.verdict {
+                self.alert(tenant, *alert, package.spec())?;
+            }
+        }
+        if !self.told.networks && self.tenants.all()[tenant].0.wanted_networks() {
+            self.told.networks = true;
+            self.say(format_args!("{}: {NO_NETWORKS}", place()));
+        }
+        Ok(())
+    }
+
+    /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
+    fn tell_of_fault(&self, tenant: usize, package: &Package, verdict: &RuleVerdict, place: &dyn Fn() -> String) {
+        let rule = || {
+            let of = self.tenants.nobodys().map(|_| format!(" of {}", self.tenants.all()[tenant].0.tenant()));
+            format!("{}: {} {}{}", place(), package.rule_id(), package.version(), of.unwrap_or_default())
+        };
+        if let Verdict::Fault(fault) = &verdict.verdict {
+            let is_old = match fault {
+                Fault::Suspended(_) => true,
+                Fault::Alerts(_) => verdict.notice.is_none(),
+                _ => false,
+            };
+            if !is_old {
+                self.say(format_args!("{} failed: it {fault}", rule()));
+            }
+        }
+        match verdict.notice {
+            Some(Notice::Suspended { events, minutes }) => self.say(format_args!(
+                "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} min of \
+                 their time, whichever ends first, and then be tried again; each counts as a fault, and is kept with --rejects",
+                rule()
+            )),
+            Some(Notice::Resumed) => {
+                self.say(format_args!("{} answers again, and is suspended no longer", rule()));
+            }
+            Some(Notice::AlertsUsedUp) => self.say(format_args!(
+                "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
+                rule()
+            )),
+            None => {}
+        }
+    }
+
+    fn alert(&mut self, tenant: usize, alert: Alert, spec: &Spec) -> Result<(), Failure> {
+        self.progress.alert();
+        let shown = match &mut self.incidents {
+            None => Some(alert),
+            Some(incidents) => {
+                let (shown, made_room) = incidents[tenant].open.add(&alert, spec);
+                for incident in made_room {
+                    self.over(tenant, &incident)?;
+                }
+                shown
+            }
+        };
+        let Some(alert) = shown else { return Ok(()) };
+        self.write(|sink| sink.alert(&alert, spec))
+    }
+
+    /// A tenant's event has this time.
+    fn advance(&mut self, tenant: usize, time: Option<&str>) -> Result<(), Failure> {
+        let Some(incidents) = &mut self.incidents else { return Ok(()) };
+        for incident in incidents[tenant].open.advance(time) {
+            self.over(tenant, &incident)?;
+        }
+        Ok(())
+    }
+
+    /// A tenant's incident is over.
+    fn over(&mut self, tenant: usize, incident: &Incident) -> Result<(), Failure> {
+        if let Some(incidents) = &mut self.incidents {
+            incidents[tenant].over += 1;
+        }
+        let rules = Arc::clone(self.tenants.all()[tenant].0.rules());
+        let package = rules.packages().iter().find(|package| package.rule_id() == incident.alert.rule_id);
+        let spec = package.expect("an incident is of one of the tenant's rules").spec();
+        self.write(|sink| sink.incident(incident, spec))
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Sink) -> Result<(), Failure>) -> Result<(), Failure> {
+        if self.sink.on_terminal() { self.progress.aside(|| write(&mut self.sink)) } else { write(&mut self.sink) }
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        self.progress.aside(|| say(text));
+    }
+
+    /// Writes everything out and prints the account; once.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        self.progress.finish();
+        let mut result = Ok(());
+        for tenant in 0..self.tenants.all().len() {
+            let open = self.incidents.as_mut().map(|incidents| incidents[tenant].open.close_all());
+            for incident in open.unwrap_or_default() {
+                // The count goes on, whoever reads the alerts no more.
+                result = both(result, self.over(tenant, &incident));
+            }
+        }
+        result = both(result, self.sink.flush());
+        for output in [self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
+            result = both(result, output.flush());
+        }
+        if !self.quiet {
+            self.summarize();
+        }
+        result
+    }
+
+    /// The account: in all, and where there are several tenants, of each of them and of what is nobody's.
+    fn summarize(&self) {
+        if self.records == 0 {
+            say("the input holds no record");
+        }
+        match self.tenants.nobodys() {
+            None => say(&self.tenants.all()[0].1),
+            Some(nobodys) => {
+                say(self.tenants.total());
+                for (judge, accounting) in self.tenants.all() {
+                    say_of(&format!("tenant {}", judge.tenant()), accounting);
+                }
+                say_of("no tenant", nobodys);
+            }
+        }
+        if let Some(incidents) = &self.incidents {
+            let over: u64 = incidents.iter().map(|incidents| incidents.over).sum();
+            let below: u64 = incidents.iter().map(|incidents| incidents.open.below_threshold()).sum();
+            let rules = self.tenants.all().iter().flat_map(|(_, accounting)| &accounting.rules);
+            let alerts: u64 = rules.map(|rule| rule.alert).sum();
+            say(format_args!(
+                "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",
+                alerts - below
+            ));
+        }
+    }
+}
+
+/// Says of whom each line is.
+fn say_of(whom: &str, accounting: &Accounting) {
+    for line in accounting.to_string().lines() {
+        say(format_args!("{whom}: {line}"));
+    }
+}

@@ -1,0 +1,165 @@
+//! `[limits]` and `[tenants.limits]`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::ConfigError;
+use crate::{Engine, Limits, PackageLimits};
+
+/// All that a tenant's rules may take, and its packages be.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantLimits {
+    /// What a rule may take.
+    pub limits: Limits,
+    /// How deep its stack may be, in bytes.
+    pub stack: usize,
+    /// What a package may be.
+    pub package: PackageLimits,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        Self { limits: Limits::default(), stack: Engine::STACK, package: PackageLimits::default() }
+    }
+}
+
+/// A number, or a text of a number and its unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a number, or a text of a number and its unit, such as \"16MiB\" or \"10ms\"")]
+enum Quantity {
+    Number(u64),
+    Text(String),
+}
+
+type Given = Option<Spanned<Quantity>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsTable {
+    time: Given,
+    memory: Given,
+    table_elements: Given,
+    stack: Given,
+    answer: Given,
+    alert: Given,
+    alerts_per_minute: Given,
+    batch: Given,
+    suspend_after: Given,
+    package: Given,
+    functions: Given,
+    function_size: Given,
+    locals: Given,
+    compile_time: Given,
+    compile_memory: Given,
+}
+
+impl LimitsTable {
+    /// These limits, with those of the table in their places. `wrong` makes an error of a value that cannot be.
+    pub(super) fn over(
+        &self,
+        base: TenantLimits,
+        wrong: &dyn Fn(std::ops::Range<usize>, String) -> ConfigError,
+    ) -> Result<TenantLimits, ConfigError> {
+        let TenantLimits { mut limits, mut stack, mut package } = base;
+        let read = |key: &str, given: &Given, unit: Unit, range: RangeInclusive<u64>| match given {
+            None => Ok(None),
+            Some(given) => unit
+                .read(given.get_ref())
+                .filter(|value| range.contains(value))
+                .map(Some)
+                .ok_or_else(|| wrong(given.span(), format!("{key}: expected {}", unit.expected(&range)))),
+        };
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+
+        if let Some(time) = read("time", &self.time, Unit::Milliseconds, 1..=60_000)? {
+            limits.time = Duration::from_millis(time);
+        }
+        if let Some(memory) = read("memory", &self.memory, Unit::Bytes, 64 * KIB..=GIB)? {
+            limits.memory = size(memory);
+        }
+        if let Some(elements) = read("table-elements", &self.table_elements, Unit::None, 0..=10_000_000)? {
+            limits.table_elements = size(elements);
+        }
+        if let Some(bytes) = read("stack", &self.stack, Unit::Bytes, 64 * KIB..=2 * MIB)? {
+            stack = size(bytes);
+        }
+        if let Some(answer) = read("answer", &self.answer, Unit::Bytes, KIB..=16 * MIB)? {
+            limits.answer = size(answer);
+        }
+        if let Some(alert) = read("alert", &self.alert, Unit::Bytes, KIB..=64 * MIB)? {
+            limits.alert = size(alert);
+        }
+        if let Some(alerts) = read("alerts-per-minute", &self.alerts_per_minute, Unit::None, 0..=u32::MAX.into())? {
+            limits.alerts_per_minute = count(alerts);
+        }
+        if let Some(batch) = read("batch", &self.batch, Unit::None, 1..=1_000_000)? {
+            limits.batch = count(batch);
+        }
+        if let Some(faults) = read("suspend-after", &self.suspend_after, Unit::None, 0..=1_000_000)? {
+            limits.suspend_after = count(faults);
+        }
+        if let Some(bytes) = read("package", &self.package, Unit::Bytes, KIB..=256 * MIB)? {
+            package.size = size(bytes);
+        }
+        if let Some(functions) = read("functions", &self.functions, Unit::None, 1..=1_000_000)? {
+            package.functions = count(functions);
+        }
+        if let Some(bytes) = read("function-size", &self.function_size, Unit::Bytes, KIB..=7 * MIB)? {
+            package.function_size = size(bytes);
+        }
+        if let Some(locals) = read("locals", &self.locals, Unit::None, 1..=50_000)? {
+            package.locals = count(locals);
+        }
+        if let Some(time) = read("compile-time", &self.compile_time, Unit::Milliseconds, 1_000..=3_600_000)? {
+            package.compile_seconds = time.div_ceil(1_000);
+        }
+        if let Some(memory) = read("compile-memory", &self.compile_memory, Unit::Bytes, 64 * MIB..=256 * GIB)? {
+            package.compile_memory = memory;
+        }
+        Ok(TenantLimits { limits, stack, package })
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+#[derive(Clone, Copy)]
+enum Unit {
+    None,
+    Bytes,
+    Milliseconds,
+}
+
+impl Unit {
+    fn read(self, quantity: &Quantity) -> Option<u64> {
+        match (self, quantity) {
+            (Self::None | Self::Bytes, Quantity::Number(number)) => Some(*number),
+            (Self::Bytes, Quantity::Text(text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
+            (Self::Milliseconds, Quantity::Text(text)) => {
+                let duration: SignedDuration = text.parse().ok()?;
+                u64::try_from(duration.as_millis()).ok().filter(|_| duration.subsec_nanos() % 1_000_000 == 0)
+            }
+            // A bare number of time could be of any unit, and a text of what has none is nothing.
+            (Self::Milliseconds, Quantity::Number(_)) | (Self::None, Quantity::Text(_)) => None,
+        }
+    }
+
+    fn expected(self, range: &RangeInclusive<u64>) -> String {
+        let (least, most) = (range.start(), range.end());
+        match self {
+            Self::None => format!("a number from {least} to {most}"),
+            Self::Bytes => {
+                let shown = |bytes: &u64| ByteSize(*bytes).display().iec().to_string();
+                format!("a number of bytes, or a text such as \"64KiB\", from {} to {}", shown(least), shown(most))
+            }
+            Self::Milliseconds => format!("a text such as \"10ms\" or \"2s\", from {least} ms to {most} ms"),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Making native code of a component: here, or where it can hurt nobody.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use thiserror::Error;
+use wasmtime::component::Component;
+
+use super::{Inner, Package, PackageError, Refusal, gate};
+use crate::{Engine, PackageLimits};
+
+/// Checks packages and compiles them, in this process or in a child.
+#[derive(Clone)]
+pub struct Compiler {
+    engine: Engine,
+    limits: PackageLimits,
+    program: Option<PathBuf>,
+}
+
+/// A component does not compile.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// The compiler does not take it.
+    #[error("{0}")]
+    Refused(String),
+    /// It took more CPU time than it may.
+    #[error(
+        "it takes more than {0} s of CPU time (compile-time in the config's limits): it may be made to take for ever"
+    )]
+    Time(u64),
+    /// It took more memory than it may.
+    #[error("it takes more than {0} bytes of memory (compile-memory in the config's limits)")]
+    Memory(u64),
+    /// The process that compiles ended otherwise than with a result.
+    #[error("the process that compiles it ended with {0}")]
+    Died(String),
+    /// No such process can be started, or talked to.
+    #[error("no process can be started to compile it: {0}")]
+    Process(io::Error),
+}
+
+impl Compiler {
+    /// One that compiles in this process, with the limits of [`PackageLimits::default`]: for packages that can be trusted
+    /// to be no compile bombs.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, limits: PackageLimits::default(), program: None }
+    }
+
+    /// The same, with these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: PackageLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The same, which compiles in a child process: what a stranger sends can take all the time and memory that there is.
+    /// `program` is the `portcullis` command of this version, which knows how to be that child.
+    #[must_use]
+    pub fn in_child(self, program: PathBuf) -> Self {
+        Self { program: Some(program), ..self }
+    }
+
+    /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn package(&self, bytes: &[u8], origin: &str) -> Result<Package, PackageError> {
+        let compile = |bytes: &[u8]| match &self.program {
+            None => {
+                let component = Component::from_binary(self.engine.wasmtime(), bytes);
+                component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+            }
+            Some(program) => self.compile_in_child(program, bytes),
+        };
+        Inner::load(&self.engine, &self.limits, bytes, origin, compile)
+            .map(|inner| Package(Arc::new(inner)))
+            .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
+    }
+
+    /// The package of a file, of which no more is read than a package may have.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no package that can be run.
+    pub(crate) fn read(&self, file: &Path) -> io::Result<Result<Package, PackageError>> {
+        let origin = file.display().to_string();
+        let file = File::open(file)?;
+        // A pipe or a device says 0, and is cut.
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        if length <= self.limits.size {
+            file.take(self.limits.size as u64 + 1).read_to_end(&mut bytes)?;
+        }
+        Ok(match gate::check_size(length.max(bytes.len()), &self.limits) {
+            Ok(()) => self.package(&bytes, &origin),
+            Err(error) => Err(PackageError { origin, reason: Refusal::Gate(error) }),
+        })
+    }
+
+    fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Component, CompileError> {
+        let mut child = self.start(program).map_err(CompileError::Process)?;
+        let output = self.talk(&mut child, bytes);
+        // It ends by itself when its pipes are closed; where it has been given up, it is made to.
+        let _ = child.kill();
+        let status = child.wait().map_err(CompileError::Process)?;
+        let Ok((code, said)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
+        if !status.success() {
+            return Err(self.death(status, &said));
+        }
+        if code.len() > self.largest_code() {
+            return Err(CompileError::Refused(format!("its native code has more than {} bytes", self.largest_code())));
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the way back from the child; only native code that this very program made is safe"
+        )]
+        // SAFETY: the bytes came through a pipe whose other end nobody had but the child, which ran this program's own
+        // binary and ended well: they are what `precompile` gave it.
+        let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
+        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+    }
+
+    fn start(&self, program: &Path) -> io::Result<Child> {
+        let PackageLimits { compile_seconds, compile_memory, .. } = self.limits;
+        Command::new(program)
+            .args(["compile", "--seconds", &compile_seconds.to_string(), "--memory", &compile_memory.to_string()])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Gives the child the component, and takes what it writes: native code, and complaints. The child has read everything
+    /// before it writes anything. An error: it has not ended in ten times the CPU time that it may take.
+    fn talk(&self, child: &mut Child, bytes: &[u8]) -> Result<(Vec<u8>, String), mpsc::RecvTimeoutError> {
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (sender, receiver) = mpsc::channel();
+        let bytes = bytes.to_vec();
+        let largest = self.largest_code() as u64;
+        std::thread::spawn(move || {
+            // Whatever fails here, the child's end says more.
+            let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
+            let (mut code, mut said) = (Vec::new(), Vec::new());
+            let _ = stdout.map(|stdout| stdout.take(largest + 1).read_to_end(&mut code));
+            let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut said));
+            let _ = sender.send((code, String::from_utf8_lossy(&said).into_owned()));
+        });
+        receiver.recv_timeout(Duration::from_secs(self.limits.compile_seconds.saturating_mul(10)))
+    }
+
+    /// Native code is some five times as large as what it is made of.
+    fn largest_code(&self) -> usize {
+        self.limits.size.saturating_mul(32)
+    }
+
+    fn death(&self, status: ExitStatus, said: &str) -> CompileError {
+        if status.signal() == Some(Signal::XCPU.as_raw()) {
+            return CompileError::Time(self.limits.compile_seconds);
+        }
+        // What Rust's allocator says before it gives up, and what the system says of memory that it does not give.
+        if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
+            return CompileError::Memory(self.limits.compile_memory);
+        }
+        let said = said.lines().next().unwrap_or_default().trim_start_matches("portcullis: ");
+        match status.code() {
+            Some(_) if !said.is_empty() => CompileError::Refused(said.to_owned()),
+            _ => CompileError::Died(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " })),
+        }
+    }
+}
+
+/// The native code of a component, for a [`Compiler`] of this very version on this very machine: what its child does. One
+/// thread compiles.
+///
+/// # Errors
+/// The component does not compile.
+pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let refused = |error: wasmtime::Error| CompileError::Refused(format!("{error:#}"));
+    let engine = Engine::config(Engine::STACK).parallel_compilation(false).clone();
+    let engine = wasmtime::Engine::new(&engine).map_err(refused)?;
+    engine.precompile_component(wasm).map_err(refused)
+}

@@ -1,0 +1,145 @@
+//! Whether a component is one of our world: what it imports, what it exports, and of which types.
+
+use thiserror::Error;
+use wasmparser::component_types::{
+    ComponentAnyTypeId, ComponentDefinedType, ComponentEntityType, ComponentInstanceTypeId, ComponentValType,
+};
+use wasmparser::types::TypesRef;
+use wasmparser::{BinaryReaderError, Payload};
+
+use super::sections;
+
+/// The interface that a component of our world exports, and all that it exports.
+pub const RULE_INTERFACE: &str = "portcullis:detection/rule@1.0.0";
+
+/// The world.
+pub const WORLD: &str = "portcullis:detection/detection@1.0.0";
+
+/// The type of `evaluate`, with all types written out.
+const EVALUATE: &str = "func(event-json: string) -> option<record {title: string, dedup: string, \
+     severity: option<enum {info, low, medium, high, critical}>, context: string}>";
+
+/// How long a type may become in a message, in bytes; our own is 170.
+const LONGEST: usize = 400;
+
+/// What a component is, and a rule's is not.
+#[derive(Debug, Error)]
+pub enum WorldError {
+    /// It imports something.
+    #[error("it imports {0}; a rule imports nothing")]
+    Imports(String),
+    /// Its exports are not the world's.
+    #[error("it exports {found}; a rule exports {RULE_INTERFACE} and nothing else (world {WORLD})")]
+    Exports {
+        /// The names that it exports.
+        found: String,
+    },
+    /// It exports the interface, with something else in it.
+    #[error("its {RULE_INTERFACE} has {found}; it must have the function evaluate and no other: {EVALUATE}")]
+    Interface {
+        /// What is in it.
+        found: String,
+    },
+    /// Not even its sections can be read.
+    #[error("it is not valid WebAssembly: {0}")]
+    Malformed(#[from] BinaryReaderError),
+}
+
+/// Lets through components of our world only. `types` are of the component, which is valid.
+///
+/// # Errors
+/// What the component has that our world has not.
+pub(super) fn check(wasm: &[u8], types: TypesRef<'_>) -> Result<(), WorldError> {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    for payload in sections::top_level(wasm) {
+        match payload? {
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    imports.push(import?.name.name);
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    exports.push(export?.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    if !imports.is_empty() {
+        return Err(WorldError::Imports(listed(&imports)));
+    }
+    let instance = match types.component_item_for_export(RULE_INTERFACE).map(|item| item.ty) {
+        Some(ComponentEntityType::Instance(instance)) if exports == [RULE_INTERFACE] => instance,
+        _ => return Err(WorldError::Exports { found: listed(&exports) }),
+    };
+    let found = functions(types, instance);
+    if found != [format!("evaluate: {EVALUATE}")] {
+        return Err(WorldError::Interface { found: listed(&found) });
+    }
+    Ok(())
+}
+
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// Everything that an interface has and that is no type, with its type.
+fn functions(types: TypesRef<'_>, interface: ComponentInstanceTypeId) -> Vec<String> {
+    let exports = types[interface].exports.iter();
+    let described = exports.filter_map(|(name, item)| match item.ty {
+        ComponentEntityType::Type { referenced: ComponentAnyTypeId::Defined(_), .. } => None,
+        ComponentEntityType::Func(function) => {
+            let function = &types[function];
+            let mut text = format!("{name}: {}func(", if function.async_ { "async " } else { "" });
+            for (number, (name, ty)) in function.params.iter().enumerate() {
+                text += &format!("{}{name}: ", if number > 0 { ", " } else { "" });
+                describe(types, ty, &mut text);
+            }
+            text.push(')');
+            if let Some(ty) = &function.result {
+                text += " -> ";
+                describe(types, ty, &mut text);
+            }
+            Some(text)
+        }
+        _ => Some(format!("{name}: no function")),
+    });
+    described.take(4).collect()
+}
+
+/// Writes a type as WIT has it, as far as our world has such types, and no more of it than fits a message: a stranger's
+/// type can be as wide as it is deep.
+fn describe(types: TypesRef<'_>, ty: &ComponentValType, text: &mut String) {
+    let id = match ty {
+        ComponentValType::Primitive(ty) => return *text += &ty.to_string(),
+        ComponentValType::Type(_) if text.len() > LONGEST => return *text += "…",
+        ComponentValType::Type(id) => *id,
+    };
+    match &types[id] {
+        ComponentDefinedType::Primitive(ty) => *text += &ty.to_string(),
+        ComponentDefinedType::Option { ty, .. } => {
+            *text += "option<";
+            describe(types, ty, text);
+            text.push('>');
+        }
+        ComponentDefinedType::Record(record) => {
+            *text += "record {";
+            for (number, (name, ty)) in record.fields.iter().enumerate() {
+                if text.len() > LONGEST {
+                    *text += ", …";
+                    break;
+                }
+                *text += &format!("{}{name}: ", if number > 0 { ", " } else { "" });
+                describe(types, ty, text);
+            }
+            text.push('}');
+        }
+        ComponentDefinedType::Enum(cases) => {
+            let cases: Vec<&str> = cases.iter().take(16).map(|case| &**case).collect();
+            *text += &format!("enum {{{}}}", cases.join(", "));
+        }
+        _ => *text += "another type",
+    }
+}

@@ -1,0 +1,90 @@
+//! How many alerts a rule may raise in a minute.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// So many minutes are told apart: streams of several clusters run some minutes apart.
+const MINUTES: usize = 60;
+
+/// Whether there is an alert left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    /// There was.
+    Left,
+    /// This is the first of its minute for which there is none.
+    UsedUp,
+    /// There has been none in this minute.
+    Exceeded,
+}
+
+/// One rule's alerts, by the minute of their events. By the events' own time, so that a day's records that are read in a
+/// second have a day's budget.
+pub(super) struct AlertBudget {
+    limit: u32,
+    /// Of each minute the matches.
+    matches: BTreeMap<i64, u64>,
+}
+
+impl AlertBudget {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, matches: BTreeMap::new() }
+    }
+
+    /// Alerts in a minute.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Takes one alert out of the budget of a second's minute. Minutes before the last sixty that
+    /// were seen share one.
+    pub(super) fn take(&mut self, second: i64) -> Budget {
+        let mut minute = second.div_euclid(60);
+        if !self.matches.contains_key(&minute) && self.matches.len() == MINUTES {
+            match self.matches.first_key_value() {
+                Some((oldest, _)) if minute < *oldest => minute = *oldest,
+                _ => drop(self.matches.pop_first()),
+            }
+        }
+        let matches = self.matches.entry(minute).or_default();
+        *matches += 1;
+        match (*matches).cmp(&(u64::from(self.limit) + 1)) {
+            Ordering::Less => Budget::Left,
+            Ordering::Equal => Budget::UsedUp,
+            Ordering::Greater => Budget::Exceeded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(budget: &mut AlertBudget, seconds: impl IntoIterator<Item = i64>) -> usize {
+        seconds.into_iter().filter(|second| budget.take(*second) == Budget::Left).count()
+    }
+
+    #[test]
+    fn each_minute_has_its_own() {
+        let mut budget = AlertBudget::new(3);
+        assert_eq!(taken(&mut budget, 0..60), 3);
+        assert_eq!(taken(&mut budget, 60..120), 3);
+        assert_eq!(taken(&mut budget, -60..0), 3);
+        assert_eq!(taken(&mut budget, -60..120), 0, "in whatever order they come");
+    }
+
+    #[test]
+    fn that_it_is_used_up_is_said_once_a_minute() {
+        let mut budget = AlertBudget::new(1);
+        let taken: Vec<Budget> = [0, 1, 2, 60, 61].map(|second| budget.take(second)).to_vec();
+        assert_eq!(taken, [Budget::Left, Budget::UsedUp, Budget::Exceeded, Budget::Left, Budget::UsedUp]);
+    }
+
+    #[test]
+    fn what_is_long_past_or_far_ahead_costs_no_other_minute_its_budget() {
+        let mut budget = AlertBudget::new(2);
+        assert_eq!(taken(&mut budget, [i64::MAX; 5]), 2);
+        assert_eq!(taken(&mut budget, (0..100).map(|minute| minute * 60)), 100);
+        assert_eq!(taken(&mut budget, [0; 1000]), 1, "one of the oldest minute that is told apart is left");
+        assert_eq!(budget.matches.len(), MINUTES);
+    }
+}

@@ -1,0 +1,115 @@
+//! Several tenants in one process: to each its records, its rules, its account.
+
+use portcullis_event::Outcome;
+
+use crate::pipeline::claims::{Claim, Claims, Unowned};
+use crate::pipeline::{Accounting, Judge, Judgement};
+
+/// Judges each record with the rules of the tenant whose it is, and of no other. Tenants share nothing that one of them
+/// could use up: each has its own instances of its rules, its own suspensions, its own budget of alerts.
+pub struct Tenants {
+    /// Where there is but one, all records are its.
+    claims: Option<Claims>,
+    all: Vec<(Judge, Accounting)>,
+    /// Of records that are not one tenant's.
+    nobodys: Accounting,
+}
+
+/// What became of a record, and whose it is.
+#[derive(Debug)]
+pub struct Judged {
+    /// The tenant, by its place in [`Tenants::all`]; of a record that is not one tenant's, none.
+    pub tenant: Option<usize>,
+    /// What became of it.
+    pub judgement: Judgement,
+}
+
+impl Tenants {
+    /// One tenant, whose all records are.
+    #[must_use]
+    pub fn one(judge: Judge) -> Self {
+        Self { claims: None, ..Self::new(vec![(judge, Vec::new())]) }
+    }
+
+    /// These tenants, each with what its records are known by: any one of its claims.
+    #[must_use]
+    pub fn new(tenants: Vec<(Judge, Vec<Claim>)>) -> Self {
+        let (judges, claims): (Vec<Judge>, Vec<_>) = tenants.into_iter().unzip();
+        let with_account = |judge: Judge| {
+            let accounting = Accounting::new(judge.rules());
+            (judge, accounting)
+        };
+        Self {
+            claims: Some(Claims::new(claims)),
+            all: judges.into_iter().map(with_account).collect(),
+            nobodys: Accounting::default(),
+        }
+    }
+
+    /// All of them: what each judges with, and its account.
+    #[must_use]
+    pub fn all(&self) -> &[(Judge, Accounting)] {
+        &self.all
+    }
+
+    /// What one of them judges with.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn judge(&mut self, tenant: usize) -> &mut Judge {
+        &mut self.all[tenant].0
+    }
+
+    /// The account of the records that are not one tenant's; none where there is but one tenant.
+    #[must_use]
+    pub fn nobodys(&self) -> Option<&Accounting> {
+        self.claims.as_ref().map(|_| &self.nobodys)
+    }
+
+    /// The account of all records, without the rules.
+    #[must_use]
+    pub fn total(&self) -> Accounting {
+        let accounts = self.all.iter().map(|(_, accounting)| accounting).chain([&self.nobodys]);
+        accounts.fold(Accounting::default(), |total, account| Accounting {
+            evaluated: total.evaluated + account.evaluated,
+            ignored: total.ignored + account.ignored,
+            rejected: total.rejected + account.rejected,
+            malformed: total.malformed + account.malformed,
+            rules: Vec::new(),
+        })
+    }
+
+    /// Whose a record is, by its place in [`Tenants::all`]; `input` is the name of what it was read from.
+    ///
+    /// # Errors
+    /// It is not one tenant's.
+    pub fn owner(&self, record: &[u8], input: &str) -> Result<usize, Unowned> {
+        let Some(claims) = &self.claims else { return Ok(0) };
+        claims.owner(record, input).map_err(|several| {
+            let names: Vec<&str> = several.iter().map(|number| self.all[*number].0.tenant()).collect();
+            if names.is_empty() { Unowned::Nobodys } else { Unowned::Several(names.join(" and ")) }
+        })
+    }
+
+    /// Judges a record whose outcome is known, and counts it. One that would be evaluated and is not one tenant's is
+    /// rejected.
+    pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8], input: &str) -> Judged {
+        match self.owner(record, input) {
+            Ok(tenant) => {
+                let (judge, accounting) = &mut self.all[tenant];
+                let judgement = judge.outcome(outcome, record);
+                accounting.count(&judgement);
+                Judged { tenant: Some(tenant), judgement }
+            }
+            Err(unowned) => {
+                let judgement = match outcome {
+                    Outcome::Evaluated(_) => Judgement::Unowned(unowned),
+                    Outcome::Ignored(ignored) => Judgement::Ignored(ignored),
+                    Outcome::Rejected(rejected) => Judgement::Rejected(rejected),
+                };
+                self.nobodys.count(&judgement);
+                Judged { tenant: None, judgement }
+            }
+        }
+    }
+}

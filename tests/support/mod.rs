@@ -1,0 +1,118 @@
+//! What the end-to-end tests share: the built command, and the account that every run must close.
+
+mod account;
+mod packages;
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+pub(crate) use packages::{OPEN_MANIFEST, all_hostile, component, hostile, package, project, spec};
+use serde_json::Value;
+
+/// The two rules.
+pub(crate) const NODEPORT: &str = "Kubernetes.Service.NodePort.Deployed";
+pub(crate) const SYSTEM_PRINCIPAL: &str = "Kubernetes.System.Principal.PublicIP";
+
+/// The path of a sample, as an argument.
+pub(crate) fn sample(name: &str) -> String {
+    project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ended {
+    /// Whatever the test is about, the account that was printed must add up.
+    fn from(output: Output) -> Self {
+        let stderr = String::from_utf8(output.stderr).expect("standard error is UTF-8");
+        account::check_printed(&stderr);
+        let stdout = String::from_utf8(output.stdout).expect("standard output is UTF-8");
+        Self { code: output.status.code(), stdout, stderr }
+    }
+}
+
+/// Starts the command with all its ends in our hands.
+pub(crate) fn spawn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the command starts")
+}
+
+/// Runs the command with nothing on standard input.
+pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ended {
+    run_with_input(args, b"")
+}
+
+/// Runs the command with these bytes on standard input.
+pub(crate) fn run_with_input<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, input: &[u8]) -> Ended {
+    let mut child = spawn(args);
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that ends before it has read everything closes the pipe, which is its right.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output().expect("the command ends").into()
+    })
+}
+
+/// The lines of a file of JSON lines.
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// What `portcullis run` made of an input, with the account checked.
+pub(crate) struct Run {
+    pub(crate) ended: Ended,
+    pub(crate) alerts: Vec<Value>,
+    pub(crate) ledger: Vec<Value>,
+    pub(crate) rejects: Vec<Value>,
+}
+
+/// Runs `portcullis run` on an input and checks that its account closes: every record has one line in the ledger and one
+/// outcome, every subscribed rule one verdict, every alert one line, everything that is wrong a line in the rejects, and
+/// the printed sums are the ledger's.
+pub(crate) fn run_accounted(input: &[u8], more_args: &[&str]) -> Run {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (ledger, rejects) = (folder.path().join("ledger"), folder.path().join("rejects"));
+    let mut args = vec!["run", "-", "--format", "ndjson"];
+    args.extend(["--ledger", ledger.to_str().expect("UTF-8"), "--rejects", rejects.to_str().expect("UTF-8")]);
+    args.extend(more_args);
+    let ended = run_with_input(args, input);
+    let read = |path| json_lines(&std::fs::read_to_string(path).expect(&ended.stderr));
+    let (ledger, rejects) = (read(&ledger), read(&rejects));
+    let run = Run { alerts: json_lines(&ended.stdout), ledger, rejects, ended };
+    run.check_account();
+    run
+}
+
+impl Run {
+    /// What a rule said about a record.
+    pub(crate) fn verdict(&self, n: usize, rule: &str) -> &str {
+        self.ledger[n]["rules"][rule]["verdict"].as_str().unwrap_or("none")
+    }
+}
+
+/// The embedded packages, written out by the command.
+pub(crate) fn exported() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ended = run([OsStr::new("export"), folder.path().as_os_str()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let files = ended.stdout.lines().map(PathBuf::from).collect();
+    (folder, files)
+}
+
+/// A figure of a process, in the unit that the kernel gives it in.
+#[cfg(target_os = "linux")]
+pub(crate) fn status(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}

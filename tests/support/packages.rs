@@ -1,0 +1,63 @@
+//! Packages that tests make, above all hostile ones.
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the project.
+pub(crate) fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A package of a component, a spec and a manifest.
+pub(crate) fn package(component: &[u8], spec: &str, manifest: &str) -> Vec<u8> {
+    use wasm_encoder::{ComponentSection as _, CustomSection};
+    let mut package = component.to_vec();
+    for (name, data) in [("portcullis:spec", spec), ("portcullis:manifest", manifest)] {
+        CustomSection { name: name.into(), data: data.as_bytes().into() }.append_to_component(&mut package);
+    }
+    package
+}
+
+/// A spec of a rule that subscribes to EKS records.
+pub(crate) fn spec(rule_id: &str) -> String {
+    format!(
+        "AnalysisType: rule\nRuleID: {rule_id}\nEnabled: true\nFilename: a.py\nLogTypes: [Amazon.EKS.Audit]\nSeverity: Low\n"
+    )
+}
+
+/// A manifest that lets every event through.
+pub(crate) const OPEN_MANIFEST: &str = r#"{"version":"0.1.0","prefilter":{}}"#;
+
+/// A component of our world, of a core module in WebAssembly's text format that exports what the world's encoding asks
+/// for: `memory`, `cabi_realloc` and `portcullis:detection/rule@1.0.0#evaluate`.
+pub(crate) fn component(core: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(core).expect("the module's text is right");
+    let mut resolve = wit_parser::Resolve::default();
+    let (wit, _) = resolve.push_path(project("wit")).expect("the WIT is right");
+    let world = resolve.select_world(&[wit], Some("detection")).expect("the world");
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
+        .expect("the module takes the world");
+    wit_component::ComponentEncoder::default()
+        .module(&module)
+        .and_then(|mut encoder| encoder.encode())
+        .expect("the module fits the world")
+}
+
+/// A hostile component of `fixtures/hostile/` as a package that is shown every event.
+pub(crate) fn hostile(name: &str) -> Vec<u8> {
+    package(&hostile_component(name), &spec(&format!("Hostile.{name}")), OPEN_MANIFEST)
+}
+
+/// Its component: of a core module, unless the file is a whole component.
+fn hostile_component(name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(project("fixtures/hostile").join(name).with_extension("wat")).expect(name);
+    if text.contains("\n(component\n") { wat::parse_str(&text).expect(name) } else { component(&text) }
+}
+
+/// The names of all hostile components.
+pub(crate) fn all_hostile() -> Vec<String> {
+    let files = std::fs::read_dir(project("fixtures/hostile")).expect("the folder");
+    let name = |file: std::fs::DirEntry| file.path().file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
+    let mut names: Vec<String> = files.map(|file| name(file.expect("a file"))).collect();
+    names.sort();
+    names
+}
