@@ -122,16 +122,28 @@ pub(crate) fn json_length(value: &impl Serialize) -> usize {
     serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
 }
 
+/// How deep a context may be nested: readers of JSON stop at 128 levels, and an alert stands several deep in some formats.
+const MAX_DEPTH: usize = 100;
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// The context of an answer. One that JSON's grammar lets pass and readers do not (nested too deep, a lone surrogate, a
 /// number out of range) may be the client's own data: it must not cost the match, and stands as text under `unreadable`.
 fn context(json: &str) -> Result<Map<String, Value>, Fault> {
-    let error = match serde_json::from_str(json) {
-        Ok(context) => return Ok(context),
-        Err(error) => error,
-    };
+    if let Ok(context) = serde_json::from_str::<Map<String, Value>>(json)
+        && context.values().all(|value| depth(value) < MAX_DEPTH)
+    {
+        return Ok(context);
+    }
     match json::members(json, []) {
         Ok([]) => Ok(Map::from_iter([("unreadable".to_owned(), json.into())])),
-        Err(_) => Err(Fault::Answer(format!("answered with a context that is not a JSON object: {error}"))),
+        Err(error) => Err(Fault::Answer(format!("answered with a context that is not a JSON object: {error}"))),
     }
 }
 

@@ -64,7 +64,7 @@ impl Text {
 
     pub(crate) fn line(&mut self, name: &str, value: &str) {
         let faint = if self.style.color { Style::new().dimmed() } else { Style::new() };
-        let _ = writeln!(self.text, "    {faint}{name:<14}{faint:#} {}", printable(value));
+        let _ = writeln!(self.text, "    {faint}{:<14}{faint:#} {}", printable(name), printable(value));
     }
 
     /// A line, if there is something to say.
