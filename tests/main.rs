@@ -4,6 +4,7 @@ mod accounting;
 mod enrichment;
 mod exclusions;
 mod explain;
+mod fuzzing;
 mod gate;
 mod hostile;
 mod incidents;

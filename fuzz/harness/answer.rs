@@ -1,0 +1,217 @@
+//! A rule's answer, which the host reads out of memory that the rule has written.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
+
+use arbitrary::{Arbitrary, Unstructured};
+use portcullis::{Alert, Answer, Fault, Judge, Limits, Package, RuleSet, RuleVerdict, Sandbox, Verdict};
+use portcullis_event::{Outcome, normalize};
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+
+use super::component::{ENGINE, OPEN_MANIFEST, PARROT, SPEC, package};
+use super::output::check_alert;
+
+/// Where the parrot writes its answer.
+const ANSWER: usize = 0x1_0000;
+
+/// The most that the parrot is told to write: twice that fits its input's two pages.
+const MOST: usize = 16 << 10;
+
+static PACKAGE: LazyLock<Package> = LazyLock::new(|| {
+    Package::load(&ENGINE, &package(&PARROT, SPEC, OPEN_MANIFEST), "the parrot").expect("the parrot is a package")
+});
+
+/// With an even first byte, the others are what the rule writes: first the address of its answer. With an odd one, they are
+/// the plan of an answer that is mostly right.
+pub(crate) fn answer(data: &[u8]) {
+    let Some((way, rest)) = data.split_first() else { return };
+    if way % 2 == 0 {
+        drop(evaluate(rest));
+        return;
+    }
+    let Ok(plan) = Plan::arbitrary(&mut Unstructured::new(rest)) else { return };
+    let (memory, context) = plan.memory();
+    let answer = evaluate(&memory);
+    if memory.len() <= MOST && plan.pokes.is_empty() {
+        let answer = answer.expect("it is well-formed").expect("it is there");
+        assert_eq!((&*answer.title, &*answer.dedup, answer.context), (plan.title, plan.dedup, context));
+        assert_eq!(answer.severity.map(|severity| severity as u8), plan.severity.map(|severity| severity % 5));
+    }
+}
+
+/// Has the rule write these bytes, and gives what the sandbox makes of them. A judge makes the same of them, or a fault
+/// that the answer deserves.
+fn evaluate(memory: &[u8]) -> Result<Option<Answer>, Fault> {
+    let memory = &memory[..memory.len().min(MOST)];
+    let digits = memory.iter().fold(String::from("#"), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    });
+    let record = json!({"p_log_type": "Amazon.EKS.Audit", "userAgent": digits}).to_string();
+    let mut buffer = String::new();
+    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffer) else { panic!("not evaluated") };
+
+    let mut sandbox = Sandbox::new(PACKAGE.clone(), Limits::default());
+    let answer = sandbox.evaluate(&serde_json::to_string(&event).expect("an event is JSON"));
+
+    let rules = RuleSet::new(vec![PACKAGE.clone()]).expect("one rule");
+    let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event, record.as_bytes()).pop();
+    match (&answer, verdict.map(|RuleVerdict { verdict, .. }| verdict)) {
+        (Ok(None), Some(Verdict::NoMatch)) => {}
+        (Ok(Some(answer)), Some(Verdict::Alert(alert))) => check(answer, &alert),
+        (Ok(Some(answer)), Some(Verdict::Fault(Fault::Answer(_)))) => {
+            let wrong = answer.title.trim().is_empty() || !is_object(&answer.context);
+            assert!(wrong || json_length(answer) > Limits::default().alert, "{answer:?}");
+        }
+        (Err(fault), Some(Verdict::Fault(found))) => assert_eq!(*fault, found),
+        (answer, verdict) => panic!("{answer:?} became {verdict:?}"),
+    }
+    answer
+}
+
+/// What the rule said is what the alert says.
+fn check(answer: &Answer, alert: &Alert) {
+    assert!(!answer.title.trim().is_empty() && is_object(&answer.context), "{answer:?}");
+    assert_eq!((&alert.title, &alert.dedup), (&answer.title, &answer.dedup));
+    if let Some(severity) = answer.severity {
+        assert_eq!(alert.severity as u8, severity as u8);
+    }
+    match serde_json::from_str::<Map<String, Value>>(&answer.context) {
+        Ok(context) if alert.context != context => {
+            assert_eq!(alert.context["unreadable"], answer.context);
+        }
+        Ok(_) => {}
+        Err(_) => assert_eq!(alert.context["unreadable"], answer.context),
+    }
+    check_alert(alert, PACKAGE.spec());
+}
+
+/// The bytes that the texts have as JSON. A context's may become fewer, as it loses its white space, and a few more, as numbers
+/// are written another way.
+fn json_length(answer: &Answer) -> usize {
+    json!([answer.title, answer.dedup]).to_string().len() + 2 * answer.context.len()
+}
+
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(json).is_ok()
+}
+
+/// An answer, and the bytes of it that are other than they should be: place and value.
+#[derive(Arbitrary)]
+struct Plan<'p> {
+    title: &'p str,
+    dedup: &'p str,
+    severity: Option<u8>,
+    context: Context<'p>,
+    pokes: Vec<(u16, u8)>,
+}
+
+#[derive(Arbitrary)]
+enum Context<'p> {
+    /// Whatever it is.
+    Text(&'p str),
+    /// An object.
+    Members(Vec<(Name<'p>, Leaf<'p>)>),
+    /// An object of so many lists or objects in one another.
+    Deep { objects: bool, depth: u8 },
+}
+
+#[derive(Arbitrary)]
+enum Name<'p> {
+    /// One that other formats than JSON look for.
+    Known(u8),
+    Other(&'p str),
+}
+
+#[derive(Arbitrary)]
+enum Leaf<'p> {
+    Text(&'p str),
+    Texts(Vec<&'p str>),
+    Code(i64),
+    Member(&'p str, &'p str),
+    /// Not necessarily JSON.
+    Raw(&'p str),
+}
+
+/// The names of [`Name::Known`].
+const KNOWN: [&str; 10] = [
+    "username",
+    "sourceIPs",
+    "asn",
+    "verb",
+    "userAgent",
+    "requestURI",
+    "name",
+    "namespace",
+    "resource",
+    "responseStatus",
+];
+
+impl Plan<'_> {
+    /// What the rule writes, and the context in it: the address of the answer, the answer as the canonical ABI has it, and
+    /// the texts.
+    fn memory(&self) -> (Vec<u8>, String) {
+        let context = self.context.json();
+        let texts = [self.title, self.dedup, &*context];
+        let mut address = ANSWER + 36;
+        let [title, dedup, context_text] = texts.map(|text| {
+            let start = address;
+            address += text.len();
+            [start, text.len()]
+        });
+        let severity = self.severity.map_or(0, |severity| 1 | usize::from(severity % 5) << 8);
+        let some = 1;
+        let words = [&[ANSWER + 4, some][..], &title, &dedup, &[severity], &context_text].concat();
+        let mut memory: Vec<u8> =
+            words.into_iter().flat_map(|word| u32::try_from(word).expect("a small number").to_le_bytes()).collect();
+        memory.extend(texts.concat().bytes());
+        for (place, value) in &self.pokes {
+            if let Some(byte) = memory.get_mut(usize::from(*place)) {
+                *byte = *value;
+            }
+        }
+        (memory, context)
+    }
+}
+
+impl Context<'_> {
+    fn json(&self) -> String {
+        match self {
+            Self::Text(text) => (*text).to_owned(),
+            Self::Members(members) => {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(name, leaf)| format!("{}:{}", Value::from(name.text()), leaf.json()))
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            }
+            Self::Deep { objects, depth } => {
+                let (open, close) = if *objects { ("{\"a\":", "}") } else { ("[", "]") };
+                let depth = usize::from(*depth);
+                format!("{{\"a\":{}1{}}}", open.repeat(depth), close.repeat(depth))
+            }
+        }
+    }
+}
+
+impl Name<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Known(number) => KNOWN[usize::from(*number) % KNOWN.len()],
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl Leaf<'_> {
+    fn json(&self) -> String {
+        match self {
+            Self::Text(text) => json!(text).to_string(),
+            Self::Texts(texts) => json!(texts).to_string(),
+            Self::Code(code) => json!({"code": code}).to_string(),
+            Self::Member(name, text) => json!({*name: text}).to_string(),
+            Self::Raw(text) => (*text).to_owned(),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A rule's spec, which a stranger's package brings along.
+
+use portcullis::package::Spec;
+use portcullis_event::{Outcome, Rejected, normalize};
+use serde::de::IgnoredAny;
+
+/// Reads the bytes as a spec; one that is accepted says what the host relies on.
+pub(crate) fn spec(data: &[u8]) {
+    let spec = match Spec::from_yaml(data) {
+        Ok(spec) => spec,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    // The id is part of a file's name, and of every line that is written about the rule.
+    assert!(!spec.rule_id.is_empty() && !spec.rule_id.starts_with('.'), "{:?}", spec.rule_id);
+    assert!(!spec.rule_id.contains(|c: char| c == '/' || c.is_control()), "{:?}", spec.rule_id);
+    assert!(!spec.log_types.is_empty());
+    assert!(spec.threshold > 0);
+    let mut buffer = String::new();
+    for vector in &spec.vectors {
+        let record = vector.record.to_string();
+        assert!(serde_json::from_str::<IgnoredAny>(&record).is_ok(), "{record}");
+        let outcome = normalize(record.as_bytes(), &mut buffer);
+        assert!(!matches!(outcome, Outcome::Rejected(Rejected::NotJson(_) | Rejected::NotUtf8 { .. })), "{outcome:?}");
+    }
+}
