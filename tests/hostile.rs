@@ -20,7 +20,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     (
         "bad-context",
         &[
-            "answered with a context that is not a JSON object: invalid type: sequence, expected a map at line 1 column 0",
+            "answered with a context that is not a JSON object: invalid type: sequence, expected an object at line 1 column 0",
         ],
     ),
     ("bad-discriminant", &["trapped: invalid option discriminant"]),
@@ -259,4 +259,33 @@ fn with_all_of_them_loaded_memory_is_bounded() {
     let (once, often) = (peak_memory(folder.path(), 1), peak_memory(folder.path(), 5));
     assert!(once < 100_000, "{once} KB at most");
     assert!(often < once + 20_000, "{once} KB for the corpus once, {often} KB for five times as many records");
+}
+
+/// The table of SECURITY.md is of tests that are there, and has every component.
+#[test]
+fn the_table_of_walls_is_whole() {
+    let table = fs::read_to_string(project("SECURITY.md")).expect("SECURITY.md");
+    let rows: Vec<&str> =
+        table.lines().skip_while(|line| !line.contains("Wall by wall")).filter(|line| line.starts_with("| ")).collect();
+    let cells: Vec<Vec<&str>> =
+        rows.iter().map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let walls: Vec<&Vec<&str>> =
+        cells.iter().filter(|cells| !cells[2].is_empty() && cells[0] != "what is tried").collect();
+    assert!(walls.len() >= 25, "{} rows", walls.len());
+    for name in all_hostile() {
+        assert!(walls.iter().any(|cells| cells[0].starts_with(&format!("`{name}`"))), "{name} is not in the table");
+    }
+    let sources = |folder: &str| -> String {
+        let files = fs::read_dir(project(folder)).expect("the folder");
+        files.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default()).collect()
+    };
+    let in_crate = sources("host/src/pipeline") + &sources("host/src/incidents");
+    for cell in walls.iter().flat_map(|cells| cells[2].split(", ")).filter(|cell| cell.starts_with('`')) {
+        let name = cell.trim_matches('`').trim_end_matches('*');
+        let (source, name) = match name.split_once("::") {
+            Some((module, name)) => (fs::read_to_string(project(&format!("tests/{module}.rs"))).expect(module), name),
+            None => (in_crate.clone(), name),
+        };
+        assert!(source.contains(&format!("fn {name}")), "no test is called {cell}");
+    }
 }
