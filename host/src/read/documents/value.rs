@@ -42,6 +42,7 @@ impl<R: Read> Documents<R> {
         let mut value = self.value_at(offset);
         let mut inside = Inside::default();
         let mut in_first_line = true;
+        let mut other_stream = false;
         loop {
             match scanner.feed(&self.window.bytes()[value.end..]) {
                 Step::More => {
@@ -56,10 +57,15 @@ impl<R: Read> Documents<R> {
                     value.end += end;
                     break;
                 }
-                Step::List(list) if top && self.lists && !self.is_other_stream(&value, list) => {
-                    self.window.consume(value.end + list);
-                    self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
-                    return Next::Further;
+                // Asked once: of a value with a million lists, not a million times.
+                Step::List(list) if top && self.lists && !other_stream => {
+                    other_stream = self.is_other_stream(&value, list);
+                    if !other_stream {
+                        self.window.consume(value.end + list);
+                        self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
+                        return Next::Further;
+                    }
+                    value.end += list;
                 }
                 Step::List(list) => value.end += list,
                 Step::Line(line) => {
