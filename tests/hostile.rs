@@ -53,6 +53,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("recurses-at-start", &["used its stack up"]),
     ("recurses-in-realloc", &["used its stack up"]),
     ("remembers", &["no-match"]),
+    ("remembers-size", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
     ("second-memory", &["trapped: resource limit exceeded: memory count too high at 2"]),
     ("spies", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
     ("starts-large", &["wanted 1073741824 bytes of memory, more than its limit of 16777216"]),
@@ -191,6 +192,21 @@ fn no_rule_carries_anything_from_batch_to_batch() {
     };
     assert!(alerts(256).is_empty());
     assert_eq!(alerts(257), [256, 513, 770], "the component alerts on the 257th event of an instance");
+}
+
+/// An instance that a large event has let grow beyond what a rule may hold does not stay for the next.
+#[test]
+fn what_a_large_event_takes_is_given_back() {
+    let engine = Engine::new().expect("an engine");
+    let package = Package::load(&engine, &hostile("remembers-size"), "remembers-size").expect("a package");
+    let mut sandbox = portcullis::Sandbox::new(package, Limits { memory: 1 << 20, ..Limits::default() });
+    let mut pages = |event: &str| {
+        let answer = sandbox.evaluate(event).expect("an answer").expect("an alert");
+        answer.title.len()
+    };
+    let large = "x".repeat(1 << 20);
+    assert_eq!([pages(""), pages(""), pages("x")], [1, 1, 2]);
+    assert_eq!([pages(&large), pages("x"), pages("x")], [17, 2, 2]);
 }
 
 /// The rules of a folder with all hostile packages and the two real ones.

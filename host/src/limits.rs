@@ -9,7 +9,7 @@ pub struct Limits {
     /// make a rule fault. In CPU time of the thread, so that a busy machine is none either. A rule is stopped after
     /// between one and two times as much.
     pub time: Duration,
-    /// Memory in bytes, and four times the length of an event more.
+    /// Memory in bytes, and for an event four times its length more; an instance that has taken of that ends with the event.
     pub memory: usize,
     /// Elements of each of two tables.
     pub table_elements: usize,
@@ -20,8 +20,8 @@ pub struct Limits {
     /// Alerts in one minute of event time. A match beyond them is a fault, and its record is kept with the others that
     /// are wrong.
     pub alerts_per_minute: u32,
-    /// Events that one instance is asked about before a fresh one takes its place, so that no rule carries anything
-    /// further.
+    /// Events that one instance is asked about, at the most, before a fresh one takes its place, so that no rule carries
+    /// anything further.
     pub batch: u32,
     /// Faults until the rule is suspended; 0 is never. [`Limits::FORGIVEN_AFTER`] answers make up for one.
     pub suspend_after: u32,

@@ -7,15 +7,24 @@ use crate::{Fault, Limits};
 /// Asked by the engine before a memory or a table is made or grows. What it refuses is a fault, not a failed growth that
 /// the rule could go on from: a rule that is short of memory has no verdict.
 pub(super) struct Limiter {
+    /// Memory that it may have for any event.
+    usual_memory: usize,
+    /// Memory that it may have for the event in hand.
     memory: usize,
     table_elements: usize,
+    is_large: bool,
 }
 
 impl Limiter {
     /// For an event of this length: what a rule needs grows with it, and the client chooses it.
     pub(super) fn new(limits: &Limits, event_length: usize) -> Self {
         let memory = limits.memory.saturating_add(event_length.saturating_mul(4));
-        Self { memory, table_elements: limits.table_elements }
+        Self { usual_memory: limits.memory, memory, table_elements: limits.table_elements, is_large: false }
+    }
+
+    /// Whether a large event has made it larger than a rule may be between events.
+    pub(super) fn is_large(&self) -> bool {
+        self.is_large
     }
 }
 
@@ -24,6 +33,7 @@ impl ResourceLimiter for Limiter {
         if wanted > self.memory {
             return Err(Fault::Memory { wanted, limit: self.memory }.into());
         }
+        self.is_large |= wanted > self.usual_memory;
         Ok(true)
     }
 

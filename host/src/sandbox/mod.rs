@@ -78,7 +78,7 @@ impl Sandbox {
             .call_evaluate(&mut instance.store, event_json)
             .map_err(|error| self.fault(time, &error))?;
         instance.left -= 1;
-        if instance.left > 0 {
+        if instance.left > 0 && !instance.store.data().limiter.is_large() {
             self.instance = Some(instance);
         }
         Ok(answer)
