@@ -102,7 +102,10 @@ impl Run {
         if let Judgement::Unowned(unowned) = &judgement
             && !std::mem::replace(&mut self.told.unowned, true)
         {
-            self.say(format_args!("{}: warning: the record {unowned}; it is rejected, and so will others be", place()));
+            self.say(format_args!(
+                "{}: warning: the record {unowned}. It is rejected; of others, only their number is told",
+                place()
+            ));
         }
         let (Some(tenant), Judgement::Evaluated { verdicts, .. }) = (tenant, judgement) else {
             return Ok(());

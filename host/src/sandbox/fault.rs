@@ -11,7 +11,7 @@ const LONGEST_NAME: usize = 120;
 /// What a rule did instead of answering. Its instance is gone; the next event gets a fresh one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// It ran longer than [`Limits::time`].
+    /// It ran longer than [`Limits::time`](crate::Limits::time).
     #[error("ran longer than its limit of {0:?}")]
     Time(Duration),
     /// It used its stack up.
@@ -39,10 +39,10 @@ pub enum Fault {
     /// Its answer is no alert.
     #[error("{0}")]
     Answer(String),
-    /// It matched, after [`Limits::alerts_per_minute`] alerts in the same minute.
+    /// It matched, after [`Limits::alerts_per_minute`](crate::Limits::alerts_per_minute) alerts in the same minute.
     #[error("matched after its limit of {0} alerts in the event's minute")]
     Alerts(u32),
-    /// It was not asked: [`Limits::suspend_after`] faults have suspended it, for at most so many events more.
+    /// It was not asked: [`Limits::suspend_after`](crate::Limits::suspend_after) faults have suspended it, for at most so many events more.
     #[error("is suspended for its faults, for at most {0} events more")]
     Suspended(u64),
 }
