@@ -1,4 +1,4 @@
-//! Making native code of a component: here, or where it can hurt nobody.
+//! Validating a component and making native code of it: here, or where it can hurt nobody.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -23,25 +23,31 @@ pub struct Compiler {
     program: Option<PathBuf>,
 }
 
-/// A component does not compile.
+/// A component is not valid, or does not compile.
 #[derive(Debug, Error)]
 pub enum CompileError {
+    /// It is no valid component of our world.
+    #[error("not a rule's component: {0}")]
+    Gate(String),
     /// The compiler does not take it.
-    #[error("{0}")]
+    #[error("its component does not compile: {0}")]
     Refused(String),
     /// It took more CPU time than it may.
     #[error(
-        "it takes more than {0} s of CPU time (compile-time in the config's limits): it may be made to take for ever"
+        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits): it \
+         may be made to take for ever"
     )]
     Time(u64),
     /// It took more memory than it may.
-    #[error("it takes more than {0} bytes of memory (compile-memory in the config's limits)")]
+    #[error(
+        "its component does not compile: it takes more than {0} bytes of memory (compile-memory in the config's limits)"
+    )]
     Memory(u64),
     /// The process that compiles ended otherwise than with a result.
-    #[error("the process that compiles it ended with {0}")]
+    #[error("its component does not compile: the process that does it ended with {0}")]
     Died(String),
     /// No such process can be started, or talked to.
-    #[error("no process can be started to compile it: {0}")]
+    #[error("its component cannot be compiled: no process can be started to do it: {0}")]
     Process(io::Error),
 }
 
@@ -73,6 +79,7 @@ impl Compiler {
     pub fn package(&self, bytes: &[u8], origin: &str) -> Result<Package, PackageError> {
         let compile = |bytes: &[u8]| match &self.program {
             None => {
+                gate::validate(bytes).map_err(|error| CompileError::Gate(error.to_string()))?;
                 let component = Component::from_binary(self.engine.wasmtime(), bytes);
                 component.map_err(|error| CompileError::Refused(format!("{error:#}")))
             }
@@ -168,9 +175,12 @@ impl Compiler {
         if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
             return CompileError::Memory(self.limits.compile_memory);
         }
-        let said = said.lines().next().unwrap_or_default().trim_start_matches("portcullis: ");
-        match status.code() {
-            Some(_) if !said.is_empty() => CompileError::Refused(said.to_owned()),
+        let said = said.lines().next().unwrap_or_default();
+        // As its own messages begin.
+        let refusal = |beginning| said.strip_prefix("portcullis: ").and_then(|said| said.strip_prefix(beginning));
+        match (refusal("not a rule's component: "), refusal("its component does not compile: ")) {
+            (Some(reason), _) => CompileError::Gate(reason.to_owned()),
+            (_, Some(reason)) => CompileError::Refused(reason.to_owned()),
             _ => CompileError::Died(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " })),
         }
     }
@@ -180,8 +190,9 @@ impl Compiler {
 /// thread compiles.
 ///
 /// # Errors
-/// The component does not compile.
+/// The component is not valid, or does not compile.
 pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    gate::validate(wasm).map_err(|error| CompileError::Gate(error.to_string()))?;
     let refused = |error: wasmtime::Error| CompileError::Refused(format!("{error:#}"));
     let engine = Engine::config(Engine::STACK).parallel_compilation(false).clone();
     let engine = wasmtime::Engine::new(&engine).map_err(refused)?;

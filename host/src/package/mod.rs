@@ -107,8 +107,8 @@ pub enum Refusal {
         /// How long it may be.
         limit: usize,
     },
-    /// The component does not compile.
-    #[error("its component does not compile: {0}")]
+    /// The component is not valid, or does not compile.
+    #[error(transparent)]
     Compile(CompileError),
 }
 

@@ -22,6 +22,9 @@ const EVALUATE: &str = "func(event-json: string) -> option<record {title: string
 /// How long a type may become in a message, in bytes; our own is 170.
 const LONGEST: usize = 400;
 
+/// How many names stand in a message.
+const MOST: usize = 8;
+
 /// What a component is, and a rule's is not.
 #[derive(Debug, Error)]
 pub enum WorldError {
@@ -45,11 +48,11 @@ pub enum WorldError {
     Malformed(#[from] BinaryReaderError),
 }
 
-/// Lets through components of our world only. `types` are of the component, which is valid.
+/// Lets through what imports nothing, and exports one thing by our interface's name.
 ///
 /// # Errors
 /// What the component has that our world has not.
-pub(super) fn check(wasm: &[u8], types: TypesRef<'_>) -> Result<(), WorldError> {
+pub(super) fn check_names(wasm: &[u8]) -> Result<(), WorldError> {
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     for payload in sections::top_level(wasm) {
         match payload? {
@@ -69,11 +72,21 @@ pub(super) fn check(wasm: &[u8], types: TypesRef<'_>) -> Result<(), WorldError> 
     if !imports.is_empty() {
         return Err(WorldError::Imports(listed(&imports)));
     }
-    let instance = match types.component_item_for_export(RULE_INTERFACE).map(|item| item.ty) {
-        Some(ComponentEntityType::Instance(instance)) if exports == [RULE_INTERFACE] => instance,
-        _ => return Err(WorldError::Exports { found: listed(&exports) }),
+    if exports != [RULE_INTERFACE] {
+        return Err(WorldError::Exports { found: listed(&exports) });
+    }
+    Ok(())
+}
+
+/// Lets through our interface with its types only. `types` are of the component, which is valid.
+///
+/// # Errors
+/// What the interface has that ours has not.
+pub(super) fn check_types(types: TypesRef<'_>) -> Result<(), WorldError> {
+    let found = match types.component_item_for_export(RULE_INTERFACE).map(|item| item.ty) {
+        Some(ComponentEntityType::Instance(instance)) => functions(types, instance),
+        _ => vec!["what is no interface".to_owned()],
     };
-    let found = functions(types, instance);
     if found != [format!("evaluate: {EVALUATE}")] {
         return Err(WorldError::Interface { found: listed(&found) });
     }
@@ -81,8 +94,9 @@ pub(super) fn check(wasm: &[u8], types: TypesRef<'_>) -> Result<(), WorldError> 
 }
 
 fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    let more = if names.len() > MOST { ", …" } else { "" };
+    let names: Vec<&str> = names.iter().take(MOST).map(AsRef::as_ref).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") + more }
 }
 
 /// Everything that an interface has and that is no type, with its type.

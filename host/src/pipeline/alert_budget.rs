@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// So many minutes are told apart: streams of several clusters run some minutes apart.
-const MINUTES: usize = 60;
+/// So many minutes are told apart, which is two months: inputs are read one after the other, and clusters' streams run apart.
+const MINUTES: usize = 100_000;
 
 /// Whether there is an alert left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +35,11 @@ impl AlertBudget {
         self.limit
     }
 
-    /// Takes one alert out of the budget of a second's minute. Minutes before the last sixty that
-    /// were seen share one.
+    /// Takes one alert out of the budget of a second's minute. A minute that has been forgotten begins anew.
     pub(super) fn take(&mut self, second: i64) -> Budget {
-        let mut minute = second.div_euclid(60);
-        if !self.matches.contains_key(&minute) && self.matches.len() == MINUTES {
-            match self.matches.first_key_value() {
-                Some((oldest, _)) if minute < *oldest => minute = *oldest,
-                _ => drop(self.matches.pop_first()),
-            }
+        let minute = second.div_euclid(60);
+        if self.matches.len() == MINUTES && !self.matches.contains_key(&minute) {
+            self.matches.pop_first();
         }
         let matches = self.matches.entry(minute).or_default();
         *matches += 1;
@@ -81,10 +77,11 @@ mod tests {
 
     #[test]
     fn what_is_long_past_or_far_ahead_costs_no_other_minute_its_budget() {
-        let mut budget = AlertBudget::new(2);
-        assert_eq!(taken(&mut budget, [i64::MAX; 5]), 2);
-        assert_eq!(taken(&mut budget, (0..100).map(|minute| minute * 60)), 100);
-        assert_eq!(taken(&mut budget, [0; 1000]), 1, "one of the oldest minute that is told apart is left");
+        let mut budget = AlertBudget::new(1);
+        assert_eq!(taken(&mut budget, [i64::MAX; 5]), 1);
+        let days = || (0..200_000).map(|minute| minute * 60);
+        assert_eq!(taken(&mut budget, days()), 200_000);
+        assert_eq!(taken(&mut budget, days().take(1440)), 1440, "a day of long ago is judged as if it came alone");
         assert_eq!(budget.matches.len(), MINUTES);
     }
 }
