@@ -287,6 +287,7 @@ fn a_wrong_config_is_named_with_line_key_and_what_would_be_right() {
         "[limits]\nalerts_per_minute = 5".to_owned(),
         "[limits]\nanswer = -1".to_owned(),
         "[limits]\ncompile-time = \"10ms\"".to_owned(),
+        "tenants = []".to_owned(),
         tenant.to_owned(),
         format!("{tenant}records = []"),
         format!("{tenant}records = [{{}}]"),
@@ -325,4 +326,16 @@ fn the_readmes_config_is_one() {
         let ended = run(["run", "--config", &place.config()]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
+}
+
+/// Writing to a file empties it: no package of a folder of rules may be an output.
+#[test]
+fn no_output_empties_a_package() {
+    let place = Place::new("[limits]\nbatch = 1", &["traps"]);
+    let package = place.0.path().join("traps.wasm");
+    let before = fs::read(&package).expect("the package");
+    let (folder, output) = (place.0.path().to_str().expect("UTF-8"), package.to_str().expect("UTF-8"));
+    let ended = run(["run", "--rules", folder, "--ledger", output]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(fs::read(&package).expect("the package") == before, "it is as it was");
 }

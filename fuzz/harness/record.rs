@@ -162,8 +162,8 @@ impl Run {
     /// `asked` is what the rules say without their prefilters.
     fn verdicts(&mut self, verdicts: &[RuleVerdict], asked: &[RuleVerdict]) {
         assert_eq!(verdicts.len(), asked.len());
-        for (RuleVerdict { rule, verdict, notice }, asked) in verdicts.iter().zip(asked) {
-            assert_eq!((*rule, *notice), (asked.rule, None));
+        for (RuleVerdict { rule, verdict, notices }, asked) in verdicts.iter().zip(asked) {
+            assert_eq!((*rule, &**notices), (asked.rule, &[][..]));
             let spec = RULES.packages()[*rule].spec();
             match (verdict, &asked.verdict) {
                 (Verdict::NoMatch | Verdict::Skipped, Verdict::NoMatch) => {}

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use portcullis::package::Spec;
 use portcullis::read::Record;
 use portcullis::{
-    Accounting, Alert, Fault, Incident, Incidents, Judged, Judgement, Notice, Package, RuleVerdict, Tenants, Verdict,
-    ledger_line, reject_line,
+    Accounting, Alert, Fault, Incident, Incidents, Judged, Judgement, Notice, Package, RuleVerdict, Tenants, Unowned,
+    Verdict, ledger_line, reject_line,
 };
 use portcullis_event::Outcome;
 
@@ -42,7 +42,18 @@ pub(super) struct Run {
 #[derive(Default)]
 struct Told {
     networks: bool,
-    unowned: bool,
+    nobodys: bool,
+    several: bool,
+}
+
+impl Told {
+    fn is_new(&mut self, unowned: &Unowned) -> bool {
+        let told = match unowned {
+            Unowned::Nobodys => &mut self.nobodys,
+            Unowned::Several(_) => &mut self.several,
+        };
+        !std::mem::replace(told, true)
+    }
 }
 
 /// The incidents that are open, and the number of those that are over.
@@ -82,9 +93,6 @@ impl Run {
             _ => None,
         };
         let Judged { tenant, judgement } = self.tenants.outcome(outcome, record.bytes, input);
-        if let (Some(tenant), Some(time)) = (tenant, time) {
-            self.advance(tenant, time.as_deref())?;
-        }
         self.progress.record();
         let owner = tenant.map(|tenant| {
             let judge = &self.tenants.all()[tenant].0;
@@ -99,11 +107,14 @@ impl Run {
             rejects.write_line(&line)?;
             rejects.flush()?;
         }
+        if let (Some(tenant), Some(time)) = (tenant, time) {
+            self.advance(tenant, time.as_deref())?;
+        }
         if let Judgement::Unowned(unowned) = &judgement
-            && !std::mem::replace(&mut self.told.unowned, true)
+            && self.told.is_new(unowned)
         {
             self.say(format_args!(
-                "{}: warning: the record {unowned}. It is rejected; of others, only their number is told",
+                "{}: warning: the record {unowned}. It is rejected; of others like it, only their number is told",
                 place()
             ));
         }
@@ -134,27 +145,28 @@ impl Run {
         if let Verdict::Fault(fault) = &verdict.verdict {
             let is_old = match fault {
                 Fault::Suspended(_) => true,
-                Fault::Alerts(_) => verdict.notice.is_none(),
+                Fault::Alerts(_) => !verdict.notices.contains(&Notice::AlertsUsedUp),
                 _ => false,
             };
             if !is_old {
                 self.say(format_args!("{} failed: it {fault}", rule()));
             }
         }
-        match verdict.notice {
-            Some(Notice::Suspended { events, minutes }) => self.say(format_args!(
+        for notice in &verdict.notices {
+            match notice {
+            Notice::Suspended { events, minutes } => self.say(format_args!(
                 "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} min of \
                  their time, whichever ends first, and then be tried again; each counts as a fault, and is kept with --rejects",
                 rule()
             )),
-            Some(Notice::Resumed) => {
+            Notice::Resumed => {
                 self.say(format_args!("{} answers again, and is suspended no longer", rule()));
             }
-            Some(Notice::AlertsUsedUp) => self.say(format_args!(
+            Notice::AlertsUsedUp => self.say(format_args!(
                 "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
                 rule()
             )),
-            None => {}
+            }
         }
     }
 

@@ -103,8 +103,5 @@ fn active_rules(engine: &Engine, paths: &[PathBuf], limits: PackageLimits) -> Re
     for package in disabled {
         say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
     }
-    if enabled.is_empty() {
-        say("no rule is active: no record can alert");
-    }
     Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Setup)?))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use portcullis::read::Records;
 
-use super::failure::{Exit, Failure, OrExit, both};
+use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Identity, Input};
 use super::judging::Run;
 use super::progress::Progress;
@@ -149,6 +149,9 @@ fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<Arc<AtomicBool>, Fai
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        say(
+            "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
+        );
         std::process::exit(Exit::Interrupted as i32);
     };
     ctrlc::set_handler(handler).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;

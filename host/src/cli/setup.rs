@@ -1,6 +1,7 @@
 //! What judging needs besides records: tenants with their rules, limits and exclusions; enrichment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,10 +83,15 @@ impl SetupArgs {
         let mut loader = Loader::default();
         let load = |tenant: Tenant| {
             let paths = tenant.rules.as_ref().unwrap_or(&self.rules);
-            let rules = loader.rules(paths, &tenant.limits).map_err(|failure| match &tenant.claims {
-                Some(_) => failure.context(format!("tenant {}", tenant.name)),
+            let of = tenant.claims.as_ref().map(|_| format!("tenant {}", tenant.name));
+            let rules = loader.rules(paths, &tenant.limits).map_err(|failure| match &of {
+                Some(of) => failure.context(of.clone()),
                 None => failure,
             })?;
+            if rules.packages().is_empty() {
+                let of = of.map(|of| of + ": ").unwrap_or_default();
+                say(format_args!("{of}no rule is active: no record can alert"));
+            }
             let exclusions = config.map(|config| config.exclusions(&tenant.name, &rules)).transpose();
             Ok(TenantSetup {
                 name: tenant.name.into(),
@@ -127,7 +133,12 @@ impl SetupArgs {
 
     fn files(&self, config: Option<&Config>, tenants: &[Tenant]) -> Vec<PathBuf> {
         let rules = tenants.iter().flat_map(|tenant| tenant.rules.as_ref().unwrap_or(&self.rules));
-        rules.chain(&self.config).chain(self.asn_db(config)).chain(self.cloud_ranges(config)).cloned().collect()
+        let rules = rules.flat_map(|path| match fs::read_dir(path) {
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Err(_) => vec![path.clone()],
+        });
+        let others = self.config.iter().chain(self.asn_db(config)).chain(self.cloud_ranges(config));
+        rules.chain(others.cloned()).collect()
     }
 }
 

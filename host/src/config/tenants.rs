@@ -76,6 +76,10 @@ impl Config {
             let what = "exclusions: whose? With tenants, they stand in the tenant's own [[tenants.exclusions]]";
             return Err(self.error(&table.rule, what.to_owned()));
         }
+        if tables.is_empty() {
+            let what = "tenants: is an empty list; name a tenant, or leave it out: then all records are one tenant's";
+            return Err(ConfigError { file: self.file.clone(), line: None, what: what.to_owned() });
+        }
         let mut names: Vec<&str> = Vec::new();
         tables
             .iter()
@@ -133,7 +137,8 @@ impl Config {
                 let what = format!("records: {key}: expected a text or a list of texts, none of them empty");
                 return Err(self.error(texts, what));
             }
-            if let Some(wrong) = values.iter().find_map(|text| wrong_pattern(key, text)) {
+            // Not by the field's name: it is the record's, and no event's.
+            if let Some(wrong) = values.iter().find_map(|text| wrong_pattern("", text)) {
                 return Err(self.error(texts, format!("records: {key}: {wrong}")));
             }
             let patterns: Vec<Pattern> = values.iter().map(|text| Pattern::new(text)).collect();

@@ -65,8 +65,8 @@ pub struct RuleVerdict {
     pub rule: usize,
     /// What it says.
     pub verdict: Verdict,
-    /// What an operator must hear with it.
-    pub notice: Option<Notice>,
+    /// What an operator must hear with it, in this order.
+    pub notices: Vec<Notice>,
 }
 
 /// What a rule says about an event, or why it says nothing.
@@ -208,12 +208,12 @@ impl Judge {
                 continue;
             }
             if self.prefilters && !self.candidates.contains(rule) {
-                verdicts.push(RuleVerdict { rule, verdict: Verdict::Skipped, notice: None });
+                verdicts.push(RuleVerdict { rule, verdict: Verdict::Skipped, notices: Vec::new() });
                 continue;
             }
             if let Some(left) = active.suspension.passes_over(|| known_time(event, self.clock)) {
                 let verdict = Verdict::Fault(Fault::Suspended(left));
-                verdicts.push(RuleVerdict { rule, verdict, notice: None });
+                verdicts.push(RuleVerdict { rule, verdict, notices: Vec::new() });
                 continue;
             }
             self.wanted_networks |=
@@ -234,8 +234,8 @@ impl Judge {
                 Ok(None) => (Verdict::NoMatch, None),
                 Err(fault) => (Verdict::Fault(fault), None),
             };
-            let notice = notice.or(matched);
-            verdicts.push(RuleVerdict { rule, verdict, notice });
+            let notices = notice.into_iter().chain(matched).collect();
+            verdicts.push(RuleVerdict { rule, verdict, notices });
         }
         verdicts
     }
