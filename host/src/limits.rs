@@ -49,7 +49,7 @@ impl Default for Limits {
             table_elements: 10_000,
             answer: 64 << 10,
             alert: 256 << 10,
-            alerts_per_minute: 10_000,
+            alerts_per_minute: 100_000,
             batch: 256,
             suspend_after: 10,
         }
