@@ -278,3 +278,46 @@ fn what_stands_beside_the_component_is_bounded_too() {
     let ended = run(["inspect", path.to_str().expect("UTF-8")]);
     assert!(ended.stderr.contains("it is not valid WebAssembly: multiple memories"), "{}", ended.stderr);
 }
+
+/// What stands in every line that is written is short, and a spec's aliases make no more of it than a spec may be.
+#[test]
+fn what_is_written_again_and_again_is_bounded() {
+    let whole = component(&module_with(""));
+    let found = said(&package(&whole, &spec(&"a".repeat(151)), OPEN_MANIFEST), "");
+    assert!(
+        found.ends_with("RuleID has 151 bytes, and may have 150: it stands in every line of the ledger"),
+        "{found}"
+    );
+    let version = format!(r#"{{"version":"1.0.0+{}","prefilter":{{}}}}"#, "a".repeat(60));
+    let found = said(&package(&whole, &spec("A.Rule"), &version), "");
+    assert!(
+        found.ends_with("its version has 66 bytes, and may have 64: it stands in every line of the ledger"),
+        "{found}"
+    );
+    let anchors: String = (0..100).map(|n| format!("&b{n} x, ")).collect();
+    let aliases = "*a, ".repeat(600);
+    let bomb = format!("{}Description: &a {}\nTags: [{anchors}{aliases}x]\n", spec("A.Rule"), "x".repeat(90_000));
+    let found = said(&package(&whole, &bomb, OPEN_MANIFEST), "");
+    assert!(found.starts_with("its spec is refused: "), "{found}");
+}
+
+/// Instance types in instance types, thousands deep.
+#[test]
+fn deep_nesting_ends_nobody_but_the_child() {
+    let depth = 200_000;
+    let mut section = [&[0x01][..], &[0x42, 0x01, 0x01].repeat(depth)].concat();
+    let mut length = section.len();
+    let mut bytes = whole_with("", "");
+    bytes.push(7);
+    while length >= 0x80 {
+        bytes.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+        length >>= 7;
+    }
+    bytes.push(u8::try_from(length).expect("seven bits"));
+    bytes.append(&mut section);
+    let found = said(&rule(&bytes), "");
+    assert!(
+        found.starts_with("its component does not compile: the process that does it ended with its stack used up"),
+        "{found}"
+    );
+}

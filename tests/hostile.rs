@@ -32,7 +32,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("empty-title", &["answered with an empty title"]),
     ("floods", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
     ("grows", &["wanted 16842752 bytes of memory, more than its limit of 16778"]),
-    ("grows-at-start", &["wanted 16842752 bytes of memory, more than its limit of 16777216"]),
+    ("grows-at-start", &["wanted 16842752 bytes of memory, more than its limit of 16778"]),
     ("grows-table", &["wanted a table of 10001 elements, more than its limit of 10000"]),
     ("large-alert", &["answered with an alert of 360022 bytes, more than its limit of 262144"]),
     ("large-table", &["wanted a table of 1000000 elements, more than its limit of 10000"]),
@@ -56,7 +56,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("remembers-size", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
     ("second-memory", &["trapped: resource limit exceeded: memory count too high at 2"]),
     ("spies", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
-    ("starts-large", &["wanted 1073741824 bytes of memory, more than its limit of 16777216"]),
+    ("starts-large", &["wanted 1073741824 bytes of memory, more than its limit of 16778"]),
     ("traps", &["trapped: wasm `unreachable` instruction executed"]),
     (
         "traps-every-second-time",

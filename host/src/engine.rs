@@ -79,6 +79,8 @@ impl Engine {
             .epoch_interruption(true)
             .max_wasm_stack(stack)
             .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+            // Two bytes of data far apart would otherwise become an image of all that lies between.
+            .memory_guaranteed_dense_image_size(0)
             .wasm_features(WasmFeatures::all(), false)
             .wasm_features(FEATURES, true)
             .gc_support(false)

@@ -2,9 +2,9 @@
 
 use std::io::{Read as _, Write as _, stdin, stdout};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use portcullis::package::precompile;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
 use super::failure::{Exit, Failure, OrExit};
 
@@ -18,18 +18,28 @@ pub(crate) struct Args {
     memory: u64,
 }
 
+/// The stack on which a component is validated and compiled, in bytes.
+const STACK: usize = 64 << 20;
+
 /// A component on standard input; its native code on standard output.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     // Before the first byte of a stranger's is read. It writes no file, and leaves no dump of its memory.
     let limits =
         [(Resource::Cpu, args.seconds), (Resource::As, args.memory), (Resource::Fsize, 0), (Resource::Core, 0)];
     for (resource, limit) in limits {
-        let limit = Rlimit { current: Some(limit), maximum: Some(limit + u64::from(resource == Resource::Cpu)) };
+        // What this process was started with may be less already, and cannot be more.
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let (current, maximum) = (limit.min(most), (limit + u64::from(resource == Resource::Cpu)).min(most));
+        let limit = Rlimit { current: Some(current), maximum: Some(maximum) };
         setrlimit(resource, limit).with_context(|| format!("cannot limit {resource:?}")).or_exit(Exit::Setup)?;
     }
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot end with its parent").or_exit(Exit::Setup)?;
     let mut wasm = Vec::new();
     stdin().read_to_end(&mut wasm).context("cannot read the component").or_exit(Exit::Io)?;
-    let code = precompile(&wasm).or_exit(Exit::Setup)?;
+    // Parts of a component can be nested deeper than the stack that a process is given.
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || precompile(&wasm));
+    let compiled = thread.context("cannot start a thread").or_exit(Exit::Setup)?.join();
+    let code = compiled.map_err(|_| anyhow!("the compiler failed")).or_exit(Exit::Setup)?.or_exit(Exit::Setup)?;
     stdout().write_all(&code).context("cannot write the native code").or_exit(Exit::Io)?;
     Ok(Exit::Done)
 }

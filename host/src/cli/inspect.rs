@@ -55,7 +55,7 @@ fn text(package: &Package) -> String {
         "{} bytes = {} component + {} spec + {} manifest",
         sizes.package, sizes.component, sizes.spec, sizes.manifest
     );
-    let mut text = format!("{} {}\n", package.rule_id(), package.version());
+    let mut text = format!("{} {}\n", printable(package.rule_id()), package.version());
     for (name, value) in [
         ("name", &spec.display_name),
         ("file", &package.origin().to_owned()),

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
     let mut text = String::new();
     for (package, results) in tested {
-        text.push_str(&format!("{} {}\n", package.rule_id(), package.version()));
+        text.push_str(&format!("{} {}\n", printable(package.rule_id()), package.version()));
         if results.is_empty() {
             text.push_str("    has no vectors\n");
         }

@@ -5,6 +5,7 @@ mod incident;
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 pub use incident::Incident;
 
@@ -231,7 +232,7 @@ impl Incidents {
 impl Open {
     fn new(alert: &Alert, spec: &Spec, closes: Timestamp) -> Self {
         let incident = Incident::of(alert, spec);
-        let bytes = size_of::<Self>() + 2 * json_length(&incident.alert) + json_length(&incident.summary);
+        let bytes = size_of::<Self>() + held(&incident.alert) + json_length(&incident.summary);
         Self { incident, threshold: u64::from(spec.threshold), first: None, last: None, closes, bytes }
     }
 
@@ -252,6 +253,20 @@ impl Open {
         self.bytes += self.incident.sum_up(alert);
         (self.incident.count == self.threshold).then(|| self.incident.alert.clone())
     }
+}
+
+/// About how many bytes an alert holds: a value's text, and as much again as a value has around it.
+fn held(alert: &Alert) -> usize {
+    fn values(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
+            Value::Object(members) => 1 + members.values().map(|value| 2 + values(value)).sum::<usize>(),
+            _ => 1,
+        }
+    }
+    let in_context: usize = alert.context.values().map(|value| 2 + values(value)).sum();
+    let texts = 20 + alert.tags.len() + alert.mitre.len();
+    json_length(alert) + (in_context + texts) * 2 * size_of::<Value>()
 }
 
 #[cfg(test)]

@@ -171,11 +171,14 @@ impl Compiler {
         if status.signal() == Some(Signal::XCPU.as_raw()) {
             return CompileError::Time(self.limits.compile_seconds);
         }
+        if said.contains("has overflowed its stack") {
+            return CompileError::Died("its stack used up: parts of the component are nested too deep".to_owned());
+        }
         // What Rust's allocator says before it gives up, and what the system says of memory that it does not give.
         if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
             return CompileError::Memory(self.limits.compile_memory);
         }
-        let said = said.lines().next().unwrap_or_default();
+        let said = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
         // As its own messages begin.
         let refusal = |beginning| said.strip_prefix("portcullis: ").and_then(|said| said.strip_prefix(beginning));
         match (refusal("not a rule's component: "), refusal("its component does not compile: ")) {

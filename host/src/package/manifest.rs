@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use super::prefilter::{Prefilter, PrefilterError};
 
+/// The longest version in bytes.
+const MAX_VERSION: usize = 64;
+
 /// A package's manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -22,6 +25,9 @@ pub enum ManifestError {
     /// Not JSON of the manifest's form.
     #[error("{0}")]
     Json(serde_json::Error),
+    /// The version is longer than one is.
+    #[error("its version has {0} bytes, and may have {MAX_VERSION}: it stands in every line of the ledger")]
+    LongVersion(usize),
     /// The prefilter.
     #[error("its prefilter {0}")]
     Prefilter(PrefilterError),
@@ -40,6 +46,10 @@ impl Manifest {
             prefilter: Value,
         }
         let Json { version, prefilter } = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+        let length = version.to_string().len();
+        if length > MAX_VERSION {
+            return Err(ManifestError::LongVersion(length));
+        }
         let prefilter = Prefilter::from_json(&prefilter).map_err(ManifestError::Prefilter)?;
         Ok(Self { version, prefilter })
     }

@@ -9,6 +9,8 @@ use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
 use thiserror::Error;
 
+use crate::PackageLimits;
+
 /// How bad a match is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all(serialize = "lowercase"))]
@@ -101,6 +103,9 @@ pub enum SpecError {
     Value(String),
 }
 
+/// The longest `RuleID` in bytes; a file's name has 255.
+const MAX_ID: usize = 150;
+
 impl Spec {
     /// Reads a spec; every key of Panther's rule schema is known, and any other is an error.
     ///
@@ -109,7 +114,12 @@ impl Spec {
     pub fn from_yaml(yaml: &[u8]) -> Result<Self, SpecError> {
         let text = std::str::from_utf8(yaml).map_err(|_| SpecError::NotUtf8)?;
         // YAML 1.2, as Panther's own tool reads it: `no` is a text, and not false.
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            // Aliases must not make more of a spec than a spec may be: its texts go into every alert.
+            budget: serde_saphyr::budget! { max_total_scalar_bytes: 2 * PackageLimits::SPEC },
+        };
         let message = |error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter);
         let yaml: Yaml =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| SpecError::Yaml(message(error)))?;
@@ -216,6 +226,12 @@ impl Yaml {
         }
         // Panther forbids the first five; the others cannot stand in the name of a package's file.
         let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
+        if self.rule_id.len() > MAX_ID {
+            return Err(SpecError::Value(format!(
+                "RuleID has {} bytes, and may have {MAX_ID}: it stands in every line of the ledger",
+                self.rule_id.len()
+            )));
+        }
         if self.rule_id.is_empty() || self.rule_id.starts_with('.') || self.rule_id.contains(forbidden) {
             return Err(SpecError::Value(format!(
                 "RuleID {:?} is empty, begins with a dot or holds one of <>&\"%/\\",

@@ -95,7 +95,8 @@ pub(super) fn check_types(types: TypesRef<'_>) -> Result<(), WorldError> {
 
 fn listed<T: AsRef<str>>(names: &[T]) -> String {
     let more = if names.len() > MOST { ", …" } else { "" };
-    let names: Vec<&str> = names.iter().take(MOST).map(AsRef::as_ref).collect();
+    let cut = |name: &T| name.as_ref().chars().take(LONGEST).collect::<String>();
+    let names: Vec<String> = names.iter().take(MOST).map(cut).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") + more }
 }
 

@@ -65,13 +65,16 @@ impl Sandbox {
 
     fn evaluate_here(&mut self, event_json: &str) -> Result<Option<Answer>, Fault> {
         // Taken out, and put back only after an answer: after an error an instance is of no use.
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.start().map_err(|error| self.fault(self.limits.time, &error))?,
-        };
         let time = self.limits.time_for(event_json.len());
-        instance.store.data_mut().limiter = Limiter::new(&self.limits, event_json.len());
-        arm(&mut instance.store, time);
+        let mut instance = match self.instance.take() {
+            Some(mut instance) => {
+                instance.store.data_mut().limiter = Limiter::new(&self.limits, event_json.len());
+                arm(&mut instance.store, time);
+                instance
+            }
+            // Its start is part of what the event may take.
+            None => self.start(event_json.len(), time).map_err(|error| self.fault(time, &error))?,
+        };
         let answer = instance
             .detection
             .portcullis_detection_rule()
@@ -88,11 +91,11 @@ impl Sandbox {
         Fault::of(error, time, self.limits.answer)
     }
 
-    fn start(&self) -> wasmtime::Result<Instance> {
+    fn start(&self, event_length: usize, time: Duration) -> wasmtime::Result<Instance> {
         let pre = self.package.component();
         let mut store = Store::new(
             pre.engine(),
-            State { limiter: Limiter::new(&self.limits, 0), time: self.limits.time, expired_at: None },
+            State { limiter: Limiter::new(&self.limits, event_length), time, expired_at: None },
         );
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.answer);
@@ -103,7 +106,7 @@ impl Sandbox {
             let used = now.saturating_sub(*state.expired_at.get_or_insert(now));
             if used < state.time { Ok(UpdateDeadline::Continue(1)) } else { Err(Trap::Interrupt.into()) }
         });
-        arm(&mut store, self.limits.time);
+        arm(&mut store, time);
         let detection = pre.instantiate(&mut store)?;
         Ok(Instance { store, detection, left: self.limits.batch.max(1) })
     }
