@@ -178,13 +178,17 @@ impl Compiler {
         if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
             return CompileError::Memory(self.limits.compile_memory);
         }
-        let said = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        let its_own = said.lines().find(|line| line.starts_with("portcullis: "));
+        let said = its_own.or(said.lines().find(|line| !line.is_empty())).unwrap_or_default();
         // As its own messages begin.
         let refusal = |beginning| said.strip_prefix("portcullis: ").and_then(|said| said.strip_prefix(beginning));
         match (refusal("not a rule's component: "), refusal("its component does not compile: ")) {
             (Some(reason), _) => CompileError::Gate(reason.to_owned()),
             (_, Some(reason)) => CompileError::Refused(reason.to_owned()),
-            _ => CompileError::Died(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " })),
+            _ => {
+                let said = said.trim_start_matches("portcullis: ");
+                CompileError::Died(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " }))
+            }
         }
     }
 }
