@@ -5,10 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use portcullis::{Engine, Package, PackageLimits};
+use portcullis::{Engine, Package, embedded};
 
 use super::failure::{Exit, Failure, OrExit};
-use super::load_packages;
 use super::output::Output;
 
 #[derive(clap::Args)]
@@ -23,7 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let folder = &args.folder;
     fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display())).or_exit(Exit::Io)?;
     let mut output = Output::standard();
-    for package in load_packages(&engine, &[], PackageLimits::default())? {
+    for package in embedded::packages(&engine).or_exit(Exit::Setup)? {
         let file = folder.join(package.file_name());
         write(&package, &file).or_exit(Exit::Io)?;
         output.write_line(&file.display().to_string())?;

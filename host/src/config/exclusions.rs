@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::values::{Texts, instant, network, wrong_pattern};
+use super::values::{Texts, instant, network, wrong_texts};
 use super::{Config, ConfigError};
 use crate::package::Prefilter;
 use crate::{Exclusion, RuleSet};
@@ -59,12 +59,7 @@ impl Config {
         let mut fields = Map::new();
         for (name, texts) in table.fields() {
             let Some(texts) = texts else { continue };
-            if texts.get_ref().0.is_empty() || texts.get_ref().0.iter().any(String::is_empty) {
-                return Err(
-                    self.error(texts, format!("{name}: expected a text or a list of texts, none of them empty"))
-                );
-            }
-            if let Some(wrong) = texts.get_ref().0.iter().find_map(|text| wrong_pattern(name, text)) {
+            if let Some(wrong) = wrong_texts(name, texts.get_ref()) {
                 return Err(self.error(texts, format!("{name}: {wrong}")));
             }
             fields.insert(name.to_owned(), texts.get_ref().0.clone().into());

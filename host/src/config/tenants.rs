@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::exclusions::ExclusionTable;
 use super::limits::{LimitsTable, TenantLimits};
-use super::values::{Texts, wrong_pattern};
+use super::values::{Texts, wrong_texts};
 use super::{Config, ConfigError};
 use crate::package::Pattern;
 use crate::pipeline::{Claim, DEFAULT_TENANT, FieldPath};
@@ -132,16 +132,11 @@ impl Config {
     fn claim(&self, table: &Spanned<ClaimTable>) -> Result<Claim, ConfigError> {
         let mut claim = Claim::default();
         for (key, texts) in table.get_ref() {
-            let values = &texts.get_ref().0;
-            if values.is_empty() || values.iter().any(String::is_empty) {
-                let what = format!("records: {key}: expected a text or a list of texts, none of them empty");
-                return Err(self.error(texts, what));
-            }
             // Not by the field's name: it is the record's, and no event's.
-            if let Some(wrong) = values.iter().find_map(|text| wrong_pattern("", text)) {
+            if let Some(wrong) = wrong_texts("", texts.get_ref()) {
                 return Err(self.error(texts, format!("records: {key}: {wrong}")));
             }
-            let patterns: Vec<Pattern> = values.iter().map(|text| Pattern::new(text)).collect();
+            let patterns: Vec<Pattern> = texts.get_ref().0.iter().map(|text| Pattern::new(text)).collect();
             if key == "input" {
                 claim.inputs = patterns;
             } else {

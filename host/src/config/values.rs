@@ -13,8 +13,15 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::value::Datetime;
 
-/// What is wrong with a field's value, if it cannot be meant.
-pub(super) fn wrong_pattern(name: &str, text: &str) -> Option<String> {
+/// What is wrong with a field's texts, if they cannot be meant. `name` is the event's field, if it is one.
+pub(super) fn wrong_texts(name: &str, texts: &Texts) -> Option<String> {
+    if texts.0.is_empty() || texts.0.iter().any(String::is_empty) {
+        return Some("expected a text or a list of texts, none of them empty".to_owned());
+    }
+    texts.0.iter().find_map(|text| wrong_pattern(name, text))
+}
+
+fn wrong_pattern(name: &str, text: &str) -> Option<String> {
     let beginning = text.strip_suffix('*').unwrap_or(text);
     if beginning.is_empty() {
         return Some(format!("{text:?} holds for every value; name a beginning, such as \"system:*\""));

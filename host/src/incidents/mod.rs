@@ -117,7 +117,7 @@ impl Incidents {
         let time = self.known(alert.event_time.as_deref()).or(self.latest);
         let period = SignedDuration::from_mins(i64::from(spec.dedup_period_minutes));
         let key = key_of(alert);
-        let rule = (alert.tenant.clone(), alert.rule_id.clone());
+        let rule = rule_of(alert);
         let mut made_room = Vec::new();
         let id = if let Some(id) = self.fitting(&key, time, period) {
             id
