@@ -86,7 +86,7 @@ fn judged(judge: &mut Judge) -> Vec<String> {
         let others: Vec<&str> = verdicts[1..].iter().map(|verdict| verdict.verdict.word()).collect();
         let nodeport = if n < 3 { "alert" } else { "fault" };
         assert_eq!(others, [nodeport, "skipped"], "the other rules judge as ever");
-        assert!(judge.rules().packages()[verdicts[0].rule].rule_id().starts_with("Hostile."));
+        assert!(verdicts[0].package.rule_id().starts_with("Hostile."));
         match verdicts.swap_remove(0).verdict {
             Verdict::Fault(fault) => fault.to_string(),
             other => other.word().to_owned(),

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod enrichment;
+mod exchange_model;
 mod exclusions;
 mod explain;
 mod fuzzing;

@@ -162,9 +162,9 @@ impl Run {
     /// `asked` is what the rules say without their prefilters.
     fn verdicts(&mut self, verdicts: &[RuleVerdict], asked: &[RuleVerdict]) {
         assert_eq!(verdicts.len(), asked.len());
-        for (RuleVerdict { rule, verdict, notices }, asked) in verdicts.iter().zip(asked) {
-            assert_eq!((*rule, &**notices), (asked.rule, &[][..]));
-            let spec = RULES.packages()[*rule].spec();
+        for (RuleVerdict { package, verdict, notices }, asked) in verdicts.iter().zip(asked) {
+            assert_eq!((package, &**notices), (&asked.package, &[][..]));
+            let spec = package.spec();
             match (verdict, &asked.verdict) {
                 (Verdict::NoMatch | Verdict::Skipped, Verdict::NoMatch) => {}
                 (Verdict::Alert(alert), Verdict::Alert(other)) => {
@@ -223,7 +223,7 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
 
 /// What is written down about a record.
 fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
-    let line = json_line(&ledger_line(n, Some((DEFAULT_TENANT, &RULES)), judgement));
+    let line = json_line(&ledger_line(n, Some(DEFAULT_TENANT), judgement));
     assert_eq!(line["n"], n);
     let (outcome, wrong) = match judgement {
         Judgement::Evaluated { malformed, .. } => ("evaluated", !malformed.is_empty()),
@@ -232,8 +232,7 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     };
     assert_eq!(line["outcome"], outcome);
     let place = record.place.to_string();
-    let owner = Some((DEFAULT_TENANT, &**RULES));
-    let Some(line) = reject_line(n, &place, owner, record.bytes, judgement) else {
+    let Some(line) = reject_line(n, &place, Some(DEFAULT_TENANT), record.bytes, judgement) else {
         assert!(!wrong, "no line for {judgement:?}");
         return;
     };

@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::new()?;
 //! let rules = Arc::new(RuleSet::new(embedded::packages(&engine)?)?);
-//! let mut judge = Judge::new(Arc::clone(&rules), Limits::default());
+//! let mut judge = Judge::new(rules, Limits::default());
 //!
 //! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create",
 //!     "user":{"username":"ada"},"objectRef":{"resource":"services","namespace":"prod","name":"web"},
@@ -19,7 +19,7 @@
 //!
 //! let Judgement::Evaluated { verdicts, .. } = judge.record(record) else { panic!("not an audit event") };
 //! for verdict in verdicts {
-//!     let rule = rules.packages()[verdict.rule].rule_id();
+//!     let rule = verdict.package.rule_id();
 //!     match verdict.verdict {
 //!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(&alert)?),
 //!         Verdict::NoMatch | Verdict::Skipped | Verdict::Excluded { .. } => println!("{rule} has nothing to say"),
@@ -56,8 +56,8 @@ pub use incidents::{Incident, Incidents};
 pub use limits::{Limits, PackageLimits};
 pub use package::{Compiler, Package, PackageError};
 pub use pipeline::{
-    Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, Owner, RuleAccounting, RuleVerdict,
+    Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
     Tenants, Unowned, Verdict, ledger_line, reject_line,
 };
-pub use rule_set::{FolderError, RuleSet, RuleSetError, read_packages};
+pub use rule_set::{Exchange, FolderError, RuleSet, RuleSetError, Shadow, ShadowReport, Tally, read_packages};
 pub use sandbox::{Answer, AnswerSeverity, Fault, Sandbox};

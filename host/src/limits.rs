@@ -34,6 +34,9 @@ impl Limits {
     /// How many answers make up for a fault: so seldom, a fault that takes its whole time costs others next to nothing.
     pub const FORGIVEN_AFTER: u32 = 1000;
 
+    /// On how many of the first events that a new version is asked about a fault of its own rolls it back.
+    pub const PROBATION: u32 = 1000;
+
     /// What a rule may take for an event of this length.
     pub(crate) fn time_for(&self, event_length: usize) -> Duration {
         let units = 1 + event_length / Self::EVENT_UNIT;

@@ -104,8 +104,8 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     }
     let judge = tenants.judge(tenant);
     let verdicts = judge.event(event, record);
-    for (rule, package) in judge.rules().packages().iter().enumerate() {
-        let verdict = verdicts.iter().find(|verdict| verdict.rule == rule).map(|verdict| &verdict.verdict);
+    for package in judge.rules().packages() {
+        let verdict = verdicts.iter().find(|verdict| verdict.package == *package).map(|verdict| &verdict.verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())

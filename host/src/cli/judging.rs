@@ -1,5 +1,6 @@
 //! A run of `portcullis run` between two records: judges, writes, tells, and accounts for all of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -60,6 +61,8 @@ impl Told {
 struct IncidentsSoFar {
     open: Incidents,
     over: u64,
+    /// Of the rules that have alerted, by id and version.
+    specs: HashMap<(String, String), Spec>,
 }
 
 impl Run {
@@ -67,7 +70,8 @@ impl Run {
         let tenants = setup.tenants();
         Ok(Self {
             incidents: args.incidents.then(|| {
-                let none_so_far = |_| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0 };
+                let none_so_far =
+                    |_| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
                 tenants.all().iter().map(none_so_far).collect()
             }),
             tenants,
@@ -94,10 +98,7 @@ impl Run {
         };
         let Judged { tenant, judgement } = self.tenants.outcome(outcome, record.bytes, input);
         self.progress.record();
-        let owner = tenant.map(|tenant| {
-            let judge = &self.tenants.all()[tenant].0;
-            (judge.tenant(), &**judge.rules())
-        });
+        let owner = tenant.map(|tenant| self.tenants.all()[tenant].0.tenant());
         if let Some(ledger) = &mut self.ledger {
             ledger.write_line(&ledger_line(n, owner, &judgement))?;
         }
@@ -121,12 +122,10 @@ impl Run {
         let (Some(tenant), Judgement::Evaluated { verdicts, .. }) = (tenant, judgement) else {
             return Ok(());
         };
-        let rules = Arc::clone(self.tenants.all()[tenant].0.rules());
         for verdict in verdicts {
-            let package = &rules.packages()[verdict.rule];
-            self.tell_of_fault(tenant, package, &verdict, &place);
+            self.tell_of_fault(tenant, &verdict, &place);
             if let Verdict::Alert(alert) = verdict.verdict {
-                self.alert(tenant, *alert, package.spec())?;
+                self.alert(tenant, *alert, verdict.package.spec())?;
             }
         }
         if !self.told.networks && self.tenants.all()[tenant].0.wanted_networks() {
@@ -137,11 +136,12 @@ impl Run {
     }
 
     /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
-    fn tell_of_fault(&self, tenant: usize, package: &Package, verdict: &RuleVerdict, place: &dyn Fn() -> String) {
-        let rule = || {
+    fn tell_of_fault(&self, tenant: usize, verdict: &RuleVerdict, place: &dyn Fn() -> String) {
+        let named = |package: &Package| {
             let of = self.tenants.nobodys().map(|_| format!(" of {}", self.tenants.all()[tenant].0.tenant()));
             format!("{}: {} {}{}", place(), package.rule_id(), package.version(), of.unwrap_or_default())
         };
+        let rule = || named(&verdict.package);
         if let Verdict::Fault(fault) = &verdict.verdict {
             let is_old = match fault {
                 Fault::Suspended(_) => true,
@@ -154,6 +154,11 @@ impl Run {
         }
         for notice in &verdict.notices {
             match notice {
+            Notice::RolledBack { package, fault } => self.say(format_args!(
+                "{} failed: it {fault}. It is ROLLED BACK to {}, which did not fail on this event, and whose verdict counts",
+                named(package),
+                verdict.package.version()
+            )),
             Notice::Suspended { events, minutes } => self.say(format_args!(
                 "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} min of \
                  their time, whichever ends first, and then be tried again; each counts as a fault, and is kept with --rejects",
@@ -175,6 +180,10 @@ impl Run {
         let shown = match &mut self.incidents {
             None => Some(alert),
             Some(incidents) => {
+                incidents[tenant]
+                    .specs
+                    .entry((alert.rule_id.clone(), alert.rule_version.clone()))
+                    .or_insert_with(|| spec.clone());
                 let (shown, made_room) = incidents[tenant].open.add(&alert, spec);
                 for incident in made_room {
                     self.over(tenant, &incident)?;
@@ -197,13 +206,13 @@ impl Run {
 
     /// A tenant's incident is over.
     fn over(&mut self, tenant: usize, incident: &Incident) -> Result<(), Failure> {
-        if let Some(incidents) = &mut self.incidents {
-            incidents[tenant].over += 1;
-        }
-        let rules = Arc::clone(self.tenants.all()[tenant].0.rules());
-        let package = rules.packages().iter().find(|package| package.rule_id() == incident.alert.rule_id);
-        let spec = package.expect("an incident is of one of the tenant's rules").spec();
-        self.write(|sink| sink.incident(incident, spec))
+        let incidents = self.incidents.as_mut().expect("there are incidents");
+        let IncidentsSoFar { over, specs, .. } = &mut incidents[tenant];
+        *over += 1;
+        // The version that raised its first alert may be gone.
+        let spec = &specs[&(incident.alert.rule_id.clone(), incident.alert.rule_version.clone())];
+        let write = |sink: &mut Sink| sink.incident(incident, spec);
+        if self.sink.on_terminal() { self.progress.aside(|| write(&mut self.sink)) } else { write(&mut self.sink) }
     }
 
     fn write(&mut self, write: impl FnOnce(&mut Sink) -> Result<(), Failure>) -> Result<(), Failure> {

@@ -191,6 +191,13 @@ impl Package {
     }
 }
 
+impl PartialEq for Package {
+    /// Whether this is the same package, loaded once.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl fmt::Debug for Package {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Package({} {} from {})", self.rule_id(), self.version(), self.origin())

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use semver::Version;
+
 use crate::pipeline::{Judgement, Verdict};
 use crate::{Fault, Package, RuleSet};
 
@@ -16,17 +18,17 @@ pub struct Accounting {
     pub rejected: u64,
     /// Evaluated records that had a field of a wrong type.
     pub malformed: u64,
-    /// What the rules said, in the order of the rule set.
+    /// What each version of each rule said, by rule id and version.
     pub rules: Vec<RuleAccounting>,
 }
 
-/// What one rule said on the events that it subscribes to.
+/// What one version of a rule said on the events that it subscribes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleAccounting {
     /// The rule.
     pub rule_id: String,
     /// Its version.
-    pub version: String,
+    pub version: Version,
     /// Matches.
     pub alert: u64,
     /// Matches on events that the operator has excluded from alerting.
@@ -45,17 +47,7 @@ impl Accounting {
     /// An empty account for these rules.
     #[must_use]
     pub fn new(rules: &RuleSet) -> Self {
-        let rule = |package: &Package| RuleAccounting {
-            rule_id: package.rule_id().to_owned(),
-            version: package.version().to_string(),
-            alert: 0,
-            excluded: 0,
-            no_match: 0,
-            skipped: 0,
-            fault: 0,
-            suspended: 0,
-        };
-        let rules = rules.packages().iter().map(rule).collect();
+        let rules = rules.packages().iter().map(RuleAccounting::new).collect();
         Self { rules, ..Self::default() }
     }
 
@@ -65,17 +57,17 @@ impl Accounting {
         self.evaluated + self.ignored + self.rejected
     }
 
-    /// Counts a record.
-    ///
-    /// # Panics
-    /// The judgement is of a judge with another rule set.
+    /// Counts a record. A version of a rule that has not been there before gets an account of its own.
     pub fn count(&mut self, judgement: &Judgement) {
         match judgement {
             Judgement::Evaluated { malformed, verdicts } => {
                 self.evaluated += 1;
                 self.malformed += u64::from(!malformed.is_empty());
+                let mut next = 0;
                 for verdict in verdicts {
-                    let rule = &mut self.rules[verdict.rule];
+                    let place = self.place(&verdict.package, next);
+                    next = place + 1;
+                    let rule = &mut self.rules[place];
                     *match verdict.verdict {
                         Verdict::Alert(_) => &mut rule.alert,
                         Verdict::Excluded { .. } => &mut rule.excluded,
@@ -88,6 +80,37 @@ impl Accounting {
             }
             Judgement::Ignored(_) => self.ignored += 1,
             Judgement::Rejected(_) | Judgement::Unowned(_) => self.rejected += 1,
+        }
+    }
+
+    /// Where a package's account is; most often it is at the guess.
+    fn place(&mut self, package: &Package, guess: usize) -> usize {
+        let key = (package.rule_id(), package.version());
+        let order = |rule: &RuleAccounting| (&*rule.rule_id, &rule.version).cmp(&key);
+        if self.rules.get(guess).is_some_and(|rule| order(rule).is_eq()) {
+            return guess;
+        }
+        match self.rules.binary_search_by(order) {
+            Ok(place) => place,
+            Err(place) => {
+                self.rules.insert(place, RuleAccounting::new(package));
+                place
+            }
+        }
+    }
+}
+
+impl RuleAccounting {
+    fn new(package: &Package) -> Self {
+        Self {
+            rule_id: package.rule_id().to_owned(),
+            version: package.version().clone(),
+            alert: 0,
+            excluded: 0,
+            no_match: 0,
+            skipped: 0,
+            fault: 0,
+            suspended: 0,
         }
     }
 }

@@ -2,42 +2,40 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
 
 use crate::enrich::Enrichment;
 use crate::package::Field;
-use crate::pipeline::alert_budget::{AlertBudget, Budget};
+use crate::pipeline::Notice;
+use crate::pipeline::active_rule::{ActiveRule, Asked, Version};
 use crate::pipeline::claims::Unowned;
-use crate::pipeline::suspension::{Notice, Suspension};
-use crate::rule_set::Candidates;
-use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
+use crate::rule_set::{Candidates, Shadow};
+use crate::{Alert, Exchange, Exclusion, Fault, Limits, Package, RuleSet};
 
 /// The tenant of all records where none is named.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// Judges the records of one tenant one after the other with its rule set, each rule in its own sandbox. The calling
-/// thread runs the rules.
+/// thread runs the rules. A rule set that is published meanwhile takes over with the next event.
 pub struct Judge {
     tenant: Arc<str>,
+    exchange: Arc<Exchange<RuleSet>>,
+    /// Which of the exchange's rule sets this is.
+    generation: u64,
     rules: Arc<RuleSet>,
     limits: Limits,
     /// One for each package of the rule set, in its order.
     active: Vec<ActiveRule>,
+    /// One for each candidate in its shadow.
+    shadows: Vec<Version>,
+    exclusions: Vec<Exclusion>,
     prefilters: bool,
     enrichment: Arc<Enrichment>,
     wanted_networks: bool,
     clock: fn() -> Timestamp,
     buffer: String,
     candidates: Candidates,
-}
-
-/// A rule at work for one tenant: all that is its own.
-struct ActiveRule {
-    sandbox: Sandbox,
-    suspension: Suspension,
-    alerts: AlertBudget,
-    exclusions: Vec<Exclusion>,
 }
 
 /// What became of a record.
@@ -47,7 +45,7 @@ pub enum Judgement {
     Evaluated {
         /// The paths of the fields that had a wrong type.
         malformed: Vec<String>,
-        /// The verdicts, in the order of the rule set.
+        /// The verdicts, by rule id.
         verdicts: Vec<RuleVerdict>,
     },
     /// It is no Kubernetes audit event.
@@ -61,8 +59,8 @@ pub enum Judgement {
 /// What one rule says about an event.
 #[derive(Debug)]
 pub struct RuleVerdict {
-    /// The rule's place in [`RuleSet::packages`].
-    pub rule: usize,
+    /// The version of the rule that says it.
+    pub package: Package,
     /// What it says.
     pub verdict: Verdict,
     /// What an operator must hear with it, in this order.
@@ -108,24 +106,30 @@ impl Judge {
     /// concerns them.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
-        let active = |package: &Package| ActiveRule {
-            sandbox: Sandbox::new(package.clone(), limits),
-            suspension: Suspension::new(limits.suspend_after),
-            alerts: AlertBudget::new(limits.alerts_per_minute),
-            exclusions: Vec::new(),
-        };
-        Self {
+        Self::following(Arc::new(Exchange::new(rules)), limits)
+    }
+
+    /// The same, with the rules that are published here, now and later.
+    #[must_use]
+    pub fn following(exchange: Arc<Exchange<RuleSet>>, limits: Limits) -> Self {
+        let mut judge = Self {
             tenant: DEFAULT_TENANT.into(),
-            active: rules.packages().iter().map(active).collect(),
-            rules,
+            exchange,
+            generation: 0,
+            rules: Arc::new(RuleSet::default()),
             limits,
+            active: Vec::new(),
+            shadows: Vec::new(),
+            exclusions: Vec::new(),
             prefilters: true,
             enrichment: Arc::default(),
             wanted_networks: false,
             clock: Timestamp::now,
             buffer: String::new(),
             candidates: Candidates::default(),
-        }
+        };
+        judge.take_up();
+        judge
     }
 
     /// The same judge, for this tenant.
@@ -140,7 +144,7 @@ impl Judge {
         &self.tenant
     }
 
-    /// The rules that it judges with.
+    /// The rules that it has judged the last event with.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
@@ -155,12 +159,10 @@ impl Judge {
     /// The same judge, which lets no match on an excluded event become an alert. The clock is asked for events without a
     /// time.
     #[must_use]
-    pub fn with_exclusions(mut self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
-        for (package, rule) in self.rules.packages().iter().zip(&mut self.active) {
-            rule.exclusions =
-                exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect();
-        }
-        Self { clock, ..self }
+    pub fn with_exclusions(self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
+        let active = self.rules.packages().iter();
+        let active = active.map(|package| ActiveRule::new(package.clone(), &self.limits, exclusions)).collect();
+        Self { active, exclusions: exclusions.to_vec(), clock, ..self }
     }
 
     /// Whether a rule that looks for public sources was asked about an event whose networks nobody knows, for want of
@@ -198,71 +200,101 @@ impl Judge {
     }
 
     /// Judges an event; `record` is what it was made from, and goes into the ids of alerts.
-    #[expect(clippy::missing_panics_doc, reason = "an event can always be written as JSON")]
     pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
-        self.rules.candidates(event, &mut self.candidates);
-        let mut event_json = None;
+        self.take_up();
+        let (tenant, enrichment) = (Arc::clone(&self.tenant), Arc::clone(&self.enrichment));
+        let mut asked = Asked::new(event, record, &tenant, &enrichment, self.clock);
         let mut verdicts = Vec::with_capacity(self.active.len());
-        for (rule, (package, active)) in self.rules.packages().iter().zip(&mut self.active).enumerate() {
-            if !package.spec().log_types.contains(&event.log_type) {
-                continue;
-            }
-            if self.prefilters && !self.candidates.contains(rule) {
-                verdicts.push(RuleVerdict { rule, verdict: Verdict::Skipped, notices: Vec::new() });
-                continue;
-            }
-            if let Some(left) = active.suspension.passes_over(|| known_time(event, self.clock)) {
-                let verdict = Verdict::Fault(Fault::Suspended(left));
-                verdicts.push(RuleVerdict { rule, verdict, notices: Vec::new() });
-                continue;
-            }
-            self.wanted_networks |=
-                self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(event);
-            let event_json = event_json.get_or_insert_with(|| {
-                serde_json::to_string(&self.enrichment.enrich(event)).expect("an event is JSON")
-            });
-            let answer = active.sandbox.evaluate(event_json).and_then(|answer| {
-                let alert = |answer| Alert::new(package, answer, event, record, &self.tenant, self.limits.alert);
-                answer.map(alert).transpose()
-            });
-            let notice = match &answer {
-                Ok(_) => active.suspension.answered(),
-                Err(_) => active.suspension.faulted(known_time(event, self.clock)),
-            };
-            let (verdict, matched) = match answer {
-                Ok(Some(alert)) => active.matched(Box::new(alert), event, self.clock),
-                Ok(None) => (Verdict::NoMatch, None),
-                Err(fault) => (Verdict::Fault(fault), None),
-            };
-            let notices = notice.into_iter().chain(matched).collect();
-            verdicts.push(RuleVerdict { rule, verdict, notices });
+        self.rules.candidates(event, &mut self.candidates);
+        for rule in 0..self.active.len() {
+            verdicts.extend(self.verdict(rule, &mut asked));
+        }
+        if verdicts.iter().any(failed_when_asked) && self.take_up() {
+            self.judge_again(&mut verdicts, &mut asked);
+        }
+        if !self.shadows.is_empty() {
+            self.judge_in_shadow(&verdicts, &mut asked);
         }
         verdicts
     }
-}
 
-impl ActiveRule {
-    /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match
-    /// often could otherwise silence it.
-    fn matched(&mut self, alert: Box<Alert>, event: &Event<'_>, clock: fn() -> Timestamp) -> (Verdict, Option<Notice>) {
-        if let Some(exclusion) = self.exclusions.iter().find(|exclusion| exclusion.covers(event, clock())) {
-            return (Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) }, None);
+    /// Takes up the rules that have been published since, if any. Rules that stay carry on, with their instances and all
+    /// that is theirs.
+    fn take_up(&mut self) -> bool {
+        let Some(rules) = self.exchange.newer(&mut self.generation) else { return false };
+        let mut before = std::mem::take(&mut self.active).into_iter().peekable();
+        let mut successor = |package: &Package| {
+            while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
+            match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
+                Some(rule) => rule.with_version(package.clone(), &self.limits),
+                None => ActiveRule::new(package.clone(), &self.limits, &self.exclusions),
+            }
+        };
+        self.active = rules.packages().iter().map(&mut successor).collect();
+        let mut before = std::mem::take(&mut self.shadows);
+        let mut in_shadow = |Shadow { package, .. }: &Shadow| {
+            let known = before.iter().position(|version| version.package == *package);
+            known.map_or_else(|| Version::new(package.clone(), &self.limits), |place| before.swap_remove(place))
+        };
+        self.shadows = rules.shadows().iter().map(&mut in_shadow).collect();
+        self.rules = rules;
+        true
+    }
+
+    /// What a rule says, if it subscribes to the event's log type; the rule set's candidates are those of the event.
+    fn verdict(&mut self, rule: usize, asked: &mut Asked<'_>) -> Option<RuleVerdict> {
+        let active = &mut self.active[rule];
+        let package = active.package();
+        if !package.spec().log_types.contains(&asked.event.log_type) {
+            return None;
         }
-        let limit = self.alerts.limit();
-        let over = |notice| (Verdict::Fault(Fault::Alerts(limit)), notice);
-        match self.alerts.take(known_time(event, clock).unwrap_or_else(clock).as_second()) {
-            Budget::Left => (Verdict::Alert(alert), None),
-            Budget::UsedUp => over(Some(Notice::AlertsUsedUp)),
-            Budget::Exceeded => over(None),
+        if self.prefilters && !self.candidates.contains(rule) {
+            return Some(RuleVerdict { package: package.clone(), verdict: Verdict::Skipped, notices: Vec::new() });
+        }
+        self.wanted_networks |=
+            self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(asked.event);
+        Some(active.judge(asked))
+    }
+
+    /// An event on which a version failed that has been replaced meanwhile is the new one's.
+    fn judge_again(&mut self, verdicts: &mut Vec<RuleVerdict>, asked: &mut Asked<'_>) {
+        self.rules.candidates(asked.event, &mut self.candidates);
+        for rule in 0..self.active.len() {
+            let package = self.active[rule].package();
+            let same_rule = |verdict: &RuleVerdict| verdict.package.rule_id() == package.rule_id();
+            let Some(place) = verdicts.iter().position(same_rule) else { continue };
+            if failed_when_asked(&verdicts[place]) && verdicts[place].package != *package {
+                verdicts.splice(place..=place, self.verdict(rule, asked));
+            }
+        }
+    }
+
+    /// Asks the candidates in the rule set's shadow too, and counts what they would have said.
+    fn judge_in_shadow(&mut self, verdicts: &[RuleVerdict], asked: &mut Asked<'_>) {
+        self.rules.shadow_candidates(asked.event, &mut self.candidates);
+        let shadows = self.rules.shadows().iter().zip(&mut self.shadows).enumerate();
+        for (number, (Shadow { package, tally }, version)) in shadows.filter(|(_, (shadow, _))| !shadow.tally.is_over())
+        {
+            let active = verdicts.iter().find(|verdict| verdict.package.rule_id() == package.rule_id());
+            let subscribes = package.spec().log_types.contains(&asked.event.log_type);
+            if active.is_none() && !subscribes {
+                continue;
+            }
+            let active = active.map_or(Ok(false), |active| match active.verdict {
+                Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::Fault(Fault::Alerts(_)) => Ok(true),
+                Verdict::NoMatch | Verdict::Skipped => Ok(false),
+                Verdict::Fault(_) => Err(()),
+            });
+            let is_asked = self.candidates.contains(number) || (subscribes && !self.prefilters);
+            let candidate = if is_asked { version.ask(asked).0.map(|answer| answer.is_some()) } else { Ok(false) };
+            tally.count(asked.event.audit_id.as_deref(), active, candidate);
         }
     }
 }
 
-/// An event's time, unless the clock behind it is wrong: by more than a day ahead.
-fn known_time(event: &Event<'_>, clock: fn() -> Timestamp) -> Option<Timestamp> {
-    let time: Timestamp = event.event_time.as_deref()?.parse().ok()?;
-    let most = clock().checked_add(SignedDuration::from_hours(24)).ok()?;
-    (time <= most).then_some(time)
+/// Whether a rule was asked, and failed by itself.
+fn failed_when_asked(verdict: &RuleVerdict) -> bool {
+    matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_)))
 }
 
 /// Whether a rule is about where requests come from, as far as its prefilter tells.

@@ -7,33 +7,25 @@ use base64::prelude::BASE64_STANDARD;
 use portcullis_event::Rejected;
 use serde_json::{Map, Value, json};
 
-use crate::pipeline::{Judgement, RuleVerdict, Verdict};
-use crate::{Package, RuleSet};
+use crate::pipeline::{Judgement, Verdict};
 
-/// Whose record it is: the tenant's name, and the rules that judged it. None of a record that is not one tenant's.
-pub type Owner<'a> = Option<(&'a str, &'a RuleSet)>;
-
-/// A record's line in the ledger, as JSON without a line end; `n` counts records from 0.
-///
-/// # Panics
-/// The judgement is of a judge with another rule set than the owner's.
+/// A record's line in the ledger, as JSON without a line end; `n` counts records from 0. A record that is not one tenant's
+/// has no tenant.
 #[must_use]
-pub fn ledger_line(n: u64, owner: Owner<'_>, judgement: &Judgement) -> String {
-    let tenant = owner.map(|(tenant, _)| tenant);
+pub fn ledger_line(n: u64, tenant: Option<&str>, judgement: &Judgement) -> String {
     match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let verdicts: Map<String, Value> = verdicts
                 .iter()
                 .map(|verdict| {
-                    let package = package(owner, verdict);
-                    let mut entry =
-                        json!({"version": package.version().to_string(), "verdict": verdict.verdict.word()});
+                    let version = verdict.package.version().to_string();
+                    let mut entry = json!({"version": version, "verdict": verdict.verdict.word()});
                     match &verdict.verdict {
                         Verdict::Fault(fault) => entry["reason"] = fault.to_string().into(),
                         Verdict::Excluded { reason, .. } => entry["reason"] = reason.to_string().into(),
                         Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => {}
                     }
-                    (package.rule_id().to_owned(), entry)
+                    (verdict.package.rule_id().to_owned(), entry)
                 })
                 .collect();
             json!({"n": n, "tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
@@ -49,29 +41,18 @@ fn rejection(n: u64, tenant: Option<&str>, reason: &impl fmt::Display) -> Value 
     json!({"n": n, "tenant": tenant, "outcome": "rejected", "reason": reason.to_string()})
 }
 
-/// The package of a verdict.
-fn package<'a>(owner: Owner<'a>, verdict: &RuleVerdict) -> &'a Package {
-    let (_, rules) = owner.expect("only an owner's rules have verdicts");
-    &rules.packages()[verdict.rule]
-}
-
 /// A record's line in the rejects, as JSON without a line end: for one that is rejected, has malformed fields, or made a
 /// rule fault. `place` says where the record came from. The record itself stands in `record`, or where it is not UTF-8
 /// in `record_base64`.
-///
-/// # Panics
-/// The judgement is of a judge with another rule set than the owner's.
 #[must_use]
-pub fn reject_line(n: u64, place: &str, owner: Owner<'_>, record: &[u8], judgement: &Judgement) -> Option<String> {
-    let tenant = owner.map(|(tenant, _)| tenant);
+pub fn reject_line(n: u64, place: &str, tenant: Option<&str>, record: &[u8], judgement: &Judgement) -> Option<String> {
     let mut line = match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let faults: Vec<Value> = verdicts
                 .iter()
                 .filter_map(|verdict| match &verdict.verdict {
                     Verdict::Fault(fault) => {
-                        let package = package(owner, verdict);
-                        let (id, version) = (package.rule_id(), package.version().to_string());
+                        let (id, version) = (verdict.package.rule_id(), verdict.package.version().to_string());
                         Some(json!({"rule_id": id, "rule_version": version, "reason": fault.to_string()}))
                     }
                     Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped => None,

@@ -1,16 +1,18 @@
 //! Records in, verdicts out, and an account of both.
 
 mod accounting;
+mod active_rule;
 mod alert_budget;
 mod claims;
 mod judge;
 mod ledger;
+mod notice;
 mod suspension;
 mod tenants;
 
 pub use accounting::{Accounting, RuleAccounting};
 pub use claims::{Claim, FieldPath, Unowned};
 pub use judge::{DEFAULT_TENANT, Judge, Judgement, RuleVerdict, Verdict};
-pub use ledger::{Owner, ledger_line, reject_line};
-pub use suspension::Notice;
+pub use ledger::{ledger_line, reject_line};
+pub use notice::Notice;
 pub use tenants::{Judged, Tenants};

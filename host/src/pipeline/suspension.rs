@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Limits;
+use crate::pipeline::Notice;
 
 /// How many events a rule is not asked about when it is suspended for the first time; each time again four times as many.
 const FIRST: u64 = 64;
@@ -16,24 +17,6 @@ const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
 /// The longest that a rule is not asked, of the events' time.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
-
-/// What an operator must hear of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// It is suspended: it will not be asked about this many of the events that concern it, or for so many minutes of their
-    /// time, whichever ends first, and then be tried again.
-    Suspended {
-        /// How many events.
-        events: u64,
-        /// How many minutes.
-        minutes: i64,
-    },
-    /// It was tried again, and answered.
-    Resumed,
-    /// It has matched once more often than it may alert in the event's minute; what it matches further in that minute is a
-    /// fault without a notice.
-    AlertsUsedUp,
-}
 
 /// One rule's record of faults. It counts events, looks at their times and at no clock: what is suspended in a live run is
 /// suspended in its replay, and how much of everybody's time a rule can waste is bounded whatever the load.

@@ -34,7 +34,7 @@ impl Candidates {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Index {
     subscribed: Vec<(LogType, Candidates)>,
     fields: Vec<FieldIndex>,

@@ -1,22 +1,35 @@
 //! The active packages of one tenant, and which of them an event concerns.
 
+mod exchange;
 mod folder;
 mod index;
+mod shadow;
+
+/// What [`Exchange`] is made of.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::sync::{Arc, Mutex, PoisonError};
+}
 
 use portcullis_event::Event;
 use thiserror::Error;
 
+pub use exchange::Exchange;
 pub use folder::{FolderError, read_packages};
 pub(crate) use index::Candidates;
+pub use shadow::{Shadow, ShadowReport, Tally};
 
 use crate::Package;
 use index::Index;
 
-/// Packages of different rules, ordered by rule id, with their prefilters compiled into one index.
-#[derive(Debug)]
+/// Packages of different rules, ordered by rule id, with their prefilters compiled into one index; and candidates in the
+/// shadow of them.
+#[derive(Debug, Default)]
 pub struct RuleSet {
     packages: Vec<Package>,
     index: Index,
+    shadows: Vec<Shadow>,
+    shadow_index: Index,
 }
 
 /// Packages that cannot be active together.
@@ -46,13 +59,31 @@ impl RuleSet {
             });
         }
         let index = Index::new(&packages);
-        Ok(Self { packages, index })
+        Ok(Self { packages, index, ..Self::default() })
+    }
+
+    /// The same, with these candidates in its shadow.
+    #[must_use]
+    pub fn with_shadows(self, shadows: Vec<Shadow>) -> Self {
+        let packages: Vec<Package> = shadows.iter().map(|shadow| shadow.package.clone()).collect();
+        Self { shadow_index: Index::new(&packages), shadows, ..self }
     }
 
     /// The packages, by rule id.
     #[must_use]
     pub fn packages(&self) -> &[Package] {
         &self.packages
+    }
+
+    /// The candidates in its shadow.
+    #[must_use]
+    pub fn shadows(&self) -> &[Shadow] {
+        &self.shadows
+    }
+
+    /// Marks the candidates in the shadow that subscribe to the event's log type and whose prefilter lets it through.
+    pub(crate) fn shadow_candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
+        self.shadow_index.candidates(event, candidates);
     }
 
     /// Marks the rules that subscribe to the event's log type and whose prefilter lets it through.

@@ -63,6 +63,11 @@ impl Sandbox {
         stacker::maybe_grow(needed, needed, || self.evaluate_here(event_json))
     }
 
+    /// Drops the instance; the next event starts another.
+    pub(crate) fn rest(&mut self) {
+        self.instance = None;
+    }
+
     fn evaluate_here(&mut self, event_json: &str) -> Result<Option<Answer>, Fault> {
         // Taken out, and put back only after an answer: after an error an instance is of no use.
         let time = self.limits.time_for(event_json.len());

@@ -1,0 +1,189 @@
+//! A rule at work for one tenant, and the version that it has replaced.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_event::Event;
+
+use crate::enrich::Enrichment;
+use crate::pipeline::alert_budget::{AlertBudget, Budget};
+use crate::pipeline::suspension::Suspension;
+use crate::pipeline::{Notice, RuleVerdict, Verdict};
+use crate::{Alert, Exclusion, Fault, Limits, Package, Sandbox};
+
+/// An event that rules are asked about, one after the other.
+pub(super) struct Asked<'a> {
+    pub(super) event: &'a Event<'a>,
+    /// What it was made from.
+    pub(super) record: &'a [u8],
+    pub(super) tenant: &'a str,
+    pub(super) enrichment: &'a Enrichment,
+    pub(super) clock: fn() -> Timestamp,
+    /// Made when the first rule is asked.
+    json: Option<String>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(
+        event: &'a Event<'a>,
+        record: &'a [u8],
+        tenant: &'a str,
+        enrichment: &'a Enrichment,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self { event, record, tenant, enrichment, clock, json: None }
+    }
+
+    fn json(&mut self) -> &str {
+        let Self { event, enrichment, .. } = *self;
+        self.json.get_or_insert_with(|| serde_json::to_string(&enrichment.enrich(event)).expect("an event is JSON"))
+    }
+
+    /// The event's time, unless the clock behind it is wrong: by more than a day ahead.
+    fn known_time(&self) -> Option<Timestamp> {
+        let time: Timestamp = self.event.event_time.as_deref()?.parse().ok()?;
+        let most = (self.clock)().checked_add(SignedDuration::from_hours(24)).ok()?;
+        (time <= most).then_some(time)
+    }
+}
+
+/// One version of a rule with its instance and its record of faults.
+pub(super) struct Version {
+    pub(super) package: Package,
+    sandbox: Sandbox,
+    suspension: Suspension,
+    alert_length: usize,
+}
+
+/// A version's answer: a match as the alert that it could become.
+type Answer = Result<Option<Box<Alert>>, Fault>;
+
+impl Version {
+    pub(super) fn new(package: Package, limits: &Limits) -> Self {
+        Self {
+            sandbox: Sandbox::new(package.clone(), *limits),
+            suspension: Suspension::new(limits.suspend_after),
+            alert_length: limits.alert,
+            package,
+        }
+    }
+
+    /// Asks the rule, unless it is suspended.
+    pub(super) fn ask(&mut self, asked: &mut Asked<'_>) -> (Answer, Option<Notice>) {
+        if let Some(left) = self.suspension.passes_over(|| asked.known_time()) {
+            return (Err(Fault::Suspended(left)), None);
+        }
+        let answer = self.sandbox.evaluate(asked.json()).and_then(|answer| {
+            let alert = |answer| {
+                Alert::new(&self.package, answer, asked.event, asked.record, asked.tenant, self.alert_length)
+                    .map(Box::new)
+            };
+            answer.map(alert).transpose()
+        });
+        let notice = match &answer {
+            Ok(_) => self.suspension.answered(),
+            Err(_) => self.suspension.faulted(asked.known_time()),
+        };
+        (answer, notice)
+    }
+}
+
+/// What a rule has replaced, for as long as it must show that it does not fault where that did not.
+struct Predecessor {
+    version: Version,
+    /// For so many events more that the rule is asked about.
+    left: u32,
+}
+
+/// A rule at work: all that is one tenant's own.
+pub(super) struct ActiveRule {
+    current: Version,
+    predecessor: Option<Predecessor>,
+    /// A version that has been rolled back.
+    failed: Option<Package>,
+    alerts: AlertBudget,
+    exclusions: Vec<Exclusion>,
+}
+
+impl ActiveRule {
+    pub(super) fn new(package: Package, limits: &Limits, exclusions: &[Exclusion]) -> Self {
+        Self {
+            exclusions: exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect(),
+            current: Version::new(package, limits),
+            predecessor: None,
+            failed: None,
+            alerts: AlertBudget::new(limits.alerts_per_minute),
+        }
+    }
+
+    pub(super) fn package(&self) -> &Package {
+        &self.current.package
+    }
+
+    /// The same rule with this version of it, which is on probation. What the tenant has of it stays: exclusions, and the
+    /// budget of alerts. One that has been rolled back here does not come back.
+    pub(super) fn with_version(mut self, package: Package, limits: &Limits) -> Self {
+        if self.current.package == package || self.failed.as_ref() == Some(&package) {
+            return self;
+        }
+        let mut before = std::mem::replace(&mut self.current, Version::new(package, limits));
+        before.sandbox.rest();
+        self.predecessor = Some(Predecessor { version: before, left: Limits::PROBATION });
+        self.failed = None;
+        self
+    }
+
+    /// The verdict on an event that the prefilter lets through.
+    pub(super) fn judge(&mut self, asked: &mut Asked<'_>) -> RuleVerdict {
+        let (answer, notice) = self.current.ask(asked);
+        if let Err(fault) = &answer
+            && let Some(before) = &mut self.predecessor
+            && let (answer @ Ok(_), _) = before.version.ask(asked)
+        {
+            let fault = fault.clone();
+            let failed = self.roll_back();
+            let mut verdict = self.verdict(answer, None, asked);
+            verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
+            return verdict;
+        }
+        self.predecessor = self.predecessor.take().and_then(|before| {
+            let left = before.left - 1;
+            (left > 0).then_some(Predecessor { left, ..before })
+        });
+        self.verdict(answer, notice, asked)
+    }
+
+    /// Puts the predecessor back in its place; what it had replaced.
+    fn roll_back(&mut self) -> Package {
+        let before = self.predecessor.take().expect("there is a predecessor").version;
+        let failed = std::mem::replace(&mut self.current, before).package;
+        self.failed = Some(failed.clone());
+        failed
+    }
+
+    fn verdict(&mut self, answer: Answer, notice: Option<Notice>, asked: &Asked<'_>) -> RuleVerdict {
+        let (verdict, matched) = match answer {
+            Ok(Some(alert)) => self.matched(alert, asked),
+            Ok(None) => (Verdict::NoMatch, None),
+            Err(fault) => (Verdict::Fault(fault), None),
+        };
+        let notices = notice.into_iter().chain(matched).collect();
+        RuleVerdict { package: self.current.package.clone(), verdict, notices }
+    }
+
+    /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match
+    /// often could otherwise silence it.
+    fn matched(&mut self, alert: Box<Alert>, asked: &Asked<'_>) -> (Verdict, Option<Notice>) {
+        let covers = |exclusion: &&Exclusion| exclusion.covers(asked.event, (asked.clock)());
+        if let Some(exclusion) = self.exclusions.iter().find(covers) {
+            return (Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) }, None);
+        }
+        let limit = self.alerts.limit();
+        let over = |notice| (Verdict::Fault(Fault::Alerts(limit)), notice);
+        match self.alerts.take(asked.known_time().unwrap_or_else(asked.clock).as_second()) {
+            Budget::Left => (Verdict::Alert(alert), None),
+            Budget::UsedUp => over(Some(Notice::AlertsUsedUp)),
+            Budget::Exceeded => over(None),
+        }
+    }
+}
