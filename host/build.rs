@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 
 use guests::TARGET;
 
+#[path = "src/package/componentize.rs"]
+mod componentize;
 #[path = "build/guests.rs"]
 mod guests;
 #[path = "src/package/sections.rs"]
@@ -30,8 +32,11 @@ fn build() -> Result<()> {
     for input in ["rules-wasm", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
-    for source in ["build.rs", "build", "src/package/sections.rs"] {
+    for source in ["build.rs", "build"] {
         println!("cargo::rerun-if-changed={source}");
+    }
+    for source in ["componentize.rs", "sections.rs"] {
+        println!("cargo::rerun-if-changed=src/package/{source}");
     }
 
     let rules = guests::discover(&workspace)?;
@@ -47,7 +52,28 @@ fn build() -> Result<()> {
     }
     table.push_str("]\n");
     fs::write(out.join("embedded.rs"), table)?;
+    fs::write(out.join("sdk.rs"), sdk(&workspace)?)?;
     Ok(())
+}
+
+/// The sources that a rule is written against, as a table of their paths in a crate of its own and their texts.
+fn sdk(workspace: &Path) -> Result<String> {
+    let mut table = String::from("&[\n");
+    for (from, to) in
+        [("rules-wasm/event/src", "sdk/event/src"), ("rules-wasm/sdk/src", "sdk/rule/src"), ("wit", "wit")]
+    {
+        let folder = workspace.join(from);
+        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+            .with_context(|| format!("cannot list {}", folder.display()))?;
+        files.sort();
+        for file in files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            writeln!(table, "    ({:?}, include_str!({:?})),", format!("{to}/{name}"), file.display().to_string())?;
+        }
+    }
+    table.push_str("]\n");
+    Ok(table)
 }
 
 /// Installs the compiler's target for the rules where it is missing.

@@ -1,6 +1,8 @@
 //! End-to-end tests: the built command on real files, and the library where the command cannot show it.
 
 mod accounting;
+mod activation;
+mod authoring;
 mod enrichment;
 mod exchange_model;
 mod exclusions;
@@ -16,7 +18,9 @@ mod packages;
 mod parity;
 mod reproducible;
 mod run;
+mod signatures;
 mod support;
+mod swap;
 mod tenants;
 mod terminal;
 mod vectors;

@@ -84,7 +84,7 @@ fn export_leaves_alone_what_is_there() {
     fs::write(&files[0], "mine").expect("written");
     let ended = export();
     let message = format!(
-        "portcullis: {}: is there with other content; remove it, or choose another folder\n",
+        "portcullis: {}: is there with other content; remove it, or choose another place for it\n",
         files[0].display()
     );
     assert_eq!((ended.code, ended.stderr), (Some(4), message));
@@ -247,16 +247,31 @@ fn paths_that_hold_no_rules_are_refused() {
 }
 
 #[test]
-fn two_packages_of_one_rule_are_refused() {
+fn two_packages_of_one_version_are_one_or_refused() {
     let (folder, files) = exported();
+    let rules = folder.path().to_str().expect("UTF-8");
     fs::copy(&files[0], folder.path().join("copy.wasm")).expect("copied");
-    let ended = run(["run", "--rules", folder.path().to_str().expect("UTF-8")]);
-    assert_eq!(ended.code, Some(3));
-    assert!(
-        ended.stderr.starts_with("portcullis: Kubernetes.") && ended.stderr.contains(" is there twice, in "),
-        "{}",
-        ended.stderr
+    assert_eq!(run(["run", "--rules", rules]).code, Some(0), "the same bytes are the same package");
+
+    let (first, other) = (folder.path().join("a.wasm"), folder.path().join("b.wasm"));
+    fs::write(&first, package(&component(ANSWERS), &spec("A"), OPEN_MANIFEST)).expect("written");
+    fs::write(&other, package(&component(ANSWERS), &spec("A").replace("Low", "High"), OPEN_MANIFEST)).expect("written");
+    let ended = run(["run", "--rules", rules]);
+    let message = format!(
+        "portcullis: {rules}/a.wasm: it is there twice, with different bytes, in {rules}/a.wasm and in {rules}/b.wasm; one \
+         version is one package: remove one of them\n"
     );
+    assert_eq!((ended.code, ended.stderr), (Some(3), message));
+}
+
+#[test]
+fn a_file_whose_name_says_another_version_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("A@2.0.0.wasm");
+    fs::write(&file, package(&component(ANSWERS), &spec("A"), OPEN_MANIFEST)).expect("written");
+    let ended = run(["run", "--rules", file.to_str().expect("UTF-8")]);
+    let message = format!("portcullis: {}: is A 0.1.0 by its content, and not what its name says\n", file.display());
+    assert_eq!((ended.code, ended.stderr), (Some(3), message));
 }
 
 #[test]

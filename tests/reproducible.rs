@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use crate::support::{exported, project};
 
+#[path = "../host/src/package/componentize.rs"]
+mod componentize;
 #[path = "../host/build/guests.rs"]
 mod guests;
 #[path = "../host/src/package/sections.rs"]
@@ -23,7 +25,7 @@ impl Elsewhere {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let workspace = folder.path().canonicalize().expect("it exists").join("another-place");
         fs::create_dir(&workspace).expect("a folder");
-        for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "host", "rules-wasm", "wit"] {
+        for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "host", "rules-wasm", "fixtures/rules", "wit"] {
             copy(&project(part), &workspace.join(part));
         }
         // The host's manifest names it.

@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use wasm_encoder::{ComponentSection as _, CustomSection, NameMap, NameSection, RawSection};
-use wasmparser::{KnownCustom, Name, Naming, Parser, Payload};
-use wit_component::ComponentEncoder;
 
-use super::sections;
+use super::{componentize, sections};
 
 /// What the rules are compiled for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -88,44 +85,9 @@ pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
     let [manifest] = manifests[..] else {
         bail!("{}: export_rule! must stand there once, and stands {} times", guest.name, manifests.len());
     };
-    let mut package = ComponentEncoder::default()
-        .validate(true)
-        .module(&with_own_names(&core, &guest.name)?)
-        .and_then(|mut encoder| encoder.encode())
+    let mut package = componentize::component(&core, &guest.name)
         .with_context(|| format!("{}: cannot make a component of it", guest.name))?;
-    for (name, data) in [(sections::SPEC, &*spec), (sections::MANIFEST, manifest)] {
-        let section = CustomSection { name: name.into(), data: data.into() };
-        section.append_to_component(&mut package);
-    }
+    sections::append(&mut package, sections::SPEC, &spec);
+    sections::append(&mut package, sections::MANIFEST, manifest);
     Ok(package)
-}
-
-/// The module with the names of the rule's and the SDK's functions only: what a trap's backtrace has to show, at a
-/// twentieth of the size of all names.
-fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
-    let own = [crate_name.replace('-', "_"), "portcullis".to_owned()];
-    let mut module = wasm_encoder::Module::new();
-    for payload in Parser::new(0).parse_all(core) {
-        let payload = payload?;
-        if let Payload::CustomSection(section) = &payload
-            && let KnownCustom::Name(names) = section.as_known()
-        {
-            let mut functions = NameMap::new();
-            for subsection in names {
-                let Name::Function(all) = subsection? else { continue };
-                for naming in all {
-                    let Naming { index, name } = naming?;
-                    if own.iter().any(|own| name.contains(own)) {
-                        functions.append(index, name);
-                    }
-                }
-            }
-            let mut names = NameSection::new();
-            names.functions(&functions);
-            module.section(&names);
-        } else if let Some((id, range)) = payload.as_section() {
-            module.section(&RawSection { id, data: &core[range] });
-        }
-    }
-    Ok(module.finish())
 }

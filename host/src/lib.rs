@@ -32,6 +32,7 @@
 //!
 //! The calling thread runs the rules.
 
+pub mod activation;
 mod alert;
 pub mod config;
 pub mod embedded;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the built command, and the account that every run must close.
 
 mod account;
+mod live;
 mod packages;
 
 use std::ffi::OsStr;
@@ -8,7 +9,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-pub(crate) use packages::{OPEN_MANIFEST, all_hostile, component, hostile, package, project, spec};
+pub(crate) use live::{Live, history};
+pub(crate) use packages::{
+    Does, OPEN_MANIFEST, VERSIONED, all_hostile, component, hostile, package, project, record, spec, version,
+    version_that_fails, versioned_spec,
+};
 use serde_json::Value;
 
 /// The two rules.

@@ -61,3 +61,76 @@ pub(crate) fn all_hostile() -> Vec<String> {
     names.sort();
     names
 }
+
+/// The rule that tests have versions of.
+pub(crate) const VERSIONED: &str = "Test.Versioned";
+
+/// What a version of [`VERSIONED`] does. A long event is one of more than 1,000 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// Alerts on every event.
+    Alert,
+    /// Matches nothing.
+    Nothing,
+    /// Matches nothing, and traps on long events.
+    TrapOnLong,
+    /// Matches nothing, and never ends on long events.
+    LoopOnLong,
+    /// Never ends.
+    Loop,
+}
+
+/// A version of [`VERSIONED`], with a vector that says what it does.
+pub(crate) fn version(version: &str, does: Does) -> Vec<u8> {
+    package(&does.component(), &versioned_spec(does == Does::Alert), &versioned_manifest(version))
+}
+
+/// A version of [`VERSIONED`] with a vector that expects the contrary of what it does.
+pub(crate) fn version_that_fails(version: &str, does: Does) -> Vec<u8> {
+    package(&does.component(), &versioned_spec(does != Does::Alert), &versioned_manifest(version))
+}
+
+fn versioned_manifest(version: &str) -> String {
+    format!(r#"{{"version":"{version}","prefilter":{{}}}}"#)
+}
+
+/// A spec with one vector.
+pub(crate) fn versioned_spec(expected: bool) -> String {
+    spec(VERSIONED)
+        + &format!(
+            "Tests:\n  - {{Name: any, ExpectedResult: {expected}, Log: {{p_log_type: Amazon.EKS.Audit, verb: get}}}}\n"
+        )
+}
+
+impl Does {
+    /// A component that does this.
+    pub(crate) fn component(self) -> Vec<u8> {
+        let body = match self {
+            Self::Alert => "i32.const 16",
+            Self::Nothing => "i32.const 64",
+            Self::TrapOnLong => "(if (i32.gt_u (local.get 1) (i32.const 1000)) (then unreachable)) i32.const 64",
+            Self::LoopOnLong => {
+                "(if (i32.gt_u (local.get 1) (i32.const 1000)) (then (loop $forever br $forever))) i32.const 64"
+            }
+            Self::Loop => "(loop $forever br $forever) unreachable",
+        };
+        component(&format!(
+            r#"(module
+                (memory (export "memory") 1)
+                (data (i32.const 512) "{{}}\00\00ok")
+                (data (i32.const 16) "\01\00\00\00" "\04\02\00\00" "\02\00\00\00" "\04\02\00\00" "\02\00\00\00" "\00\00\00\00" "\00\02\00\00" "\02\00\00\00")
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+                (func (export "portcullis:detection/rule@1.0.0#evaluate") (param i32 i32) (result i32) {body}))"#
+        ))
+    }
+}
+
+/// A record that [`VERSIONED`] is asked about; a long one becomes a long event.
+pub(crate) fn record(long: bool) -> String {
+    let agent = if long { "x".repeat(1000) } else { "kubectl".to_owned() };
+    serde_json::json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "get", "user": {"username": "ada"}, "userAgent": agent,
+        "requestReceivedTimestamp": "2020-01-01T00:00:00Z", "p_log_type": "Amazon.EKS.Audit",
+    })
+    .to_string()
+}

@@ -15,7 +15,7 @@ use portcullis_event::{Asn, Event, Outcome, address};
 use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
 use super::output::Output;
-use super::setup::{Setup, SetupArgs};
+use super::setup::{Setup, SetupArgs, Start};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let setup = args.setup.load()?;
+    let setup = args.setup.load(&Start::Explain)?;
     let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
     let inputs = Input::all(&paths)?;
     let input = &inputs[0];

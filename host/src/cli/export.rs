@@ -1,14 +1,13 @@
 //! `portcullis export`: the embedded packages as files.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use portcullis::{Engine, Package, embedded};
+use anyhow::Context as _;
+use portcullis::{Engine, embedded};
 
 use super::failure::{Exit, Failure, OrExit};
-use super::output::Output;
+use super::output::{Output, write_package};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,23 +23,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut output = Output::standard();
     for package in embedded::packages(&engine).or_exit(Exit::Setup)? {
         let file = folder.join(package.file_name());
-        write(&package, &file).or_exit(Exit::Io)?;
+        write_package(&package, &file, false).or_exit(Exit::Io)?;
         output.write_line(&file.display().to_string())?;
     }
     output.flush()?;
     Ok(Exit::Done)
-}
-
-/// Writes a package whole or not at all. A file that is there with other bytes is somebody's: it stays.
-fn write(package: &Package, file: &Path) -> anyhow::Result<()> {
-    match fs::read(file) {
-        Ok(bytes) if bytes == package.bytes() => return Ok(()),
-        Ok(_) => bail!("{}: is there with other content; remove it, or choose another folder", file.display()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-    }
-    let part = file.with_extension("wasm.part");
-    fs::write(&part, package.bytes())
-        .and_then(|()| fs::rename(&part, file))
-        .with_context(|| format!("{}: cannot be written", file.display()))
 }

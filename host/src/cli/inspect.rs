@@ -52,8 +52,8 @@ fn text(package: &Package) -> String {
     let prefilter = if prefilter.is_empty() { "none: every event".to_owned() } else { prefilter.join(", and ") };
     let log_types: Vec<&str> = spec.log_types.iter().map(|log_type| log_type.as_str()).collect();
     let size = format!(
-        "{} bytes = {} component + {} spec + {} manifest",
-        sizes.package, sizes.component, sizes.spec, sizes.manifest
+        "{} bytes = {} component + {} spec + {} manifest + {} signature",
+        sizes.package, sizes.component, sizes.spec, sizes.manifest, sizes.signature
     );
     let mut text = format!("{} {}\n", printable(package.rule_id()), package.version());
     for (name, value) in [
@@ -69,6 +69,7 @@ fn text(package: &Package) -> String {
         ("log types", &log_types.join(", ")),
         ("prefilter", &prefilter),
         ("vectors", &spec.vectors.len().to_string()),
+        ("signer", &package.signer().map_or_else(|| "none: it is not signed".to_owned(), ToString::to_string)),
     ] {
         text.push_str(&format!("    {name:<10} {}\n", printable(value)));
     }
@@ -89,6 +90,7 @@ fn json(package: &Package) -> String {
             "component": sizes.component,
             "spec": sizes.spec,
             "manifest": sizes.manifest,
+            "signature": sizes.signature,
         },
         "world": WORLD,
         "imports": package.surface().imports,
@@ -98,6 +100,7 @@ fn json(package: &Package) -> String {
         "log_types": spec.log_types,
         "prefilter": package.prefilter().to_json(),
         "vectors": spec.vectors.iter().map(|vector| &vector.name).collect::<Vec<_>>(),
+        "signer": package.signer().map(ToString::to_string),
     })
     .to_string()
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use portcullis::activation::Control;
 use portcullis::package::Spec;
 use portcullis::read::Record;
 use portcullis::{
@@ -36,6 +37,10 @@ pub(super) struct Run {
     progress: Arc<Progress>,
     quiet: bool,
     told: Told,
+    /// What to report roll-backs to, where rules come out of files.
+    pub(super) control: Option<Control>,
+    /// By tenant, the number that it has there.
+    followed: Vec<Option<usize>>,
     finished: bool,
 }
 
@@ -82,6 +87,8 @@ impl Run {
             progress,
             quiet: args.quiet,
             told: Told::default(),
+            control: None,
+            followed: setup.followed(),
             finished: false,
         })
     }
@@ -154,11 +161,13 @@ impl Run {
         }
         for notice in &verdict.notices {
             match notice {
-            Notice::RolledBack { package, fault } => self.say(format_args!(
-                "{} failed: it {fault}. It is ROLLED BACK to {}, which did not fail on this event, and whose verdict counts",
-                named(package),
-                verdict.package.version()
-            )),
+            Notice::RolledBack { package, fault } => {
+                let version = verdict.package.version();
+                self.say(format_args!("{} failed: it {fault}. The verdict of {version} counts", named(package)));
+                if let (Some(control), Some(followed)) = (&self.control, self.followed[tenant]) {
+                    control.rolled_back(followed, package, &verdict.package, fault);
+                }
+            }
             Notice::Suspended { events, minutes } => self.say(format_args!(
                 "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} min of \
                  their time, whichever ends first, and then be tried again; each counts as a fault, and is kept with --rejects",
@@ -229,6 +238,9 @@ impl Run {
             return Ok(());
         }
         self.progress.finish();
+        if let Some(control) = self.control.take() {
+            control.finish();
+        }
         let mut result = Ok(());
         for tenant in 0..self.tenants.all().len() {
             let open = self.incidents.as_mut().map(|incidents| incidents[tenant].open.close_all());

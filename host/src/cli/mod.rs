@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how an answer ends.
 
+mod activation;
 mod compile;
 mod explain;
 mod export;
@@ -7,8 +8,12 @@ mod failure;
 mod input;
 mod inspect;
 mod judging;
+mod keygen;
+mod new;
 mod output;
+mod pack;
 mod progress;
+mod rules;
 mod run;
 mod setup;
 mod sink;
@@ -16,12 +21,11 @@ mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use portcullis::{Compiler, Engine, Package, PackageLimits, RuleSet, embedded, read_packages};
+use portcullis::{Compiler, Engine, Package, PackageLimits, embedded, read_packages};
 
-use failure::{Exit, Failure, OrExit, say};
+use failure::{Exit, Failure, OrExit};
 
 /// Detections for Kubernetes audit logs as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -45,10 +49,18 @@ enum Command {
     Test(test::Args),
     /// Tell of one record what it became, what each rule said, and why a rule was not asked
     Explain(explain::Args),
-    /// Describe packages: id, version, digest, sizes, world, imports, prefilter, vectors
+    /// Describe packages: id, version, digest, sizes, world, imports, prefilter, vectors, signer
     Inspect(inspect::Args),
     /// Write the embedded packages as <RuleID>@<version>.wasm
     Export(export::Args),
+    /// List the versions of rules that there are, which are active, since when, and why others are not
+    Rules(rules::Args),
+    /// Make a rule's crate to start from: it builds, tests and packs
+    New(new::Args),
+    /// Make a package of a component and a spec, signed or not
+    Pack(pack::Args),
+    /// Make a key to sign packages with
+    Keygen(keygen::Args),
     /// Compile a component, as a child process of the other commands
     #[command(hide = true)]
     Compile(compile::Args),
@@ -70,6 +82,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::New(args) => new::run(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
         Command::Compile(args) => compile::run(&args),
     };
     match result {
@@ -94,14 +110,4 @@ fn load_packages(engine: &Engine, paths: &[PathBuf], limits: PackageLimits) -> R
         packages.extend(read_packages(&compiler, path).or_exit(Exit::Setup)?);
     }
     Ok(packages)
-}
-
-/// The rules that take part: of these packages, or of the embedded ones, those that are enabled.
-fn active_rules(engine: &Engine, paths: &[PathBuf], limits: PackageLimits) -> Result<Arc<RuleSet>, Failure> {
-    let (enabled, disabled): (Vec<_>, Vec<_>) =
-        load_packages(engine, paths, limits)?.into_iter().partition(|package| package.spec().enabled);
-    for package in disabled {
-        say(format_args!("{} {} is left out: its spec says Enabled: false", package.rule_id(), package.version()));
-    }
-    Ok(Arc::new(RuleSet::new(enabled).or_exit(Exit::Setup)?))
 }

@@ -1,10 +1,11 @@
 //! Where results go.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use portcullis::Package;
 
 use super::failure::{Exit, Failure, OrExit};
 
@@ -49,4 +50,23 @@ impl Output {
             other => other.with_context(|| format!("{}: cannot be written", self.name)).or_exit(Exit::Io),
         }
     }
+}
+
+/// Writes a package whole or not at all. A file that is there with other bytes is somebody's: it stays, unless `force`
+/// says otherwise.
+pub(crate) fn write_package(package: &Package, file: &Path, force: bool) -> anyhow::Result<()> {
+    match fs::read(file) {
+        Ok(bytes) if bytes == package.bytes() => return Ok(()),
+        Ok(_) if !force => {
+            bail!("{}: is there with other content; remove it, or choose another place for it", file.display())
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+    }
+    // Not ending in .wasm: who follows the folder does not take it for a package.
+    let part = file.with_extension("wasm.part");
+    fs::write(&part, package.bytes())
+        .and_then(|()| fs::rename(&part, file))
+        .with_context(|| format!("{}: cannot be written", file.display()))
 }

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use portcullis::activation::Control;
 use portcullis::read::Records;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Identity, Input};
 use super::judging::Run;
 use super::progress::Progress;
-use super::setup::{Setup, SetupArgs};
+use super::setup::{Setup, SetupArgs, Start};
 use super::sink::Format;
 
 #[derive(clap::Args)]
@@ -41,9 +44,22 @@ pub(crate) struct Args {
     /// Write a line for every record: its outcome, and each rule's version and verdict
     #[arg(long, value_name = "FILE")]
     pub(super) ledger: Option<PathBuf>,
+    #[command(flatten)]
+    follow: FollowArgs,
     /// Show no progress and no closing summary; warnings and what goes wrong are still said
     #[arg(long, short)]
     pub(super) quiet: bool,
+}
+
+/// How rules out of files are followed.
+#[derive(clap::Args)]
+struct FollowArgs {
+    /// Follow the rules' files and the config: a new version takes over between two records when it has proved itself
+    #[arg(long)]
+    watch: bool,
+    /// Append what becomes of each version of each rule, and start from what is written there
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
 }
 
 impl Args {
@@ -51,7 +67,7 @@ impl Args {
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
         let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
         taken.extend(setup.files.iter().filter_map(|file| Identity::of(file)));
-        for output in [&self.output, &self.rejects, &self.ledger].into_iter().flatten() {
+        for output in [&self.output, &self.rejects, &self.ledger, &self.follow.history].into_iter().flatten() {
             let Some(file) = Identity::of(output) else { continue };
             if taken.contains(&file) {
                 let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());
@@ -64,12 +80,15 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let setup = args.setup.load()?;
+    let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));
-    let run = Arc::new(Mutex::new(Run::new(&setup, args, Arc::clone(&progress))?));
-    let interrupted = finish_when_interrupted(&run)?;
+    let mut run = Run::new(&setup, args, Arc::clone(&progress))?;
+    let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
+    run.control.clone_from(&control);
+    let run = Arc::new(Mutex::new(run));
+    let interrupted = finish_when_interrupted(&run, control)?;
 
     let result = read(&inputs, &run, &progress, &interrupted);
     let finished = lock(&run).finish();
@@ -132,11 +151,23 @@ fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
 
 /// On Ctrl-C or a termination signal: the record in hand is finished, everything is written out, the account printed.
 /// While records come, the loop that reads them sees the flag and does so; while it waits for input, the handler does.
-fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<Arc<AtomicBool>, Failure> {
+/// SIGHUP has rules out of files and the config read again; where there are none, it is a termination signal.
+fn finish_when_interrupted(run: &Arc<Mutex<Run>>, control: Option<Control>) -> Result<Arc<AtomicBool>, Failure> {
     let run = Arc::clone(run);
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
     let handler = move || {
+        let ends = |signal: &i32| match &control {
+            Some(control) if *signal == SIGHUP => {
+                control.reload();
+                false
+            }
+            _ => true,
+        };
+        if !signals.forever().any(|signal| ends(&signal)) {
+            return;
+        }
         flag.store(true, Ordering::Relaxed);
         // A record whose alert nobody takes off our hands must not hold the process for ever.
         for _ in 0..100 {
@@ -154,6 +185,6 @@ fn finish_when_interrupted(run: &Arc<Mutex<Run>>) -> Result<Arc<AtomicBool>, Fai
         );
         std::process::exit(Exit::Interrupted as i32);
     };
-    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
+    std::thread::spawn(handler);
     Ok(interrupted)
 }

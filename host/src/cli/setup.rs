@@ -1,18 +1,19 @@
 //! What judging needs besides records: tenants with their rules, limits and exclusions; enrichment.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
+use portcullis::activation::{Control, History, Listed, Policy, Standing, Watched};
 use portcullis::config::{Tenant, TenantLimits};
 use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
-use portcullis::{Claim, Config, Engine, Exclusion, Judge, Limits, PackageLimits, RuleSet, Tenants};
+use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, RuleSet, Tenants};
 
-use super::active_rules;
+use super::activation::Activation;
 use super::failure::{Exit, Failure, OrExit, say};
+use super::progress::Progress;
 
 #[derive(clap::Args)]
 pub(crate) struct SetupArgs {
@@ -54,20 +55,63 @@ pub(crate) struct Setup {
     pub(crate) enrichment: Arc<Enrichment>,
     /// The files that all of it was read from.
     pub(crate) files: Vec<PathBuf>,
+    activation: Activation,
 }
 
 struct TenantSetup {
     name: Arc<str>,
-    rules: Arc<RuleSet>,
+    rules: Rules,
     limits: Limits,
     exclusions: Vec<Exclusion>,
     /// None where all records are this tenant's.
     claims: Option<Vec<Claim>>,
 }
 
+/// Where a tenant's rules come from.
+pub(crate) enum Rules {
+    /// They come with the program.
+    Embedded(Arc<RuleSet>),
+    /// Out of files, which the activator looks after: the number that it gives the tenant.
+    Followed(usize),
+}
+
+/// How rules out of files are activated.
+pub(crate) enum Start<'a> {
+    /// For a run: proved, and written down.
+    Run {
+        /// Whether a version that is refused leaves the others: else it is an error.
+        watch: bool,
+        history: Option<&'a Path>,
+    },
+    /// To look closely at what they do, also where their vectors fail.
+    Explain,
+    /// To see how they stand.
+    Look { history: Option<&'a Path> },
+}
+
+impl Start<'_> {
+    pub(crate) fn history(&self) -> Result<Arc<History>, Failure> {
+        let (path, history) = match self {
+            Self::Run { history: Some(path), .. } => (path, History::open(path)),
+            Self::Look { history: Some(path) } => (path, History::read(path)),
+            _ => return Ok(Arc::default()),
+        };
+        let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
+        for line in &history.unreadable {
+            say(format_args!("warning: {}:{line}: is no entry of a history, and passed over", path.display()));
+        }
+        Ok(Arc::new(history))
+    }
+
+    /// Whether nothing that is refused is an error.
+    pub(crate) fn is_lenient(&self) -> bool {
+        matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
+    }
+}
+
 impl SetupArgs {
     /// Loads everything; what is given here counts, and the config's where it is not.
-    pub(crate) fn load(&self) -> Result<Setup, Failure> {
+    pub(crate) fn load(&self, start: &Start<'_>) -> Result<Setup, Failure> {
         let config = self.config.as_deref().map(Config::read).transpose().or_exit(Exit::Setup)?;
         let config = config.as_ref();
         let enrichment = Arc::new(self.enrichment(config)?);
@@ -80,30 +124,28 @@ impl SetupArgs {
             return Err(Failure::new(Exit::Usage, error));
         }
         let files = self.files(config, &tenants);
-        let mut loader = Loader::default();
-        let load = |tenant: Tenant| {
+        let several = tenants.iter().any(|tenant| tenant.claims.is_some());
+        let mut activation = Activation::new(start, several)?;
+        let mut setups = Vec::new();
+        for tenant in tenants {
             let paths = tenant.rules.as_ref().unwrap_or(&self.rules);
-            let of = tenant.claims.as_ref().map(|_| format!("tenant {}", tenant.name));
-            let rules = loader.rules(paths, &tenant.limits).map_err(|failure| match &of {
-                Some(of) => failure.context(of.clone()),
-                None => failure,
-            })?;
-            if rules.packages().is_empty() {
-                let of = of.map(|of| of + ": ").unwrap_or_default();
-                say(format_args!("{of}no rule is active: no record can alert"));
+            if let (true, true, Some(config)) = (paths.is_empty(), tenant.policy.trusted_keys.is_some(), config) {
+                return Err(Failure::new(Exit::Setup, config.keys_without_rules(&tenant.name)));
             }
-            let exclusions = config.map(|config| config.exclusions(&tenant.name, &rules)).transpose();
-            Ok(TenantSetup {
-                name: tenant.name.into(),
-                rules,
+            let name: Arc<str> = tenant.name.as_str().into();
+            let rules = activation.rules(&name, paths, &tenant.limits, tenant.policy);
+            setups.push(TenantSetup {
+                rules: rules
+                    .map_err(|failure| if several { failure.context(format!("tenant {name}")) } else { failure })?,
+                name,
                 limits: tenant.limits.limits,
-                exclusions: exclusions.or_exit(Exit::Setup)?.unwrap_or_default(),
+                exclusions: Vec::new(),
                 claims: tenant.claims,
-            })
-        };
-        let tenants = tenants.into_iter().map(load).collect::<Result<_, Failure>>()?;
-        let setup = Setup { tenants, enrichment, files };
-        setup.tell_of_expired();
+            });
+        }
+        activation.follow();
+        let mut setup = Setup { tenants: setups, enrichment, files, activation };
+        setup.exclude(config, start)?;
         Ok(setup)
     }
 
@@ -143,10 +185,33 @@ impl SetupArgs {
 }
 
 impl Setup {
+    /// Gives tenants their exclusions, which must be of rules that they have.
+    fn exclude(&mut self, config: Option<&Config>, start: &Start<'_>) -> Result<(), Failure> {
+        if matches!(start, Start::Look { .. }) {
+            return Ok(());
+        }
+        for tenant in &mut self.tenants {
+            let rules = tenant.rules.now(&self.activation);
+            if rules.packages().is_empty() {
+                let of = tenant.claims.as_ref().map(|_| format!("tenant {}: ", tenant.name)).unwrap_or_default();
+                say(format_args!("{of}no rule is active: no record can alert"));
+            }
+            if let Some(config) = config {
+                tenant.exclusions = config.exclusions(&tenant.name, &rules).or_exit(Exit::Setup)?;
+            }
+        }
+        self.tell_of_expired();
+        Ok(())
+    }
+
     /// A judge for each tenant, with its empty account.
     pub(crate) fn tenants(&self) -> Tenants {
         let judge = |tenant: &TenantSetup| {
-            Judge::new(Arc::clone(&tenant.rules), tenant.limits)
+            let exchange = match &tenant.rules {
+                Rules::Embedded(rules) => Arc::new(Exchange::new(Arc::clone(rules))),
+                Rules::Followed(number) => self.activation.exchange(*number),
+            };
+            Judge::following(exchange, tenant.limits)
                 .with_tenant(Arc::clone(&tenant.name))
                 .with_enrichment(Arc::clone(&self.enrichment))
                 .with_exclusions(&tenant.exclusions, Timestamp::now)
@@ -157,6 +222,55 @@ impl Setup {
                 tenants.iter().map(|tenant| (judge(tenant), tenant.claims.clone().unwrap_or_default())).collect(),
             ),
         }
+    }
+
+    /// Whether there are several tenants, or one that has only the records that it claims.
+    pub(crate) fn has_several(&self) -> bool {
+        self.tenants.iter().any(|tenant| tenant.claims.is_some())
+    }
+
+    /// For each tenant the packages that there are, and how they stand.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&str, Vec<Listed>)> {
+        self.tenants.iter().map(|tenant| {
+            let listed = match &tenant.rules {
+                Rules::Embedded(rules) => rules.packages().iter().map(embedded_listed).collect(),
+                Rules::Followed(number) => self.activation.list(*number),
+            };
+            (&*tenant.name, listed)
+        })
+    }
+
+    /// The number that the activator gives a tenant, by the tenant's number.
+    pub(crate) fn followed(&self) -> Vec<Option<usize>> {
+        let number = |tenant: &TenantSetup| match tenant.rules {
+            Rules::Embedded(_) => None,
+            Rules::Followed(number) => Some(number),
+        };
+        self.tenants.iter().map(number).collect()
+    }
+
+    /// Follows the rules' files and the config from now on, if there are any: by itself, or when it is told to.
+    pub(crate) fn follow(
+        self,
+        args: &SetupArgs,
+        watch: bool,
+        progress: &Arc<Progress>,
+    ) -> Result<Option<Control>, Failure> {
+        let names = self.tenants.iter().filter_map(|tenant| match tenant.rules {
+            Rules::Embedded(_) => None,
+            Rules::Followed(number) => Some((number, Arc::clone(&tenant.name))),
+        });
+        let names: Vec<(usize, Arc<str>)> = names.collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let config = args.config.clone();
+        let watched = Watched { stores: watch, configs: config.clone().into_iter().collect() };
+        let reload = move || match &config {
+            None => Ok(Vec::new()),
+            Some(file) => policies(file, &names),
+        };
+        self.activation.run(watched, Box::new(reload), progress).map(Some)
     }
 
     fn tell_of_expired(&self) {
@@ -171,26 +285,36 @@ impl Setup {
     }
 }
 
-/// Loads rules for several tenants. Those with the same packages and limits share the compiled code, and nothing else.
-#[derive(Default)]
-struct Loader {
-    engines: BTreeMap<usize, Engine>,
-    loaded: HashMap<(Vec<PathBuf>, usize, PackageLimits), Arc<RuleSet>>,
+impl Rules {
+    /// Those that are active now.
+    fn now(&self, activation: &Activation) -> Arc<RuleSet> {
+        match self {
+            Self::Embedded(rules) => Arc::clone(rules),
+            Self::Followed(number) => activation.exchange(*number).newer(&mut 0).expect("there are first rules"),
+        }
+    }
 }
 
-impl Loader {
-    fn rules(&mut self, paths: &[PathBuf], limits: &TenantLimits) -> Result<Arc<RuleSet>, Failure> {
-        let key = (paths.to_vec(), limits.stack, limits.package);
-        if let Some(rules) = self.loaded.get(&key) {
-            return Ok(Arc::clone(rules));
-        }
-        let engine = match self.engines.get(&limits.stack) {
-            Some(engine) => engine.clone(),
-            None => Engine::with_stack(limits.stack).or_exit(Exit::Setup)?,
-        };
-        self.engines.insert(limits.stack, engine.clone());
-        let rules = active_rules(&engine, paths, limits.package)?;
-        self.loaded.insert(key, Arc::clone(&rules));
-        Ok(rules)
+/// What a config says now of tenants that are there: how they want their rules. All else in it is for the next start.
+fn policies(file: &Path, names: &[(usize, Arc<str>)]) -> Result<Vec<(usize, Policy)>, String> {
+    let tenants = Config::read(file).and_then(|config| config.tenants()).map_err(|error| error.to_string())?;
+    let policy = |(number, name): &(usize, Arc<str>)| {
+        let tenant = tenants.iter().find(|tenant| tenant.name == **name);
+        let gone = || format!("{}: tenant {name} is gone; tenants come and go with a restart", file.display());
+        tenant.map(|tenant| (*number, tenant.policy.clone())).ok_or_else(gone)
+    };
+    names.iter().map(policy).collect()
+}
+
+fn embedded_listed(package: &Package) -> Listed {
+    Listed {
+        rule_id: Some(package.rule_id().to_owned()),
+        version: Some(package.version().clone()),
+        standing: Standing::Active,
+        since: None,
+        reason: Some("it comes with the program".to_owned()),
+        file: None,
+        sha256: Some(package.sha256().to_owned()),
+        signer: None,
     }
 }

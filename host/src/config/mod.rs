@@ -1,5 +1,6 @@
-//! The config: enrichment, exclusions, limits and tenants, in TOML.
+//! The config: activation, enrichment, exclusions, limits and tenants, in TOML.
 
+mod activation;
 mod exclusions;
 mod limits;
 mod tenants;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use crate::enrich::EnrichmentError;
+use activation::ActivationTable;
 use exclusions::ExclusionTable;
 use limits::LimitsTable;
 pub use limits::TenantLimits;
@@ -35,6 +37,7 @@ pub struct Config {
     enrichment_lines: BTreeMap<&'static str, usize>,
     exclusions: Vec<ExclusionTable>,
     limits: Option<LimitsTable>,
+    activation: Option<ActivationTable>,
     tenants: Option<Vec<TenantTable>>,
 }
 
@@ -62,6 +65,7 @@ impl fmt::Display for ConfigError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    activation: Option<ActivationTable>,
     enrichment: Option<EnrichmentTable>,
     exclusions: Option<Vec<ExclusionTable>>,
     limits: Option<LimitsTable>,
@@ -106,6 +110,7 @@ impl Config {
             enrichment_lines,
             exclusions: parsed.exclusions.unwrap_or_default(),
             limits: parsed.limits,
+            activation: parsed.activation,
             tenants: parsed.tenants,
             text,
         })

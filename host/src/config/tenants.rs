@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::activation::ActivationTable;
 use super::exclusions::ExclusionTable;
 use super::limits::{LimitsTable, TenantLimits};
 use super::values::{Texts, wrong_texts};
 use super::{Config, ConfigError};
+use crate::activation::Policy;
 use crate::package::Pattern;
 use crate::pipeline::{Claim, DEFAULT_TENANT, FieldPath};
 
@@ -24,12 +26,20 @@ pub struct Tenant {
     pub claims: Option<Vec<Claim>>,
     /// What its rules may take.
     pub limits: TenantLimits,
+    /// Which versions of them it wants, from whom, and how they become active.
+    pub policy: Policy,
 }
 
 impl Default for Tenant {
     /// The one tenant of whoever has no config.
     fn default() -> Self {
-        Self { name: DEFAULT_TENANT.to_owned(), rules: None, claims: None, limits: TenantLimits::default() }
+        Self {
+            name: DEFAULT_TENANT.to_owned(),
+            rules: None,
+            claims: None,
+            limits: TenantLimits::default(),
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -43,6 +53,7 @@ pub(super) struct TenantTable {
     rules: Option<Spanned<Vec<PathBuf>>>,
     records: Option<Vec<Spanned<ClaimTable>>>,
     limits: Option<LimitsTable>,
+    pub(super) activation: Option<ActivationTable>,
     pub(super) exclusions: Option<Vec<ExclusionTable>>,
 }
 
@@ -69,8 +80,9 @@ impl Config {
     /// Two have one name, one has no way to know its records, or something has a value that cannot be.
     pub fn tenants(&self) -> Result<Vec<Tenant>, ConfigError> {
         let base = self.limits()?;
+        let policy = self.policy()?;
         let Some(tables) = &self.tenants else {
-            return Ok(vec![Tenant { limits: base, ..Tenant::default() }]);
+            return Ok(vec![Tenant { limits: base, policy, ..Tenant::default() }]);
         };
         if let Some(table) = self.exclusions.first() {
             let what = "exclusions: whose? With tenants, they stand in the tenant's own [[tenants.exclusions]]";
@@ -89,12 +101,12 @@ impl Config {
                     return Err(self.error(&table.name, format!("name: {name:?} is the name of two tenants")));
                 }
                 names.push(name);
-                self.tenant(table, base)
+                self.tenant(table, base, &policy)
             })
             .collect()
     }
 
-    fn tenant(&self, table: &TenantTable, base: TenantLimits) -> Result<Tenant, ConfigError> {
+    fn tenant(&self, table: &TenantTable, base: TenantLimits, policy: &Policy) -> Result<Tenant, ConfigError> {
         let name = table.name.get_ref();
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
@@ -125,6 +137,10 @@ impl Config {
             limits: match &table.limits {
                 Some(limits) => limits.over(base, &wrong)?,
                 None => base,
+            },
+            policy: match &table.activation {
+                Some(activation) => activation.over(policy, &wrong)?,
+                None => policy.clone(),
             },
         })
     }

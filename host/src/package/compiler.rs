@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::{Inner, Package, PackageError, Refusal, gate};
+use super::{Candidate, Inner, Package, PackageError, PublicKey, Refusal, gate};
 use crate::{Engine, PackageLimits};
 
 /// Checks packages and compiles them, in this process or in a child.
@@ -20,6 +20,7 @@ use crate::{Engine, PackageLimits};
 pub struct Compiler {
     engine: Engine,
     limits: PackageLimits,
+    trusted: Option<Arc<[PublicKey]>>,
     program: Option<PathBuf>,
 }
 
@@ -56,13 +57,19 @@ impl Compiler {
     /// to be no compile bombs.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, limits: PackageLimits::default(), program: None }
+        Self { engine, limits: PackageLimits::default(), trusted: None, program: None }
     }
 
     /// The same, with these limits.
     #[must_use]
     pub fn with_limits(self, limits: PackageLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same, which takes no package that none of these keys has signed; without any list, everybody's.
+    #[must_use]
+    pub fn with_trusted_keys(self, keys: Option<&[PublicKey]>) -> Self {
+        Self { trusted: keys.map(Into::into), ..self }
     }
 
     /// The same, which compiles in a child process: what a stranger sends can take all the time and memory that there is.
@@ -77,24 +84,36 @@ impl Compiler {
     /// # Errors
     /// The bytes are no package that can be run.
     pub fn package(&self, bytes: &[u8], origin: &str) -> Result<Package, PackageError> {
-        let compile = |bytes: &[u8]| match &self.program {
-            None => {
-                gate::validate(bytes).map_err(|error| CompileError::Gate(error.to_string()))?;
-                let component = Component::from_binary(self.engine.wasmtime(), bytes);
-                component.map_err(|error| CompileError::Refused(format!("{error:#}")))
-            }
-            Some(program) => self.compile_in_child(program, bytes),
-        };
-        Inner::load(&self.engine, &self.limits, bytes, origin, compile)
-            .map(|inner| Package(Arc::new(inner)))
+        self.compile(Arc::new(self.candidate(bytes.to_vec(), origin)?))
+    }
+
+    /// Checks a package as far as that can be done without compiling it.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn candidate(&self, bytes: Vec<u8>, origin: &str) -> Result<Candidate, PackageError> {
+        Candidate::read(bytes, origin, &self.limits, self.trusted.as_deref())
             .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
     }
 
-    /// The package of a file, of which no more is read than a package may have.
+    /// Validates and compiles a candidate.
+    ///
+    /// # Errors
+    /// It is not valid, or does not compile.
+    pub fn compile(&self, candidate: Arc<Candidate>) -> Result<Package, PackageError> {
+        let origin = candidate.origin.clone();
+        let package = self
+            .component(&candidate.bytes)
+            .and_then(|component| Inner::new(&self.engine, candidate, &component))
+            .map_err(|error| PackageError { origin, reason: Refusal::Compile(error) })?;
+        Ok(Package(Arc::new(package)))
+    }
+
+    /// The candidate of a file, of which no more is read than a package may have.
     ///
     /// # Errors
     /// The file cannot be read, or is no package that can be run.
-    pub(crate) fn read(&self, file: &Path) -> io::Result<Result<Package, PackageError>> {
+    pub(crate) fn read(&self, file: &Path) -> io::Result<Result<Candidate, PackageError>> {
         let origin = file.display().to_string();
         let file = File::open(file)?;
         // A pipe or a device says 0, and is cut.
@@ -104,9 +123,20 @@ impl Compiler {
             file.take(self.limits.size as u64 + 1).read_to_end(&mut bytes)?;
         }
         Ok(match gate::check_size(length.max(bytes.len()), &self.limits) {
-            Ok(()) => self.package(&bytes, &origin),
+            Ok(()) => self.candidate(bytes, &origin),
             Err(error) => Err(PackageError { origin, reason: Refusal::Gate(error) }),
         })
+    }
+
+    fn component(&self, bytes: &[u8]) -> Result<Component, CompileError> {
+        match &self.program {
+            None => {
+                gate::validate(bytes).map_err(|error| CompileError::Gate(error.to_string()))?;
+                let component = Component::from_binary(self.engine.wasmtime(), bytes);
+                component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+            }
+            Some(program) => self.compile_in_child(program, bytes),
+        }
     }
 
     fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Component, CompileError> {

@@ -63,11 +63,7 @@ impl From<wasmparser::BinaryReaderError> for GateError {
 /// # Errors
 /// What the file is instead.
 pub(super) fn check(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
-    if !wasm.starts_with(b"\0asm") {
-        let text = wasm.trim_ascii_start();
-        let is_text = [&b"(component"[..], b"(module", b"(;", b";;"].iter().any(|start| text.starts_with(start));
-        return Err(if is_text { GateError::Text } else { GateError::NotWasm });
-    }
+    check_beginning(wasm)?;
     check_size(wasm.len(), limits)?;
     check_counts(wasm, limits)?;
     world::check_names(wasm)?;
@@ -83,6 +79,16 @@ pub(super) fn validate(wasm: &[u8]) -> Result<(), GateError> {
     let types = Validator::new_with_features(FEATURES).validate_all(wasm)?;
     world::check_types(types.as_ref())?;
     Ok(())
+}
+
+/// Of a file's first bytes.
+pub(super) fn check_beginning(wasm: &[u8]) -> Result<(), GateError> {
+    if wasm.starts_with(b"\0asm") {
+        return Ok(());
+    }
+    let text = wasm.trim_ascii_start();
+    let is_text = [&b"(component"[..], b"(module", b"(;", b";;"].iter().any(|start| text.starts_with(start));
+    Err(if is_text { GateError::Text } else { GateError::NotWasm })
 }
 
 /// Of a file's length, before it is read.

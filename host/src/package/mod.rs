@@ -1,43 +1,45 @@
 //! One version of one rule in one file: a component, its spec and its manifest.
 
+mod candidate;
 mod compiler;
+mod componentize;
 mod gate;
 mod manifest;
+mod pack;
+mod parts;
 mod prefilter;
 mod sections;
+mod signature;
 mod spec;
 mod world;
 
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
+pub use candidate::Candidate;
 pub use compiler::{CompileError, Compiler, precompile};
 pub use gate::GateError;
 pub use manifest::{Manifest, ManifestError};
+pub use pack::{PackError, Recipe, pack};
 pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
+pub use signature::{KeyError, PublicKey, SignatureError, SigningKey};
 pub use spec::{Severity, Spec, SpecError, Vector};
 pub use world::{RULE_INTERFACE, WORLD, WorldError};
 
+use crate::Engine;
 use crate::sandbox::State;
 use crate::sandbox::bindings::DetectionPre;
-use crate::{Engine, PackageLimits};
 
 /// A package, checked and compiled. Clones are the same package.
 #[derive(Clone)]
 pub struct Package(Arc<Inner>);
 
 struct Inner {
-    origin: String,
-    spec: Spec,
-    manifest: Manifest,
+    candidate: Arc<Candidate>,
     surface: Surface,
-    sizes: Sizes,
-    sha256: String,
-    bytes: Vec<u8>,
     component: DetectionPre<State>,
     /// How deep its stack may be, in bytes.
     stack: usize,
@@ -57,12 +59,14 @@ pub struct Surface {
 pub struct Sizes {
     /// The whole file.
     pub package: usize,
-    /// The component: the file without the texts of spec and manifest.
+    /// The component: the file without the texts of spec, manifest and signature.
     pub component: usize,
     /// The spec.
     pub spec: usize,
     /// The manifest.
     pub manifest: usize,
+    /// The signature.
+    pub signature: usize,
 }
 
 /// A file that is no package that can be run: which, and why.
@@ -78,6 +82,9 @@ pub struct PackageError {
 /// Why a package is refused.
 #[derive(Debug, Error)]
 pub enum Refusal {
+    /// Nobody who is trusted vouches for it, or it is not what somebody has vouched for.
+    #[error("{0}")]
+    Signature(SignatureError),
     /// It is no component of our world.
     #[error("not a rule's component: {0}")]
     Gate(GateError),
@@ -125,31 +132,37 @@ impl Package {
     /// The rule's id, from the spec.
     #[must_use]
     pub fn rule_id(&self) -> &str {
-        &self.0.spec.rule_id
+        self.0.candidate.rule_id()
     }
 
     /// The rule's version, from the manifest.
     #[must_use]
     pub fn version(&self) -> &semver::Version {
-        &self.0.manifest.version
+        self.0.candidate.version()
     }
 
     /// Where the bytes came from.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        self.0.candidate.origin()
     }
 
     /// The spec.
     #[must_use]
     pub fn spec(&self) -> &Spec {
-        &self.0.spec
+        &self.0.candidate.spec
     }
 
     /// The events that can match at all.
     #[must_use]
     pub fn prefilter(&self) -> &Prefilter {
-        &self.0.manifest.prefilter
+        &self.0.candidate.manifest.prefilter
+    }
+
+    /// Whose key has signed it, if it is signed.
+    #[must_use]
+    pub fn signer(&self) -> Option<&PublicKey> {
+        self.0.candidate.signer()
     }
 
     /// What the component imports, which is nothing, and exports.
@@ -161,25 +174,29 @@ impl Package {
     /// How large it is.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        self.0.sizes
+        self.0.candidate.sizes
     }
 
     /// The SHA-256 of the file, in lower-case hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> &str {
-        &self.0.sha256
+        self.0.candidate.sha256()
     }
 
     /// The file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes
+        &self.0.candidate.bytes
     }
 
     /// The name that a package's file has by custom: `<RuleID>@<version>.wasm`.
     #[must_use]
     pub fn file_name(&self) -> String {
-        format!("{}@{}.wasm", self.rule_id(), self.version())
+        self.0.candidate.file_name()
+    }
+
+    pub(crate) fn candidate(&self) -> &Candidate {
+        &self.0.candidate
     }
 
     pub(crate) fn component(&self) -> &DetectionPre<State> {
@@ -205,49 +222,17 @@ impl fmt::Debug for Package {
 }
 
 impl Inner {
-    fn load(
-        engine: &Engine,
-        limits: &PackageLimits,
-        bytes: &[u8],
-        origin: &str,
-        compile: impl FnOnce(&[u8]) -> Result<Component, CompileError>,
-    ) -> Result<Self, Refusal> {
-        gate::check(bytes, limits).map_err(Refusal::Gate)?;
-        let section = |name, limit| match sections::find(bytes, name).map_err(|error| Refusal::Gate(error.into()))?[..]
-        {
-            [data] if data.len() > limit => Err(Refusal::LongSection { name, found: data.len(), limit }),
-            [data] => Ok(data),
-            ref all => Err(Refusal::Section { name, found: all.len() }),
-        };
-        let spec_yaml = section(sections::SPEC, PackageLimits::SPEC)?;
-        let manifest_json = section(sections::MANIFEST, PackageLimits::MANIFEST)?;
-        let spec = Spec::from_yaml(spec_yaml).map_err(Refusal::Spec)?;
-        let manifest = Manifest::from_json(manifest_json).map_err(Refusal::Manifest)?;
-
-        let component = compile(bytes).map_err(Refusal::Compile)?;
-        let refused = |error| Refusal::Compile(CompileError::Refused(format!("{error:#}")));
-        let linked = Linker::new(engine.wasmtime()).instantiate_pre(&component).map_err(refused)?;
+    /// A component that has been compiled, with its imports linked, which are none.
+    fn new(engine: &Engine, candidate: Arc<Candidate>, component: &Component) -> Result<Self, CompileError> {
+        let refused = |error| CompileError::Refused(format!("{error:#}"));
+        let linked = Linker::new(engine.wasmtime()).instantiate_pre(component).map_err(refused)?;
         let names = component.component_type();
         let surface = Surface {
             imports: names.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
             exports: names.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
         };
-        Ok(Self {
-            origin: origin.to_owned(),
-            sizes: Sizes {
-                package: bytes.len(),
-                component: bytes.len() - spec_yaml.len() - manifest_json.len(),
-                spec: spec_yaml.len(),
-                manifest: manifest_json.len(),
-            },
-            spec,
-            manifest,
-            surface,
-            sha256: hex(&Sha256::digest(bytes)),
-            bytes: bytes.to_vec(),
-            component: DetectionPre::new(linked).map_err(refused)?,
-            stack: engine.stack(),
-        })
+        let component = DetectionPre::new(linked).map_err(refused)?;
+        Ok(Self { candidate, surface, component, stack: engine.stack() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The custom sections that make a package of a component. The build script uses this file too.
 
+use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasmparser::{BinaryReaderError, Parser, Payload};
 
 /// The section with the rule's spec: Panther's YAML, byte for byte.
@@ -22,6 +23,11 @@ pub(crate) fn find<'w>(wasm: &'w [u8], name: &str) -> Result<Vec<&'w [u8]>, Bina
         }
     }
     Ok(found)
+}
+
+/// Adds a custom section to a component.
+pub(crate) fn append(component: &mut Vec<u8>, name: &str, data: &[u8]) {
+    CustomSection { name: name.into(), data: data.into() }.append_to_component(component);
 }
 
 /// The parts of a module or component, without those of the modules and components in it.

@@ -120,15 +120,20 @@ impl ActiveRule {
         &self.current.package
     }
 
-    /// The same rule with this version of it, which is on probation. What the tenant has of it stays: exclusions, and the
-    /// budget of alerts. One that has been rolled back here does not come back.
-    pub(super) fn with_version(mut self, package: Package, limits: &Limits) -> Self {
+    /// The same rule with this version of it, which is on probation in the place of another: the one named, or the one that
+    /// was here. What the tenant has of the rule stays: exclusions, and the budget of alerts. One that has been rolled back
+    /// here does not come back.
+    pub(super) fn with_version(mut self, package: Package, before: Option<&Package>, limits: &Limits) -> Self {
         if self.current.package == package || self.failed.as_ref() == Some(&package) {
             return self;
         }
-        let mut before = std::mem::replace(&mut self.current, Version::new(package, limits));
-        before.sandbox.rest();
-        self.predecessor = Some(Predecessor { version: before, left: Limits::PROBATION });
+        let mut version = std::mem::replace(&mut self.current, Version::new(package, limits));
+        version.sandbox.rest();
+        // Of versions that came and went between two events, none was ever here.
+        if let Some(before) = before.filter(|before| **before != version.package) {
+            version = Version::new(before.clone(), limits);
+        }
+        self.predecessor = Some(Predecessor { version, left: Limits::PROBATION });
         self.failed = None;
         self
     }

@@ -226,7 +226,7 @@ impl Judge {
         let mut successor = |package: &Package| {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
-                Some(rule) => rule.with_version(package.clone(), &self.limits),
+                Some(rule) => rule.with_version(package.clone(), rules.before(package.rule_id()), &self.limits),
                 None => ActiveRule::new(package.clone(), &self.limits, &self.exclusions),
             }
         };

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -32,25 +33,33 @@ pub enum FolderError {
 /// # Errors
 /// The path cannot be read, a folder holds no package, or a file is none that can be run.
 pub fn read_packages(compiler: &Compiler, path: &Path) -> Result<Vec<Package>, FolderError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |error| FolderError::Unreadable { path, error }
-    };
-    let files = if fs::metadata(path).map_err(unreadable(path))?.is_dir() {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path).map_err(unreadable(path))? {
-            let file = entry.map_err(unreadable(path))?.path();
-            if file.extension().is_some_and(|ending| ending == "wasm") && file.is_file() {
-                files.push(file);
-            }
-        }
-        files.sort();
-        files
-    } else {
-        vec![path.to_owned()]
-    };
+    let files = package_files(path)?;
     if files.is_empty() {
         return Err(FolderError::Empty(path.to_owned()));
     }
-    files.into_iter().map(|file| Ok(compiler.read(&file).map_err(unreadable(&file))??)).collect()
+    let load = |file: PathBuf| {
+        let candidate = compiler.read(&file).map_err(|error| FolderError::Unreadable { path: file, error })??;
+        Ok(compiler.compile(Arc::new(candidate))?)
+    };
+    files.into_iter().map(load).collect()
+}
+
+/// The file that a path names, or those with the ending `.wasm` in the folder that it names, in the order of their names.
+///
+/// # Errors
+/// The path cannot be read.
+pub(crate) fn package_files(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let unreadable = |error| FolderError::Unreadable { path: path.to_owned(), error };
+    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        if file.extension().is_some_and(|ending| ending == "wasm") && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
 }

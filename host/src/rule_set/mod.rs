@@ -15,6 +15,7 @@ use portcullis_event::Event;
 use thiserror::Error;
 
 pub use exchange::Exchange;
+pub(crate) use folder::package_files;
 pub use folder::{FolderError, read_packages};
 pub(crate) use index::Candidates;
 pub use shadow::{Shadow, ShadowReport, Tally};
@@ -28,6 +29,8 @@ use index::Index;
 pub struct RuleSet {
     packages: Vec<Package>,
     index: Index,
+    /// What some of them have replaced.
+    before: Vec<Package>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
 }
@@ -67,6 +70,18 @@ impl RuleSet {
     pub fn with_shadows(self, shadows: Vec<Shadow>) -> Self {
         let packages: Vec<Package> = shadows.iter().map(|shadow| shadow.package.clone()).collect();
         Self { shadow_index: Index::new(&packages), shadows, ..self }
+    }
+
+    /// The same, in which each of these packages is what the one of its rule has replaced: what judges go back to where that
+    /// one fails at first. Without, it is the one that a judge has had.
+    #[must_use]
+    pub fn with_predecessors(self, before: Vec<Package>) -> Self {
+        Self { before, ..self }
+    }
+
+    /// The version of a rule that was active before.
+    pub(crate) fn before(&self, rule_id: &str) -> Option<&Package> {
+        self.before.iter().find(|before| before.rule_id() == rule_id)
     }
 
     /// The packages, by rule id.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Fault, Package};
 
@@ -29,7 +29,7 @@ pub struct Tally {
 }
 
 /// What a candidate would have changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
     /// Events that one of the two subscribes to.
     pub events: u64,
@@ -73,9 +73,8 @@ impl Tally {
         report.events += 1;
         match (active.unwrap_or(false), candidate) {
             (true, Ok(true)) => report.both += 1,
-            (false, Ok(false)) => {}
             (_, Err(fault)) if active.is_ok() => report.fault = Some(fault.to_string()),
-            (_, Err(_)) => {}
+            (false, Ok(false)) | (_, Err(_)) => {}
             (_, Ok(added)) => {
                 *(if added { &mut report.added } else { &mut report.lost }) += 1;
                 if report.examples.len() < EXAMPLES {

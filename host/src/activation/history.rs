@@ -1,0 +1,237 @@
+//! What became of each version of each rule, on record: a file that is only ever appended to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::ShadowReport;
+
+/// What happened to a version of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It judges events from now on.
+    Activated,
+    /// It does so again, after a start.
+    Resumed,
+    /// It does not become active, or not again.
+    Refused,
+    /// It judges events beside the active version, without a say.
+    ShadowBegan,
+    /// It does so no longer.
+    ShadowEnded,
+    /// It has proved itself, and waits to be pinned.
+    Waiting,
+    /// It failed where the version before did not, which is active again.
+    RolledBack,
+    /// It judges no more, and no other version does.
+    Removed,
+}
+
+/// One line of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, RFC 3339.
+    pub time: String,
+    /// Whose rule.
+    pub tenant: String,
+    /// What happened.
+    pub action: Action,
+    /// The rule, if the package told.
+    pub rule_id: Option<String>,
+    /// The version that was active before.
+    pub from: Option<Version>,
+    /// The version that this is about; of a roll-back, the one that is active again.
+    pub to: Option<Version>,
+    /// Its package's SHA-256; of a roll-back, that of the package that failed.
+    pub sha256: Option<String>,
+    /// Whose key has signed it.
+    pub signer: Option<String>,
+    /// The package's file.
+    pub file: Option<String>,
+    /// How its vectors went, if it came so far.
+    pub vectors: Option<VectorCounts>,
+    /// What it would have changed, at the end of its shadow.
+    pub shadow: Option<ShadowReport>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How vectors went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VectorCounts {
+    /// How many passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
+}
+
+impl fmt::Display for Entry {
+    /// In words, without the tenant.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule_id.as_deref().or(self.file.as_deref()).unwrap_or("a package");
+        let version =
+            |version: &Option<Version>| version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
+        let to = version(&self.to);
+        match self.action {
+            Action::Activated => match &self.from {
+                Some(from) => write!(formatter, "{rule}{to} is active, in the place of {from}")?,
+                None => write!(formatter, "{rule}{to} is active")?,
+            },
+            Action::Resumed => write!(formatter, "{rule}{to} is active, as before")?,
+            Action::Refused => write!(formatter, "{rule}{to} is REFUSED")?,
+            Action::ShadowBegan => write!(formatter, "{rule}{to} judges in the shadow of{}", version(&self.from))?,
+            Action::ShadowEnded => write!(formatter, "{rule}{to} has been in the shadow of{}", version(&self.from))?,
+            Action::Waiting => write!(formatter, "{rule}{to} has proved itself, and waits")?,
+            Action::RolledBack => write!(formatter, "{rule}{} is ROLLED BACK to{to}", version(&self.from))?,
+            Action::Removed => write!(formatter, "{rule}{} is active no more", version(&self.from))?,
+        }
+        if let Some(ShadowReport { events, both, added, lost, .. }) = &self.shadow {
+            write!(
+                formatter,
+                ": of {events} events, both match {both}, it alone {added}, the active version alone {lost}"
+            )?;
+        }
+        match &self.reason {
+            Some(reason) => write!(formatter, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The history of one process: what others before it have left, and where it writes its own.
+#[derive(Debug, Default)]
+pub struct History {
+    past: HashMap<(String, String), Past>,
+    file: Option<(PathBuf, Mutex<File>)>,
+    /// Whether there is a file of it.
+    is_kept: bool,
+    /// The lines, from 1, that are no entries.
+    pub unreadable: Vec<usize>,
+}
+
+/// What the history says of one rule of one tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The version that was active last, its SHA-256, and since when.
+    pub active: Option<(Version, String, String)>,
+    /// Every version that ever was, and its SHA-256.
+    pub activated: BTreeMap<Version, String>,
+    /// The package, by its SHA-256, that judges in the shadow of the active version, and since when.
+    pub shadow: Option<(String, String)>,
+    /// Why a package, by its SHA-256, was refused last, or rolled back.
+    pub refused: HashMap<String, Entry>,
+}
+
+impl History {
+    /// The history in a file, which need not be there yet. It is opened to be added to.
+    ///
+    /// # Errors
+    /// The file cannot be read, or not be written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut history = Self::of(&mut file)?;
+        if history.ends_in_a_line(&mut file)? {
+            file.write_all(b"\n")?;
+        }
+        history.file = Some((path.to_owned(), Mutex::new(file)));
+        Ok(history)
+    }
+
+    /// The history in a file, to be looked at only.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Self::of(&mut File::open(path)?)
+    }
+
+    fn of(file: &mut File) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut history = Self { is_kept: true, ..Self::default() };
+        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(entry) => history.remember(entry),
+                Err(_) if line.is_empty() => {}
+                Err(_) => history.unreadable.push(number + 1),
+            }
+        }
+        Ok(history)
+    }
+
+    /// Whether the file's last line was not ended: its writer was killed in the middle of it.
+    #[expect(clippy::unused_self, reason = "it is the history's file")]
+    fn ends_in_a_line(&self, file: &mut File) -> io::Result<bool> {
+        if file.metadata()?.len() == 0 {
+            return Ok(false);
+        }
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        Ok(last != *b"\n")
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        let Some(rule_id) = entry.rule_id.clone() else { return };
+        let past = self.past.entry((entry.tenant.clone(), rule_id)).or_default();
+        let (version, sha256) = (entry.to.clone(), entry.sha256.clone());
+        match (entry.action, version, sha256) {
+            (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
+                past.refused.remove(&sha256);
+                past.activated.insert(version.clone(), sha256.clone());
+                if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
+                    past.active = Some((version, sha256, entry.time));
+                }
+            }
+            (Action::Refused, _, Some(sha256)) => {
+                past.refused.insert(sha256, entry);
+            }
+            (Action::RolledBack, Some(version), Some(failed)) => {
+                past.refused.insert(failed, entry.clone());
+                let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
+                past.active = Some((version, sha256, entry.time));
+            }
+            (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
+            (Action::ShadowEnded, ..) => past.shadow = None,
+            (Action::Removed, ..) => past.active = None,
+            _ => {}
+        }
+    }
+
+    /// What was there of a tenant's rule before this process.
+    #[must_use]
+    pub fn past(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
+        self.past.get(&(tenant.to_owned(), rule_id.to_owned()))
+    }
+
+    /// Whether there is a file of it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// The rules of a tenant that the history knows.
+    pub fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
+        self.past.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
+    }
+
+    /// Adds an entry to the file, if there is one, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written: which file, and why.
+    pub fn append(&self, entry: &Entry) -> Result<(), (PathBuf, io::Error)> {
+        let Some((path, file)) = &self.file else { return Ok(()) };
+        let failed = |error| (path.clone(), error);
+        let mut line = serde_json::to_vec(entry).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        // One write: a line of another process does not come into the middle of it.
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)
+    }
+}

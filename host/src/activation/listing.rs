@@ -1,0 +1,157 @@
+//! What there is of each rule, and how it stands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use semver::Version;
+use serde::Serialize;
+
+use super::Activator;
+use super::following::Following;
+use super::history::Past;
+use crate::package::Candidate;
+
+/// A package of a store, or one that was active and lies there no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The rule, if the file is a package.
+    pub rule_id: Option<String>,
+    /// Its version.
+    pub version: Option<Version>,
+    /// How it stands.
+    pub standing: Standing,
+    /// Since when, RFC 3339, if the history tells.
+    pub since: Option<String>,
+    /// Why it is refused.
+    pub reason: Option<String>,
+    /// The file.
+    pub file: Option<String>,
+    /// The SHA-256 of the file.
+    pub sha256: Option<String>,
+    /// Whose key has signed it.
+    pub signer: Option<String>,
+}
+
+/// How a package stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It judges, as the history has it; without one, it is what a run would judge with.
+    Active,
+    /// It judges in the shadow of the active version.
+    Shadow,
+    /// It has proved itself, and takes over when somebody follows the store.
+    Next,
+    /// It has proved itself, and waits to be pinned.
+    Waiting,
+    /// It does not become active.
+    Refused,
+    /// Another version is wanted.
+    Inactive,
+}
+
+impl Standing {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Next => "next",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+impl Activator {
+    /// What lies in a tenant's store and how it stands, by rule and version, the newest first; what is no package at the
+    /// end.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    #[must_use]
+    pub fn list(&self, tenant: usize) -> Vec<Listed> {
+        let following = &self.tenants[tenant];
+        let history = &self.desk.history;
+        let mut listed: Vec<Listed> = self.stores[following.store]
+            .files()
+            .map(|(file, found)| match found {
+                Ok(candidate) => {
+                    let past = history.past(&following.name, candidate.rule_id());
+                    listed(following, file, candidate, past, history.is_kept())
+                }
+                Err(reason) => Listed {
+                    rule_id: None,
+                    version: None,
+                    standing: Standing::Refused,
+                    since: None,
+                    reason: Some(reason.to_string()),
+                    file: Some(file.display().to_string()),
+                    sha256: None,
+                    signer: None,
+                },
+            })
+            .collect();
+        for (rule_id, past) in history.rules(&following.name) {
+            let Some((version, sha256, since)) = &past.active else { continue };
+            if !listed.iter().any(|listed| listed.sha256.as_ref() == Some(sha256)) {
+                listed.push(Listed {
+                    rule_id: Some(rule_id.to_owned()),
+                    version: Some(version.clone()),
+                    standing: Standing::Active,
+                    since: Some(since.clone()),
+                    reason: Some("its file is gone".to_owned()),
+                    file: None,
+                    sha256: Some(sha256.clone()),
+                    signer: None,
+                });
+            }
+        }
+        let key = |listed: &Listed| (listed.rule_id.is_none(), listed.rule_id.clone());
+        listed.sort_by(|a, b| key(a).cmp(&key(b)).then(b.version.cmp(&a.version)).then(a.file.cmp(&b.file)));
+        listed
+    }
+}
+
+fn listed(
+    following: &Following,
+    file: &Path,
+    candidate: &Arc<Candidate>,
+    past: Option<&Past>,
+    has_history: bool,
+) -> Listed {
+    let sha256 = candidate.sha256();
+    let state = &following.rules[candidate.rule_id()];
+    let is = |other: Option<&str>| other == Some(sha256);
+    let active = past.and_then(|past| past.active.as_ref()).filter(|(_, active, _)| active == sha256);
+    let shadow = past.and_then(|past| past.shadow.as_ref()).filter(|(shadow, _)| shadow == sha256);
+    let before = past.and_then(|past| past.refused.get(sha256));
+    let (standing, since, reason) = if let Some((_, _, since)) = active {
+        (Standing::Active, Some(since), None)
+    } else if let Some((_, since)) = shadow {
+        (Standing::Shadow, Some(since), None)
+    } else if let Some(refused) = state.refused.get(sha256) {
+        let time = before.filter(|entry| entry.reason.as_ref() == Some(&refused.reason)).map(|entry| &entry.time);
+        (Standing::Refused, time, Some(&refused.reason))
+    } else if is(state.active.as_ref().map(crate::Package::sha256)) {
+        (if has_history { Standing::Next } else { Standing::Active }, None, None)
+    } else if is(state.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256())) {
+        (Standing::Next, None, None)
+    } else if is(state.waiting.as_deref()) {
+        (Standing::Waiting, None, None)
+    } else {
+        (Standing::Inactive, None, None)
+    };
+    Listed {
+        rule_id: Some(candidate.rule_id().to_owned()),
+        version: Some(candidate.version().clone()),
+        standing,
+        since: since.cloned(),
+        reason: reason.cloned(),
+        file: Some(file.display().to_string()),
+        sha256: Some(sha256.to_owned()),
+        signer: candidate.signer().map(ToString::to_string),
+    }
+}

@@ -1,0 +1,265 @@
+//! How versions of rules come to be active, and cease to be: the store that they lie in, what a tenant wants of it, what a
+//! candidate must show first, and what is written down about it.
+//!
+//! Nothing here is on the way of an event. An [`Activator`] looks at the files, proves candidates and publishes rule sets;
+//! who judges takes them up between two events.
+
+mod following;
+mod history;
+mod listing;
+mod policy;
+mod store;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+pub use history::{Action, Entry, History, Past, VectorCounts};
+pub use listing::{Listed, Standing};
+pub use policy::{Activate, Pin, Policy};
+pub use watch::{Control, Reload, Watched};
+
+use crate::{Compiler, Exchange, Fault, FolderError, Limits, Package, RuleSet};
+use following::Following;
+use store::Store;
+
+/// What a candidate must show besides being a package that compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// That its vectors pass.
+    Vectors,
+    /// Nothing.
+    WithoutVectors,
+}
+
+/// What is told to the operator.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// Something happened to a version of a rule.
+    Entry(Box<Entry>),
+    /// Something is in the way: whose, and what.
+    Problem {
+        /// The tenant, if it is one's.
+        tenant: Option<Arc<str>>,
+        /// What.
+        text: String,
+    },
+    /// The history cannot be written: which file, and why. What happened is told all the same.
+    HistoryFails(PathBuf, Arc<io::Error>),
+}
+
+/// The rules of a tenant cannot be activated at the start.
+#[derive(Debug, Error)]
+pub enum ActivationError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] FolderError),
+    /// A package is refused: where it lies, and why.
+    #[error("{file}: {reason}")]
+    Refused {
+        /// The file.
+        file: String,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// Where what happens is written down and told.
+struct Desk {
+    history: Arc<History>,
+    clock: fn() -> Timestamp,
+    proof: Proof,
+    tell: Box<dyn Fn(News) + Send>,
+    /// What is to be written down when the rule sets that it is about have been published.
+    entries: RefCell<Vec<Entry>>,
+    /// Whether a tenant is being started strictly: then nothing but problems is told.
+    is_strict: Cell<bool>,
+    /// And this is what was refused first.
+    refused: RefCell<Option<ActivationError>>,
+}
+
+impl Desk {
+    fn entry(&self, tenant: &str, action: Action) -> Entry {
+        Entry {
+            time: (self.clock)().to_string(),
+            tenant: tenant.to_owned(),
+            action,
+            rule_id: None,
+            from: None,
+            to: None,
+            sha256: None,
+            signer: None,
+            file: None,
+            vectors: None,
+            shadow: None,
+            reason: None,
+        }
+    }
+
+    fn record(&self, entry: Entry) {
+        self.entries.borrow_mut().push(entry);
+    }
+
+    /// Writes down and tells what has been recorded. What the history says is active judges already.
+    fn publish_entries(&self) {
+        for entry in self.entries.take() {
+            self.write(entry);
+        }
+    }
+
+    fn write(&self, entry: Entry) {
+        if let Err((file, error)) = self.history.append(&entry) {
+            (self.tell)(News::HistoryFails(file, Arc::new(error)));
+        }
+        if !self.is_strict.get() {
+            (self.tell)(News::Entry(Box::new(entry)));
+        } else if entry.action == Action::Refused {
+            let (file, reason) = (entry.file.unwrap_or_default(), entry.reason.unwrap_or_default());
+            self.refused.borrow_mut().get_or_insert(ActivationError::Refused { file, reason });
+        }
+    }
+
+    fn problem(&self, tenant: Option<&Arc<str>>, text: String) {
+        (self.tell)(News::Problem { tenant: tenant.cloned(), text });
+    }
+}
+
+/// Keeps the rule sets of tenants in line with the stores that they follow.
+pub struct Activator {
+    desk: Desk,
+    stores: Vec<Store>,
+    tenants: Vec<Following>,
+    /// Of each store what is wrong with it, and has been said.
+    unreadable: Vec<Option<String>>,
+}
+
+impl Activator {
+    /// One without tenants. `tell` hears what happens, in the order in which it does.
+    #[must_use]
+    pub fn new(
+        history: Arc<History>,
+        proof: Proof,
+        clock: fn() -> Timestamp,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> Self {
+        let desk = Desk {
+            history,
+            clock,
+            proof,
+            tell: Box::new(tell),
+            entries: RefCell::default(),
+            is_strict: Cell::new(false),
+            refused: RefCell::new(None),
+        };
+        Self { desk, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new() }
+    }
+
+    /// A store of packages in these files and folders, compiled by this compiler; its number.
+    pub fn add_store(&mut self, paths: Vec<PathBuf>, compiler: Compiler) -> usize {
+        self.stores.push(Store::new(paths, compiler));
+        self.unreadable.push(None);
+        self.stores.len() - 1
+    }
+
+    /// A tenant that follows a store, under these limits; its number.
+    ///
+    /// # Panics
+    /// There is no store of this number.
+    pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
+        assert!(store < self.stores.len(), "there is no store {store}");
+        self.tenants.push(Following::new(name, store, policy, limits));
+        self.tenants.len() - 1
+    }
+
+    /// Where a tenant's rule sets are published.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    #[must_use]
+    pub fn exchange(&self, tenant: usize) -> Arc<Exchange<RuleSet>> {
+        Arc::clone(&self.tenants[tenant].exchange)
+    }
+
+    /// Activates the rules of a tenant for the first time, in all or nothing: a package that is refused is an error.
+    ///
+    /// # Errors
+    /// The store cannot be read, holds no package, or one that is refused.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    pub fn start_strictly(&mut self, tenant: usize) -> Result<(), ActivationError> {
+        let Following { store, .. } = self.tenants[tenant];
+        self.stores[store].scan()?;
+        if self.stores[store].files().next().is_none() {
+            let path = self.stores[store].paths.first().cloned().unwrap_or_default();
+            return Err(FolderError::Empty(path).into());
+        }
+        self.desk.is_strict.set(true);
+        self.tenants[tenant].follow(&mut self.stores[store], &self.desk);
+        self.desk.is_strict.set(false);
+        self.desk.refused.take().map_or(Ok(()), Err)
+    }
+
+    /// Looks at the stores, and brings the rule sets in line with them. Where one cannot be read, what is active stays.
+    pub fn follow(&mut self) {
+        let Self { desk, stores, tenants, unreadable } = self;
+        for (number, store) in stores.iter_mut().enumerate() {
+            let mut following = tenants.iter_mut().filter(|tenant| tenant.store == number).peekable();
+            if following.peek().is_none() {
+                continue;
+            }
+            let error = store.scan().err().map(|error| error.to_string());
+            match &error {
+                None => following.for_each(|tenant| tenant.follow(store, desk)),
+                Some(error) if unreadable[number].as_ref() != Some(error) => {
+                    for tenant in following {
+                        desk.problem(Some(&tenant.name), format!("{error}; what is active stays so"));
+                    }
+                }
+                Some(_) => {}
+            }
+            unreadable[number] = error;
+        }
+    }
+
+    /// Ends the shadows that are over.
+    pub fn look_after_shadows(&mut self) {
+        self.tenants.iter_mut().for_each(|tenant| tenant.look_after_shadows(&self.desk));
+    }
+
+    /// Ends all shadows, whatever they have seen, for this reason.
+    fn end_shadows(&mut self, reason: &str) {
+        self.tenants.iter_mut().for_each(|tenant| tenant.end_shadows(reason, &self.desk));
+    }
+
+    /// A judge has rolled a version back: see [`Notice::RolledBack`](crate::Notice::RolledBack).
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    pub fn rolled_back(&mut self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
+        self.tenants[tenant].rolled_back(failed, to, fault, &self.desk);
+    }
+
+    /// Gives a tenant another policy, and what was refused another chance; `anew` also where the policy is the same.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    pub fn reconsider(&mut self, tenant: usize, policy: Policy, anew: bool) {
+        let following = &mut self.tenants[tenant];
+        if following.policy == policy && !anew {
+            return;
+        }
+        if following.policy.trusted_keys != policy.trusted_keys {
+            // Other tenants may go on with the keys that it had.
+            self.stores.push(self.stores[following.store].trusting(policy.trusted_keys.as_deref()));
+            self.unreadable.push(None);
+            following.store = self.stores.len() - 1;
+        }
+        following.reconsider(policy, &self.desk);
+    }
+}

@@ -1,0 +1,235 @@
+//! The thread that follows stores while events flow, and what wakes it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::{Activator, Policy};
+use crate::{Fault, Package};
+
+/// How long files must be left alone before they are looked at: who copies a folder makes many changes.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// After so long they are looked at all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often shadows are looked after.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often files are looked at without being told: some file systems tell nothing, and a folder that is gone cannot.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long the end of a run waits for what is still to be written into the history.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What reads the config again: the policies of the tenants, by their numbers, or what is wrong with it.
+pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send>;
+
+/// What is followed without being asked to.
+#[derive(Default)]
+pub struct Watched {
+    /// Whether the stores are: else only [`Control::reload`] looks at them.
+    pub stores: bool,
+    /// Files whose change is a reason to read the config again.
+    pub configs: Vec<PathBuf>,
+}
+
+enum Message {
+    StoresChanged,
+    ConfigChanged,
+    Reload,
+    RolledBack { tenant: usize, failed: Package, to: Package, fault: Fault },
+    End(Sender<()>),
+}
+
+/// The other end of the thread that follows stores; it ends with the last of these.
+#[derive(Clone)]
+pub struct Control {
+    messages: Sender<Message>,
+    _alive: Arc<()>,
+}
+
+impl Control {
+    /// Has the config and the stores read again.
+    pub fn reload(&self) {
+        self.send(Message::Reload);
+    }
+
+    /// Reports what a judge has told in a [`Notice::RolledBack`](crate::Notice::RolledBack).
+    pub fn rolled_back(&self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
+        self.send(Message::RolledBack { tenant, failed: failed.clone(), to: to.clone(), fault: fault.clone() });
+    }
+
+    /// Waits until what was reported is in the history, for some seconds at most.
+    pub fn finish(&self) {
+        let (sender, receiver) = mpsc::channel();
+        self.send(Message::End(sender));
+        let _ = receiver.recv_timeout(FAREWELL);
+    }
+
+    fn send(&self, message: Message) {
+        // It ends with the process.
+        let _ = self.messages.send(message);
+    }
+}
+
+impl Activator {
+    /// Follows the stores from now on, on a thread of its own.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn run(mut self, follow: Watched, mut reload: Reload) -> std::io::Result<Control> {
+        let (sender, receiver) = mpsc::channel();
+        let alive = Arc::new(());
+        let is_alive = Arc::downgrade(&alive);
+        let control = Control { messages: sender.clone(), _alive: alive };
+        std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
+            let mut files = FilesWatched::new(follow, sender);
+            if let Some(wrong) = files.wrong.take() {
+                self.desk.problem(None, format!("{wrong}; the files are looked at every {} s", LOOK.as_secs()));
+            }
+            let mut waiting = VecDeque::new();
+            // What changed before it was watched counts too.
+            let mut looked = None;
+            while is_alive.strong_count() > 0 {
+                if files.follow.stores && looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK) {
+                    files.renew(&self.paths());
+                    let changed = files.configs_changed();
+                    waiting.push_back(if changed { Message::ConfigChanged } else { Message::StoresChanged });
+                    looked = Some(Instant::now());
+                }
+                match next(&receiver, &mut waiting) {
+                    Ok(Message::StoresChanged) => self.follow(),
+                    Ok(message @ (Message::ConfigChanged | Message::Reload)) => {
+                        files.configs_changed();
+                        match reload() {
+                            Ok(policies) => {
+                                for (tenant, policy) in policies {
+                                    self.reconsider(tenant, policy, matches!(message, Message::Reload));
+                                }
+                            }
+                            Err(wrong) => self.desk.problem(None, format!("{wrong}; all stays as it was")),
+                        }
+                        self.follow();
+                    }
+                    Ok(Message::RolledBack { tenant, failed, to, fault }) => {
+                        self.rolled_back(tenant, &failed, &to, &fault);
+                    }
+                    Ok(Message::End(done)) => {
+                        self.end_shadows("the run has ended before it has seen enough");
+                        let _ = done.send(());
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                self.look_after_shadows();
+            }
+        })?;
+        Ok(control)
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.stores.iter().flat_map(|store| store.paths.iter().cloned()).collect()
+    }
+}
+
+/// The next message, after a tick at the latest. A change of files is one with all that follow it closely; what else
+/// comes meanwhile waits.
+fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result<Message, RecvTimeoutError> {
+    let mut first = match waiting.pop_front() {
+        Some(message) => message,
+        None => receiver.recv_timeout(TICK)?,
+    };
+    let is_change = |message: &Message| matches!(message, Message::StoresChanged | Message::ConfigChanged);
+    if !is_change(&first) {
+        return Ok(first);
+    }
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        match receiver.recv_timeout(QUIET) {
+            // The one that has the config read has the stores looked at too.
+            Ok(message) if is_change(&message) => {
+                if matches!(message, Message::ConfigChanged) {
+                    first = message;
+                }
+            }
+            Ok(other) => waiting.push_back(other),
+            Err(_) => break,
+        }
+    }
+    Ok(first)
+}
+
+/// The folders that the system tells about.
+struct FilesWatched {
+    follow: Watched,
+    watcher: Option<RecommendedWatcher>,
+    /// By their devices and numbers there: one that was removed and made again is another.
+    folders: HashMap<PathBuf, (u64, u64)>,
+    /// What the configs' files were like when they were looked at last.
+    configs: Vec<Option<(u64, u64, SystemTime)>>,
+    wrong: Option<String>,
+}
+
+impl FilesWatched {
+    fn new(follow: Watched, sender: Sender<Message>) -> Self {
+        let configs = follow.configs.clone();
+        let on_event = move |event: notify::Result<notify::Event>| {
+            let event = match event {
+                // Looking at files is an event too.
+                Ok(event) if is_reading(event.kind) => return,
+                other => other,
+            };
+            let names = |config: &PathBuf| {
+                event.as_ref().is_ok_and(|event| event.paths.iter().any(|path| path.file_name() == config.file_name()))
+            };
+            let message = if configs.iter().any(names) { Message::ConfigChanged } else { Message::StoresChanged };
+            let _ = sender.send(message);
+        };
+        let (watcher, wrong) = match (follow.stores, notify::recommended_watcher(on_event)) {
+            (false, _) => (None, None),
+            (true, Ok(watcher)) => (Some(watcher), None),
+            (true, Err(error)) => (None, Some(format!("the system does not tell when files change: {error}"))),
+        };
+        Self { follow, watcher, folders: HashMap::new(), configs: Vec::new(), wrong }
+    }
+
+    /// Whether a config is another file than it was, or has been written to.
+    fn configs_changed(&mut self) -> bool {
+        let stamp = |config: &PathBuf| {
+            let metadata = fs::metadata(config).ok()?;
+            Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
+        };
+        let now: Vec<_> = self.follow.configs.iter().map(stamp).collect();
+        std::mem::replace(&mut self.configs, now.clone()) != now
+    }
+
+    /// Watches the folders that are not watched yet, or not these any more.
+    fn renew(&mut self, stores: &[PathBuf]) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for path in stores.iter().chain(&self.follow.configs) {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let Ok(metadata) = fs::metadata(folder) else { continue };
+            let identity = (metadata.dev(), metadata.ino());
+            if self.folders.get(folder) == Some(&identity) {
+                continue;
+            }
+            let _ = watcher.unwatch(folder);
+            if watcher.watch(folder, RecursiveMode::NonRecursive).is_ok() {
+                self.folders.insert(folder.to_owned(), identity);
+            }
+        }
+    }
+}
+
+fn is_reading(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}

@@ -1,0 +1,127 @@
+//! Rules out of files: activated at the start, followed from then on, and what is told about it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use portcullis::activation::{Action, Activator, Control, Listed, News, Policy, Proof, Reload, Watched};
+use portcullis::config::TenantLimits;
+use portcullis::package::PublicKey;
+use portcullis::{Engine, Exchange, PackageLimits, RuleSet, embedded};
+
+use super::compiler;
+use super::failure::{Exit, Failure, OrExit, say};
+use super::progress::Progress;
+use super::setup::{Rules, Start};
+
+/// By what a store is known: tenants for whom all of it is the same share it, and the code that is compiled out of it.
+type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
+
+/// The activator of a command, and what its stores are compiled with.
+pub(crate) struct Activation {
+    activator: Activator,
+    is_lenient: bool,
+    engines: BTreeMap<usize, Engine>,
+    stores: HashMap<StoreKey, usize>,
+    embedded: HashMap<usize, Arc<RuleSet>>,
+    /// The bar that is in the way of what is said, once there is one.
+    progress: Arc<OnceLock<Arc<Progress>>>,
+}
+
+impl Activation {
+    pub(crate) fn new(start: &Start<'_>, several: bool) -> Result<Self, Failure> {
+        let proof = if matches!(start, Start::Explain) { Proof::WithoutVectors } else { Proof::Vectors };
+        let is_told = !matches!(start, Start::Look { .. });
+        let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
+        let bar = Arc::clone(&progress);
+        let tell = move |news: News| {
+            let said = told(&news, several);
+            match bar.get() {
+                _ if !is_told => {}
+                Some(progress) => progress.aside(|| say(said)),
+                None => say(said),
+            }
+        };
+        Ok(Self {
+            activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, tell),
+            is_lenient: start.is_lenient(),
+            engines: BTreeMap::new(),
+            stores: HashMap::new(),
+            embedded: HashMap::new(),
+            progress,
+        })
+    }
+
+    /// The rules of a tenant: out of these files and folders, or without any the embedded ones.
+    pub(crate) fn rules(
+        &mut self,
+        name: &Arc<str>,
+        paths: &[PathBuf],
+        limits: &TenantLimits,
+        policy: Policy,
+    ) -> Result<Rules, Failure> {
+        let engine = match self.engines.get(&limits.stack) {
+            Some(engine) => engine.clone(),
+            None => Engine::with_stack(limits.stack).or_exit(Exit::Setup)?,
+        };
+        self.engines.insert(limits.stack, engine.clone());
+        if paths.is_empty() {
+            if let Some(rules) = self.embedded.get(&limits.stack) {
+                return Ok(Rules::Embedded(Arc::clone(rules)));
+            }
+            let rules = RuleSet::new(embedded::packages(&engine).or_exit(Exit::Setup)?).or_exit(Exit::Setup)?;
+            let rules = Arc::new(rules);
+            self.embedded.insert(limits.stack, Arc::clone(&rules));
+            return Ok(Rules::Embedded(rules));
+        }
+        let keys = policy.trusted_keys.clone();
+        let key = (paths.to_vec(), limits.stack, limits.package, keys);
+        let activator = &mut self.activator;
+        let store = self.stores.entry(key).or_insert_with_key(|(paths, _, limits, keys)| {
+            let compiler = compiler(&engine, *limits).with_trusted_keys(keys.as_deref());
+            activator.add_store(paths.clone(), compiler)
+        });
+        let tenant = activator.add_tenant(Arc::clone(name), *store, policy, limits.limits);
+        if !self.is_lenient {
+            activator.start_strictly(tenant).or_exit(Exit::Setup)?;
+        }
+        Ok(Rules::Followed(tenant))
+    }
+
+    /// Activates what is not activated yet.
+    pub(crate) fn follow(&mut self) {
+        if self.is_lenient {
+            self.activator.follow();
+        }
+    }
+
+    pub(crate) fn exchange(&self, tenant: usize) -> Arc<Exchange<RuleSet>> {
+        self.activator.exchange(tenant)
+    }
+
+    pub(crate) fn list(&self, tenant: usize) -> Vec<Listed> {
+        self.activator.list(tenant)
+    }
+
+    /// Follows the stores from now on.
+    pub(crate) fn run(self, watched: Watched, reload: Reload, progress: &Arc<Progress>) -> Result<Control, Failure> {
+        let _ = self.progress.set(Arc::clone(progress));
+        self.activator.run(watched, reload).or_exit(Exit::Setup)
+    }
+}
+
+/// News in words, with whose they are where there are several tenants.
+fn told(news: &News, several: bool) -> String {
+    let of = |tenant: &str| if several { format!("tenant {tenant}: ") } else { String::new() };
+    match news {
+        News::Entry(entry) => {
+            let file = entry.file.as_ref().filter(|_| entry.action == Action::Refused && entry.rule_id.is_some());
+            let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
+            format!("{}{file}{entry}", of(&entry.tenant))
+        }
+        News::Problem { tenant, text } => format!("{}{text}", tenant.as_deref().map(of).unwrap_or_default()),
+        News::HistoryFails(file, error) => {
+            format!("warning: {}: cannot be written: {error}; the history lacks what follows", file.display())
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `portcullis rules`: what there is of each rule, what is active, and why a version is not.
+
+use std::path::PathBuf;
+
+use portcullis::activation::Listed;
+use portcullis::printable;
+use serde_json::{Value, json};
+
+use super::ReportFormat;
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use super::setup::{SetupArgs, Start};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    setup: SetupArgs,
+    /// The history that a run writes: what it says is active is; without it, what a run would take
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// How the list is written; json is one object a line
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    format: ReportFormat,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let setup = args.setup.load(&Start::Look { history: args.history.as_deref() })?;
+    let mut output = Output::standard();
+    for (tenant, listed) in setup.listed() {
+        match args.format {
+            ReportFormat::Json => {
+                for listed in &listed {
+                    let mut line = json!(listed);
+                    line["tenant"] = Value::from(tenant);
+                    output.write_line(&line.to_string())?;
+                }
+            }
+            ReportFormat::Text => {
+                if setup.has_several() {
+                    output.write_line(&format!("tenant {tenant}"))?;
+                }
+                output.write(&text(&listed))?;
+            }
+        }
+    }
+    output.flush()?;
+    Ok(Exit::Done)
+}
+
+/// Each rule with its versions, a line each.
+fn text(listed: &[Listed]) -> String {
+    let mut text = String::new();
+    let mut rule = None;
+    for Listed { rule_id, version, standing, since, reason, file, .. } in listed {
+        let heading = rule_id.as_deref().unwrap_or("no package");
+        if rule.replace(heading) != Some(heading) {
+            text.push_str(&format!("{}\n", printable(heading)));
+        }
+        let version = version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let file = file.as_ref().map(|file| format!("  ({file})")).unwrap_or_default();
+        text.push_str(&format!(
+            "    {version:<10} {}\n",
+            printable(&format!("{}{since}{reason}{file}", standing.word()))
+        ));
+    }
+    if listed.is_empty() { "no package\n".to_owned() } else { text }
+}

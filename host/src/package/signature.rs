@@ -1,0 +1,248 @@
+//! Who vouches for a package: an Ed25519 signature over a statement that names each of its parts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::hex;
+use super::parts::Parts;
+use super::world::WORLD;
+
+/// What a statement is for, and in which form it is: so that no signature of the same key over anything else can be taken
+/// for one of a package.
+const PURPOSE: &str = "portcullis package 1";
+
+/// A key to sign packages with.
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+/// A key that signatures are checked with, written `ed25519:` and 32 bytes in Base64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
+
+/// A text that is no key.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct KeyError(String);
+
+/// What a signature is over, as JSON: the parts of one version of one rule, for one world.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statement {
+    purpose: String,
+    world: String,
+    rule_id: String,
+    version: Version,
+    component_sha256: String,
+    spec_sha256: String,
+    manifest_sha256: String,
+}
+
+/// The section: the statement to the letter, whose key, and the signature in Base64.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    statement: String,
+    key: String,
+    signature: String,
+}
+
+/// A signature that does not vouch for its package.
+#[derive(Debug, Error)]
+pub enum SignatureError {
+    /// There is none, and one is asked for.
+    #[error("it is not signed, and only packages that a trusted key has signed are taken (trusted-keys in the config)")]
+    Unsigned,
+    /// It is of a key that is not trusted.
+    #[error("it is signed by {0}, which is none of the trusted keys (trusted-keys in the config)")]
+    Untrusted(PublicKey),
+    /// The section is not of its form.
+    #[error("its signature cannot be read: {0}")]
+    Form(String),
+    /// The statement is not what the key has signed.
+    #[error("its signature is not one of {0} over what it states: it was changed after it was signed")]
+    Invalid(PublicKey),
+    /// The statement is about another part.
+    #[error("its {0} is not the one that was signed: it was changed after it was signed")]
+    Part(&'static str),
+    /// The file is not just its parts, one after the other.
+    #[error("it has bytes that belong to none of its signed parts, or their order was changed after it was signed")]
+    Layout,
+    /// It is for something else.
+    #[error("its signature is for {found:?}, and needs to be for {expected:?}")]
+    Purpose {
+        /// What it is for.
+        found: String,
+        /// What it should be for.
+        expected: &'static str,
+    },
+    /// It is of another package.
+    #[error("its signature is for {signed}, and it is {found}")]
+    OtherPackage {
+        /// The rule and version that were signed.
+        signed: String,
+        /// The rule and version that its spec and manifest name.
+        found: String,
+    },
+}
+
+impl SigningKey {
+    /// A new key, from the system's randomness.
+    ///
+    /// # Errors
+    /// The system has none.
+    pub fn generate() -> Result<Self, KeyError> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| KeyError(format!("the system gives no randomness: {error}")))?;
+        Ok(Self(ed25519_dalek::SigningKey::from_bytes(&secret)))
+    }
+
+    /// A key in PKCS #8, as PEM: `-----BEGIN PRIVATE KEY-----`, as `openssl genpkey -algorithm ed25519` writes it too.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem);
+        key.map(Self).map_err(|error| KeyError(format!("is no Ed25519 private key in PEM (PKCS #8): {error}")))
+    }
+
+    /// The key in PKCS #8, as PEM.
+    ///
+    /// # Errors
+    /// Never: the form holds every key.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        // Without the public key, with which older versions of OpenSSL do not read it.
+        let bytes = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        let pem = bytes.to_pkcs8_pem(LineEnding::LF);
+        pem.map(|pem| pem.to_string()).map_err(|error| KeyError(format!("cannot be written as PEM: {error}")))
+    }
+
+    /// What its signatures are checked with.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// The section that vouches for these parts as this version of this rule.
+    pub(super) fn sign(&self, parts: &Parts<'_>, rule_id: &str, version: &Version) -> Vec<u8> {
+        let statement = serde_json::to_string(&Statement::of(parts, rule_id, version)).expect("texts are JSON");
+        let section = Section {
+            key: self.public_key().to_string(),
+            signature: BASE64_STANDARD.encode(self.0.sign(statement.as_bytes()).to_bytes()),
+            statement,
+        };
+        serde_json::to_vec(&section).expect("texts are JSON")
+    }
+}
+
+/// A package that somebody vouches for, as whom and what; whether that is what it is, its spec and manifest will tell.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) signer: PublicKey,
+    statement: Statement,
+}
+
+impl Signed {
+    /// Checks the signature of a package, if it has one; with trusted keys it must be of one of them. Nothing of the spec
+    /// and the manifest is read.
+    pub(super) fn check(parts: &Parts<'_>, trusted: Option<&[PublicKey]>) -> Result<Option<Self>, SignatureError> {
+        let Some(section) = parts.signature else {
+            return if trusted.is_some() { Err(SignatureError::Unsigned) } else { Ok(None) };
+        };
+        let form = |error: &dyn fmt::Display| SignatureError::Form(error.to_string());
+        let Section { statement: text, key, signature } =
+            serde_json::from_slice(section).map_err(|error| form(&error))?;
+        let signer: PublicKey = key.parse().map_err(|error| form(&error))?;
+        if trusted.is_some_and(|trusted| !trusted.contains(&signer)) {
+            return Err(SignatureError::Untrusted(signer));
+        }
+        let signature = BASE64_STANDARD.decode(signature).map_err(|error| form(&error))?;
+        let signature = Signature::from_slice(&signature).map_err(|error| form(&error))?;
+        // Strictly: what other libraries would take for a signature, or not, is none.
+        VerifyingKey::from_bytes(&signer.0)
+            .and_then(|key| key.verify_strict(text.as_bytes(), &signature))
+            .map_err(|_| SignatureError::Invalid(signer))?;
+
+        let statement: Statement = serde_json::from_str(&text).map_err(|error| form(&error))?;
+        let expected = Statement::of(parts, &statement.rule_id, &statement.version);
+        for (found, expected) in [(&statement.purpose, PURPOSE), (&statement.world, WORLD)] {
+            if found != expected {
+                return Err(SignatureError::Purpose { found: found.clone(), expected });
+            }
+        }
+        for (part, signed, found) in [
+            ("component", &statement.component_sha256, &expected.component_sha256),
+            ("spec", &statement.spec_sha256, &expected.spec_sha256),
+            ("manifest", &statement.manifest_sha256, &expected.manifest_sha256),
+        ] {
+            if signed != found {
+                return Err(SignatureError::Part(part));
+            }
+        }
+        Ok(Some(Self { signer, statement }))
+    }
+
+    /// Whether it vouches for this version of this rule.
+    pub(super) fn is_for(&self, rule_id: &str, version: &Version) -> Result<(), SignatureError> {
+        let Statement { rule_id: signed_id, version: signed_version, .. } = &self.statement;
+        if signed_id == rule_id && signed_version == version {
+            return Ok(());
+        }
+        Err(SignatureError::OtherPackage {
+            signed: format!("{signed_id} {signed_version}"),
+            found: format!("{rule_id} {version}"),
+        })
+    }
+}
+
+impl Statement {
+    fn of(parts: &Parts<'_>, rule_id: &str, version: &Version) -> Self {
+        let digest = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+        Self {
+            purpose: PURPOSE.to_owned(),
+            world: WORLD.to_owned(),
+            rule_id: rule_id.to_owned(),
+            version: version.clone(),
+            component_sha256: digest(&parts.component),
+            spec_sha256: digest(parts.spec.unwrap_or_default()),
+            manifest_sha256: digest(parts.manifest.unwrap_or_default()),
+        }
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let wrong = || KeyError(format!("{text:?} is no public key; expected ed25519: and 44 characters of Base64"));
+        let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)?;
+        // Of a weak key, everybody can make signatures.
+        let is_weak = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?.is_weak();
+        if is_weak {
+            Err(KeyError(format!("{text:?} is a weak key, with which everybody can sign")))
+        } else {
+            Ok(Self(bytes))
+        }
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ed25519:{}", BASE64_STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}

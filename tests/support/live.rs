@@ -1,0 +1,151 @@
+//! A run that goes on while rules change: records go in one by one, and what the history says is waited for.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Ended, Run, account, json_lines, spawn};
+
+/// What is waited for comes within this time, on however busy a machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// `portcullis run - --watch` on a folder of rules.
+pub(crate) struct Live {
+    folder: tempfile::TempDir,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    alerts: Receiver<String>,
+    reading: Vec<JoinHandle<String>>,
+    sent: usize,
+}
+
+impl Live {
+    /// Starts a run in a folder of its own, in which are these files already; `rules` is the folder of rules, `config.toml`
+    /// its config.
+    pub(crate) fn start(files: &[(&str, &[u8])], more_args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(folder.path().join("rules")).expect("a folder");
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).expect("written");
+        }
+        Self::in_folder(folder, more_args)
+    }
+
+    /// Starts a run in a folder that another has left.
+    pub(crate) fn in_folder(folder: tempfile::TempDir, more_args: &[&str]) -> Self {
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        let mut args = vec!["run".to_owned(), "-".to_owned(), "--rules".to_owned(), path("rules")];
+        for (option, name) in [("--history", "history"), ("--ledger", "ledger"), ("--rejects", "rejects")] {
+            args.extend([option.to_owned(), path(name)]);
+        }
+        if folder.path().join("config.toml").exists() {
+            args.extend(["--config".to_owned(), path("config.toml")]);
+        }
+        args.extend(more_args.iter().map(|arg| (*arg).to_owned()));
+        let mut child = spawn(args);
+        let (sender, alerts) = channel();
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let collect = |reader: Box<dyn std::io::Read + Send>, line: Box<dyn Fn(&str) + Send>| {
+            std::thread::spawn(move || {
+                let mut all = String::new();
+                for text in BufReader::new(reader).lines() {
+                    let text = text.expect("UTF-8");
+                    line(&text);
+                    all += &(text + "\n");
+                }
+                all
+            })
+        };
+        let reading = vec![
+            collect(Box::new(stdout), Box::new(move |line| drop(sender.send(line.to_owned())))),
+            collect(Box::new(stderr), Box::new(|_| {})),
+        ];
+        Self { stdin: child.stdin.take(), folder, child, alerts, reading, sent: 0 }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a file there whole, as a careful person does: written under another name, and renamed.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
+        let part = self.path("part");
+        fs::write(&part, bytes).expect("written");
+        fs::rename(part, self.path(name)).expect("renamed");
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).expect("removed");
+    }
+
+    /// Sends records, a line each.
+    pub(crate) fn send(&mut self, records: &[&str]) {
+        let stdin = self.stdin.as_mut().expect("it is open");
+        for record in records {
+            writeln!(stdin, "{record}").expect("it reads");
+        }
+        stdin.flush().expect("it reads");
+        self.sent += records.len();
+    }
+
+    /// The next alert.
+    pub(crate) fn alert(&self) -> Value {
+        let line = self.alerts.recv_timeout(PATIENCE).expect("an alert");
+        serde_json::from_str(&line).expect(&line)
+    }
+
+    /// What the history says so far.
+    pub(crate) fn history(&self) -> Vec<Value> {
+        history(&self.path("history"))
+    }
+
+    /// Waits for an entry with this action, about this version.
+    pub(crate) fn wait_for(&self, action: &str, version: &str) -> Value {
+        self.wait_for_entry(|entry| entry["action"] == action && (entry["to"] == version || entry["from"] == version))
+    }
+
+    /// Waits for an entry.
+    pub(crate) fn wait_for_entry(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            if let Some(entry) = self.history().into_iter().rfind(&is_it) {
+                return entry;
+            }
+            assert!(began.elapsed() < PATIENCE, "it is not in {:#?}", self.history());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("it lives");
+    }
+
+    /// Ends the input, and checks the account; with the folder, for whoever wants to go on in it.
+    pub(crate) fn end(mut self) -> (Run, tempfile::TempDir) {
+        drop(self.stdin.take());
+        let status = self.child.wait().expect("it ends");
+        let [stdout, stderr] = [0, 1].map(|_| self.reading.remove(0).join().expect("it was read"));
+        account::check_printed(&stderr);
+        let read = |name| json_lines(&fs::read_to_string(self.folder.path().join(name)).expect("written"));
+        let ended = Ended { code: status.code(), stdout, stderr };
+        let run = Run { alerts: json_lines(&ended.stdout), ledger: read("ledger"), rejects: read("rejects"), ended };
+        run.check_account();
+        assert_eq!(run.ledger.len(), self.sent, "every record is there once");
+        (run, self.folder)
+    }
+}
+
+/// The lines of a history, as far as they are written.
+pub(crate) fn history(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    json_lines(whole)
+}

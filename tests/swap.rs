@@ -1,0 +1,218 @@
+//! A rule set in the place of another while events flow, in the library: under full load, and what becomes of a new version
+//! that fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use portcullis::{
+    Accounting, Engine, Exchange, Judge, Judgement, Limits, Notice, Package, RuleSet, RuleVerdict, Shadow, Verdict,
+};
+
+use crate::support::{Does, record, version};
+
+fn load(engine: &Engine, number: &str, does: Does) -> Package {
+    Package::load(engine, &version(number, does), number).expect("a package")
+}
+
+fn rules(packages: &[&Package]) -> Arc<RuleSet> {
+    Arc::new(RuleSet::new(packages.iter().map(|package| (*package).clone()).collect()).expect("one of each rule"))
+}
+
+/// The only verdict on a record.
+fn verdict(judge: &mut Judge, long: bool) -> RuleVerdict {
+    let Judgement::Evaluated { mut verdicts, .. } = judge.record(record(long).as_bytes()) else { panic!("evaluated") };
+    assert_eq!(verdicts.len(), 1);
+    verdicts.remove(0)
+}
+
+fn said(verdict: &RuleVerdict) -> (String, &'static str) {
+    (verdict.package.version().to_string(), verdict.verdict.word())
+}
+
+/// So many swaps between versions with different verdicts, while two judges judge as fast as they can: nothing is lost,
+/// nothing double, every verdict is that of the version that it names, and none goes back to a version that was replaced.
+#[test]
+fn two_thousand_swaps_under_full_load() {
+    const SWAPS: u64 = 2_000;
+    let engine = Engine::new().expect("an engine");
+    let versions = [("1.0.0", Does::Alert), ("2.0.0", Does::Nothing), ("3.0.0", Does::Alert)];
+    let packages = versions.map(|(number, does)| load(&engine, number, does));
+    let exchange = Arc::new(Exchange::new(rules(&[&packages[0]])));
+    let (judged, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (ledgers, accounts): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        let judging = [(); 2].map(|()| {
+            scope.spawn(|| {
+                let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+                let mut accounting = Accounting::new(judge.rules());
+                let mut ledger = Vec::new();
+                let record = record(false);
+                while !done.load(Ordering::Relaxed) {
+                    let judgement = judge.record(record.as_bytes());
+                    accounting.count(&judgement);
+                    let Judgement::Evaluated { verdicts, .. } = &judgement else { panic!("evaluated") };
+                    let [verdict] = &verdicts[..] else { panic!("one rule has one verdict") };
+                    assert!(verdict.notices.is_empty(), "{:?}", verdict.notices);
+                    ledger.push(said(verdict));
+                    judged.fetch_add(1, Ordering::Relaxed);
+                }
+                (ledger, accounting)
+            })
+        });
+        for swap in 1..=SWAPS {
+            let before = judged.load(Ordering::Relaxed);
+            exchange.publish(rules(&[&packages[usize::try_from(swap).expect("few") % packages.len()]]));
+            while judged.load(Ordering::Relaxed) < before + 4 {
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        judging.into_iter().map(|thread| thread.join().expect("no panic")).unzip()
+    });
+
+    let mut swaps_seen = 0;
+    for (ledger, accounting) in ledgers.iter().zip(&accounts) {
+        assert_eq!(accounting.read(), ledger.len() as u64, "every record is there once");
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for (number, word) in ledger {
+            let does = versions.iter().find(|(known, _)| known == number).expect("one of them").1;
+            assert_eq!(*word, if does == Does::Alert { "alert" } else { "no-match" }, "the verdict is its version's");
+            *counts.entry(number.clone()).or_default() += 1;
+        }
+        for rule in &accounting.rules {
+            assert_eq!(rule.alert + rule.no_match, counts[&rule.version.to_string()]);
+            assert_eq!(rule.fault + rule.skipped + rule.excluded, 0);
+        }
+        swaps_seen += ledger.windows(2).filter(|two| two[0].0 != two[1].0).count();
+    }
+    assert_eq!(ledgers.iter().map(Vec::len).sum::<usize>() as u64, judged.into_inner());
+    assert!(swaps_seen as u64 >= SWAPS, "{swaps_seen} were seen by the two");
+}
+
+#[test]
+fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back_and_the_event_judged_again() {
+    let engine = Engine::new().expect("an engine");
+    for bad in [Does::TrapOnLong, Does::LoopOnLong] {
+        let (good, bad) = (load(&engine, "1.0.0", Does::Alert), load(&engine, "2.0.0", bad));
+        let exchange = Arc::new(Exchange::new(rules(&[&good])));
+        let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+        assert_eq!(said(&verdict(&mut judge, true)), ("1.0.0".to_owned(), "alert"));
+
+        exchange.publish(rules(&[&bad]));
+        assert_eq!(said(&verdict(&mut judge, false)), ("2.0.0".to_owned(), "no-match"));
+        let rolled_back = verdict(&mut judge, true);
+        assert_eq!(said(&rolled_back), ("1.0.0".to_owned(), "alert"), "the event is judged by the version before");
+        let [Notice::RolledBack { package, .. }] = &rolled_back.notices[..] else { panic!("{rolled_back:?}") };
+        assert_eq!(package, &bad);
+        assert_eq!(said(&verdict(&mut judge, false)), ("1.0.0".to_owned(), "alert"));
+
+        exchange.publish(rules(&[&bad]));
+        assert_eq!(said(&verdict(&mut judge, false)), ("1.0.0".to_owned(), "alert"), "it does not come back");
+        exchange.publish(rules(&[&load(&engine, "3.0.0", Does::Nothing)]));
+        assert_eq!(said(&verdict(&mut judge, false)), ("3.0.0".to_owned(), "no-match"), "another does");
+    }
+}
+
+#[test]
+fn an_event_on_which_both_fail_rolls_nothing_back() {
+    let engine = Engine::new().expect("an engine");
+    let (first, second) = (load(&engine, "1.0.0", Does::TrapOnLong), load(&engine, "2.0.0", Does::TrapOnLong));
+    let exchange = Arc::new(Exchange::new(rules(&[&first])));
+    let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+    exchange.publish(rules(&[&second]));
+    let fault = verdict(&mut judge, true);
+    assert_eq!((said(&fault), fault.notices.is_empty()), (("2.0.0".to_owned(), "fault"), true));
+    assert_eq!(said(&verdict(&mut judge, false)), ("2.0.0".to_owned(), "no-match"));
+}
+
+#[test]
+fn after_its_first_events_a_version_is_on_its_own() {
+    let engine = Engine::new().expect("an engine");
+    let (first, second) = (load(&engine, "1.0.0", Does::Nothing), load(&engine, "2.0.0", Does::TrapOnLong));
+    let exchange = Arc::new(Exchange::new(rules(&[&first])));
+    let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+    exchange.publish(rules(&[&second]));
+    for _ in 0..Limits::PROBATION {
+        assert_eq!(said(&verdict(&mut judge, false)), ("2.0.0".to_owned(), "no-match"));
+    }
+    assert_eq!(said(&verdict(&mut judge, true)), ("2.0.0".to_owned(), "fault"));
+}
+
+/// The old version is in the middle of an event that it never ends when the new one is published: it is stopped, and the
+/// event is the new one's.
+#[test]
+fn an_event_on_which_a_replaced_version_fails_is_judged_again_by_the_new_one() {
+    let engine = Engine::new().expect("an engine");
+    let (old, new) = (load(&engine, "1.0.0", Does::Loop), load(&engine, "2.0.0", Does::Alert));
+    let exchange = Arc::new(Exchange::new(rules(&[&old])));
+    let limits = Limits { time: std::time::Duration::from_secs(2), ..Limits::default() };
+    let mut judge = Judge::following(Arc::clone(&exchange), limits);
+    let verdict = std::thread::scope(|scope| {
+        let judging = scope.spawn(|| verdict(&mut judge, false));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        exchange.publish(rules(&[&new]));
+        judging.join().expect("no panic")
+    });
+    assert_eq!(said(&verdict), ("2.0.0".to_owned(), "alert"));
+}
+
+#[test]
+fn what_is_removed_judges_no_more_and_what_comes_back_does() {
+    let engine = Engine::new().expect("an engine");
+    let package = load(&engine, "1.0.0", Does::Alert);
+    let exchange = Arc::new(Exchange::new(rules(&[&package])));
+    let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+    let mut accounting = Accounting::new(judge.rules());
+    let mut count = |judge: &mut Judge| {
+        let judgement = judge.record(record(false).as_bytes());
+        accounting.count(&judgement);
+        let Judgement::Evaluated { verdicts, .. } = judgement else { panic!("evaluated") };
+        verdicts.len()
+    };
+    assert_eq!(count(&mut judge), 1);
+    exchange.publish(rules(&[]));
+    assert_eq!(count(&mut judge), 0);
+    exchange.publish(rules(&[&package]));
+    assert_eq!(count(&mut judge), 1);
+    assert_eq!((accounting.evaluated, accounting.rules[0].alert), (3, 2));
+}
+
+/// What is the tenant's own does not begin anew with a new version, and a rule that stays is not touched by the swap of
+/// another.
+#[test]
+fn a_swap_gives_no_new_budget_of_alerts() {
+    let engine = Engine::new().expect("an engine");
+    let versions = ["1.0.0", "2.0.0"].map(|number| load(&engine, number, Does::Alert));
+    let exchange = Arc::new(Exchange::new(rules(&[&versions[0]])));
+    let limits = Limits { alerts_per_minute: 3, ..Limits::default() };
+    let mut judge = Judge::following(Arc::clone(&exchange), limits);
+    let mut words = Vec::new();
+    for swap in 0..6 {
+        exchange.publish(rules(&[&versions[swap % 2]]));
+        words.push(verdict(&mut judge, false).verdict.word());
+    }
+    assert_eq!(words, ["alert", "alert", "alert", "fault", "fault", "fault"]);
+}
+
+#[test]
+fn a_shadow_counts_what_it_would_have_changed_and_changes_nothing() {
+    let engine = Engine::new().expect("an engine");
+    let active = load(&engine, "1.0.0", Does::Alert);
+    let run = |does, events| {
+        let shadow = Shadow::new(load(&engine, "2.0.0", does), 3);
+        let rules = RuleSet::new(vec![active.clone()]).expect("one").with_shadows(vec![shadow.clone()]);
+        let mut judge = Judge::new(Arc::new(rules), Limits::default());
+        for n in 0..events {
+            let verdict = verdict(&mut judge, n == 1);
+            assert!(matches!(verdict.verdict, Verdict::Alert(_)) && verdict.package == active);
+        }
+        (shadow.tally.report(), shadow.tally.is_over())
+    };
+    let (report, is_over) = run(Does::Nothing, 2);
+    assert_eq!((report.events, report.both, report.added, report.lost, is_over), (2, 0, 0, 2, false));
+    let (report, is_over) = run(Does::Alert, 9);
+    assert_eq!((report.events, report.both, report.added, report.lost, is_over), (3, 3, 0, 0, true));
+    let (report, is_over) = run(Does::TrapOnLong, 9);
+    assert_eq!((report.events, report.lost, is_over), (2, 1, true), "it is over with its first failure");
+    assert!(report.fault.expect("it failed").starts_with("trapped"));
+}
