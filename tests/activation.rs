@@ -335,8 +335,58 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
     live.put("config.toml", pinned("2.0.0").as_bytes());
     live.wait_for("activated", "2.0.0");
     live.send(&[&record(false)]);
-    let (run, _) = live.end();
+    let (run, folder) = live.end();
     assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert"), ("2.0.0", "no-match")]);
+
+    // Another start goes on with what was active, whatever has come meanwhile.
+    fs::write(folder.path().join("config.toml"), "[activation]\nactivate = \"manual\"\n").expect("written");
+    let third = version("3.0.0", Does::Alert);
+    fs::write(folder.path().join("rules/third.wasm"), &third).expect("written");
+    let mut live = Live::in_folder(folder, &["--watch"]);
+    live.wait_for("resumed", "2.0.0");
+    live.wait_for("waiting", "3.0.0");
+    live.send(&[&record(false)]);
+    let (run, folder) = live.end();
+    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match")]);
+
+    // And one without a history has nothing to go on with.
+    fs::remove_file(folder.path().join("history")).expect("removed");
+    let live = Live::in_folder(folder, &["--watch"]);
+    live.wait_for("waiting", "3.0.0");
+    let (run, _) = live.end();
+    assert!(run.ended.stderr.contains("no rule is active: no record can alert"), "{}", run.ended.stderr);
+}
+
+#[test]
+fn after_a_start_a_candidate_is_in_the_shadow_of_what_was_active() {
+    let live = live("[activation]\nactivate = \"shadow-then-auto\"\nshadow-time = \"1s\"\n", &["--watch"]);
+    let (_, folder) = live.end();
+    fs::write(folder.path().join(SECOND), version("2.0.0", Does::Nothing)).expect("written");
+    let live = Live::in_folder(folder, &["--watch"]);
+    live.wait_for("resumed", "1.0.0");
+    assert_eq!(live.wait_for("shadow-began", "2.0.0")["from"], "1.0.0");
+    let ended = live.wait_for("shadow-ended", "2.0.0");
+    assert_eq!((&ended["shadow"]["events"], &ended["reason"]), (&json!(0), &Value::Null), "its time is over");
+    live.wait_for("activated", "2.0.0");
+    live.end();
+}
+
+#[test]
+fn the_readmes_config_is_one() {
+    let readme = fs::read_to_string(project("README.md")).expect("the README");
+    let configs = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let configs: Vec<&str> =
+        configs.map(|(config, _)| config).filter(|config| config.contains("[activation]")).collect();
+    assert_eq!(configs.len(), 2);
+    let (_exported, files) = exported();
+    for config in configs {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("config.toml");
+        fs::write(&file, config).expect("written");
+        let args = ["rules".as_ref(), "--config".as_ref(), file.as_os_str(), "--rules".as_ref(), files[0].as_os_str()];
+        let ended = run(args);
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    }
 }
 
 #[test]

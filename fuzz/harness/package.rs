@@ -62,7 +62,7 @@ fn file(bytes: &[u8]) {
     let (surface, sizes) = (package.surface(), package.sizes());
     assert!(surface.imports.is_empty(), "{surface:?}");
     assert_eq!(surface.exports, [RULE_INTERFACE]);
-    assert_eq!(sizes.component + sizes.spec + sizes.manifest, bytes.len());
+    assert_eq!(sizes.component + sizes.spec + sizes.manifest + sizes.signature, bytes.len());
     assert_eq!(package.bytes(), bytes);
     run(package);
 }

@@ -88,14 +88,16 @@ impl Following {
         for rule_id in there.keys() {
             self.rules.entry(rule_id.clone()).or_default();
         }
-        let mut changed = self.is_starting;
         let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
         for rule_id in rule_ids {
             let versions = there.remove(&rule_id).unwrap_or_default();
-            changed |= self.follow_rule(&rule_id, &versions, store, desk);
+            // Each at once, whatever others have yet to show; at the start, all together.
+            if self.follow_rule(&rule_id, &versions, store, desk) && !self.is_starting {
+                self.publish();
+                desk.publish_entries();
+            }
         }
-        self.is_starting = false;
-        if changed {
+        if std::mem::take(&mut self.is_starting) {
             self.publish();
         }
         desk.publish_entries();
@@ -121,6 +123,9 @@ impl Following {
         let pin = self.policy.versions.get(rule_id).cloned();
         let mut changed = false;
         let mut found = false;
+        if self.is_starting && self.policy.activate != Activate::Auto {
+            self.go_on(rule_id, versions, pin.as_ref(), store, desk);
+        }
         for candidate in in_order(versions, pin.as_ref()) {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
             if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
@@ -154,6 +159,21 @@ impl Following {
             }
         }
         changed | self.after_search(rule_id, versions, found, pin, store, desk)
+    }
+
+    /// Activates what was active when the process before this one ended: a candidate that may not take over at once needs
+    /// something to wait behind.
+    fn go_on(&mut self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, store: &mut Store, desk: &Desk) {
+        let rule = &self.rules[rule_id];
+        let is_last = |candidate: &&Arc<Candidate>| {
+            rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
+                && !rule.refused.contains_key(candidate.sha256())
+        };
+        let Some(last) = in_order(versions, pin).into_iter().find(is_last) else { return };
+        match self.prove(last, store, desk.proof) {
+            Ok(proved) => self.activate(rule_id, proved, desk),
+            Err((reason, vectors)) => self.refuse(rule_id, last, reason, vectors, desk),
+        }
     }
 
     /// What is to do where no version was found: remove a rule that is gone, and say which pin nothing answers to.
@@ -242,7 +262,7 @@ impl Following {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let sha256 = proved.package.sha256();
         let goes_on = self.is_starting && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
-        let is_first = self.is_starting && rule.last.is_none();
+        let is_first = self.is_starting && rule.last.is_none() && rule.active.is_none();
         match self.policy.activate {
             _ if is_named || goes_on => self.activate(rule_id, proved, desk),
             Activate::Auto => self.activate(rule_id, proved, desk),
