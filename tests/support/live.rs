@@ -112,12 +112,19 @@ impl Live {
 
     /// Waits for an entry.
     pub(crate) fn wait_for_entry(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let entries = self.wait_until(|entries| entries.iter().any(&is_it));
+        entries.into_iter().rfind(is_it).expect("it is there")
+    }
+
+    /// Waits until the history is as it should be.
+    pub(crate) fn wait_until(&self, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let began = Instant::now();
         loop {
-            if let Some(entry) = self.history().into_iter().rfind(&is_it) {
-                return entry;
+            let entries = self.history();
+            if is_so(&entries) {
+                return entries;
             }
-            assert!(began.elapsed() < PATIENCE, "it is not in {:#?}", self.history());
+            assert!(began.elapsed() < PATIENCE, "the history is {entries:#?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,18 +1,15 @@
 //! One tenant that follows a store: which version of each rule is active, and which candidate comes next.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use semver::Version;
-
-use crate::activation::history::{Action, Entry, Past, VectorCounts};
-use crate::activation::policy::{Activate, Pin, Policy};
-use crate::activation::store::{Store, Versions};
-use crate::activation::{Desk, Proof};
+use super::history::{Action, Entry, VectorCounts};
+use super::policy::{Activate, Pin, Policy};
+use super::rule_state::{InShadow, Refused, RuleState, in_order};
+use super::store::{Store, Versions};
+use super::{Desk, Proof};
 use crate::package::Candidate;
-use crate::{Exchange, Fault, Limits, Package, RuleSet, Shadow, vectors};
+use crate::{Exchange, Fault, Limits, Package, RuleSet, vectors};
 
 /// A tenant's rules out of a store.
 pub(super) struct Following {
@@ -27,41 +24,10 @@ pub(super) struct Following {
     is_starting: bool,
 }
 
-/// One rule of the tenant.
-#[derive(Default)]
-pub(super) struct RuleState {
-    pub(super) active: Option<Package>,
-    /// What it has replaced.
-    before: Option<Package>,
-    /// Every version that ever was active, and the SHA-256 of its package.
-    activated: BTreeMap<Version, String>,
-    /// What was active when the process before this one ended: version and SHA-256.
-    last: Option<(Version, String)>,
-    /// By their SHA-256 the packages that are not tried again.
-    pub(super) refused: BTreeMap<String, Refused>,
-    pub(super) shadow: Option<InShadow>,
-    pub(super) waiting: Option<String>,
-    /// A pin that nothing answers to, and which has been said.
-    missing: Option<Pin>,
-}
-
-/// Why a package is not tried again.
-pub(super) struct Refused {
-    pub(super) reason: String,
-    /// It failed on live events: only who names it gets it again. Else it could pass another time, under another config.
-    is_rolled_back: bool,
-}
-
-pub(super) struct InShadow {
-    pub(super) shadow: Shadow,
-    began: Timestamp,
-    vectors: VectorCounts,
-}
-
 /// A candidate that has proved itself.
-struct Proved {
-    package: Package,
-    vectors: VectorCounts,
+pub(super) struct Proved {
+    pub(super) package: Package,
+    pub(super) vectors: VectorCounts,
 }
 
 impl Following {
@@ -142,6 +108,13 @@ impl Following {
             if rule.refused.contains_key(candidate.sha256()) {
                 continue;
             }
+            let is_named = matches!(pin, Some(Pin::Exact(_)));
+            if rule.waiting.as_deref() == Some(candidate.sha256())
+                && self.policy.activate == Activate::Manual
+                && !is_named
+            {
+                return changed;
+            }
             let same = &versions[candidate.version()];
             let objection = rule.objection(candidate, same, pin.as_ref(), self.is_starting);
             let proved = match objection {
@@ -152,11 +125,14 @@ impl Following {
                 Err((reason, vectors)) => self.refuse(rule_id, candidate, reason, vectors, desk),
                 Ok(proved) => {
                     changed |= self.end_shadow(rule_id, Some("another version has come"), desk);
-                    changed |= self.take(rule_id, proved, matches!(pin, Some(Pin::Exact(_))), desk);
+                    changed |= self.take(rule_id, proved, is_named, desk);
                     found = true;
                     break;
                 }
             }
+        }
+        if self.is_starting && !found && self.rules[rule_id].active.is_none() {
+            self.go_on(rule_id, versions, None, store, desk);
         }
         changed | self.after_search(rule_id, versions, found, pin, store, desk)
     }
@@ -201,10 +177,7 @@ impl Following {
         {
             let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            desk.problem(
-                Some(&self.name),
-                format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"),
-            );
+            desk.missing(&self.name, format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
         }
         rule.missing = missing;
         if let Some(active) = &rule.active
@@ -268,7 +241,6 @@ impl Following {
             Activate::Auto => self.activate(rule_id, proved, desk),
             Activate::ShadowThenAuto if is_first => self.activate(rule_id, proved, desk),
             Activate::ShadowThenAuto => self.begin_shadow(rule_id, proved, desk),
-            Activate::Manual if rule.waiting.as_deref() == Some(sha256) => return false,
             Activate::Manual => {
                 let version = proved.package.version();
                 let reason =
@@ -285,7 +257,7 @@ impl Following {
         true
     }
 
-    fn activate(&mut self, rule_id: &str, proved: Proved, desk: &Desk) {
+    pub(super) fn activate(&mut self, rule_id: &str, proved: Proved, desk: &Desk) {
         let Proved { package, vectors } = proved;
         let entry = self.entry(Action::Activated, &package, Some(vectors), desk);
         let rule = self.rules.get_mut(rule_id).expect("it is there");
@@ -304,68 +276,8 @@ impl Following {
         desk.record(Entry { action, from, ..entry });
     }
 
-    fn begin_shadow(&mut self, rule_id: &str, proved: Proved, desk: &Desk) {
-        let Proved { package, vectors } = proved;
-        let entry = self.entry(Action::ShadowBegan, &package, Some(vectors), desk);
-        desk.record(entry);
-        let shadow = Shadow::new(package, self.policy.shadow_events);
-        let rule = self.rules.get_mut(rule_id).expect("it is there");
-        rule.shadow = Some(InShadow { shadow, began: (desk.clock)(), vectors });
-    }
-
-    /// Ends a rule's shadow, if there is one: for this reason, or because it is over.
-    fn end_shadow(&mut self, rule_id: &str, reason: Option<&str>, desk: &Desk) -> bool {
-        let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let Some(InShadow { shadow: Shadow { package, tally }, vectors, .. }) = rule.shadow.take() else {
-            return false;
-        };
-        let report = tally.report();
-        let fault = report.fault.as_ref().map(|fault| format!("it {fault}"));
-        let reason = reason.map(ToOwned::to_owned).or(fault);
-        let entry = self.entry(Action::ShadowEnded, &package, Some(vectors), desk);
-        desk.record(Entry { shadow: Some(report), reason, ..entry });
-        true
-    }
-
-    /// Looks after the candidates in shadow: those that have seen enough become active, those that failed are refused.
-    pub(super) fn look_after_shadows(&mut self, desk: &Desk) {
-        let now = (desk.clock)();
-        let longest = self.policy.shadow_time.and_then(|time| SignedDuration::try_from(time).ok());
-        let is_over = |shadow: &InShadow| {
-            shadow.shadow.tally.is_over() || longest.is_some_and(|longest| now.duration_since(shadow.began) >= longest)
-        };
-        let over = self.rules.iter().filter(|(_, rule)| rule.shadow.as_ref().is_some_and(is_over));
-        let over: Vec<String> = over.map(|(rule_id, _)| rule_id.clone()).collect();
-        for rule_id in &over {
-            let rule = &self.rules[rule_id];
-            let Some(InShadow { shadow, vectors, .. }) = &rule.shadow else { continue };
-            let (package, vectors) = (shadow.package.clone(), *vectors);
-            let fault = shadow.tally.report().fault;
-            self.end_shadow(rule_id, None, desk);
-            match fault {
-                None => self.activate(rule_id, Proved { package, vectors }, desk),
-                Some(fault) => {
-                    let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
-                    self.refuse(rule_id, package.candidate(), reason, Some(vectors), desk);
-                }
-            }
-        }
-        if !over.is_empty() {
-            self.publish();
-            desk.publish_entries();
-        }
-    }
-
-    /// Ends all shadows, whatever they have seen, for this reason.
-    pub(super) fn end_shadows(&mut self, reason: &str, desk: &Desk) {
-        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
-        for rule_id in rule_ids {
-            self.end_shadow(&rule_id, Some(reason), desk);
-        }
-        desk.publish_entries();
-    }
-
-    fn refuse(
+    /// Says why a candidate does not become active, and remembers it.
+    pub(super) fn refuse(
         &mut self,
         rule_id: &str,
         candidate: &Candidate,
@@ -453,7 +365,7 @@ impl Following {
     }
 
     /// An entry about a package, from what is active now.
-    fn entry(&self, action: Action, package: &Package, vectors: Option<VectorCounts>, desk: &Desk) -> Entry {
+    pub(super) fn entry(&self, action: Action, package: &Package, vectors: Option<VectorCounts>, desk: &Desk) -> Entry {
         let active = self.rules.get(package.rule_id()).and_then(|rule| rule.active.as_ref());
         Entry {
             rule_id: Some(package.rule_id().to_owned()),
@@ -467,7 +379,8 @@ impl Following {
         }
     }
 
-    fn publish(&self) {
+    /// Publishes what is active and in shadow now.
+    pub(super) fn publish(&self) {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
         let before = self.rules.values().filter_map(|rule| rule.before.clone()).collect();
@@ -476,67 +389,4 @@ impl Following {
         let rules = RuleSet::new(active).expect("one package of each rule");
         self.exchange.publish(Arc::new(rules.with_predecessors(before).with_shadows(shadows)));
     }
-}
-
-impl RuleState {
-    /// As the history left it.
-    fn after(past: &Past) -> Self {
-        let rolled_back = past.refused.iter().filter(|(_, entry)| entry.action == Action::RolledBack);
-        let refused = |(sha256, entry): (&String, &Entry)| {
-            (sha256.clone(), Refused { reason: entry.reason.clone().unwrap_or_default(), is_rolled_back: true })
-        };
-        Self {
-            activated: past.activated.clone(),
-            last: past.active.as_ref().map(|(version, sha256, _)| (version.clone(), sha256.clone())),
-            refused: rolled_back.map(refused).collect(),
-            ..Self::default()
-        }
-    }
-
-    /// What speaks against a candidate before anything of it is compiled.
-    fn objection(
-        &self,
-        candidate: &Candidate,
-        same: &[Arc<Candidate>],
-        pin: Option<&Pin>,
-        is_starting: bool,
-    ) -> Option<String> {
-        let version = candidate.version();
-        if let [first, second, ..] = same {
-            return Some(format!(
-                "it is there twice, with different bytes, in {} and in {}; one version is one package: remove one of them",
-                first.origin(),
-                second.origin()
-            ));
-        }
-        if self.activated.get(version).is_some_and(|sha256| sha256 != candidate.sha256()) {
-            return Some(
-                "a package with other bytes was active as this version; one version is one package: give it another"
-                    .to_owned(),
-            );
-        }
-        let goes_on = is_starting && self.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256());
-        if goes_on || matches!(pin, Some(Pin::Exact(_))) {
-            return None;
-        }
-        let was_good = |sha256: &String| !self.refused.get(sha256).is_some_and(|refused| refused.is_rolled_back);
-        let activated = self.activated.iter().filter(|(_, sha256)| was_good(sha256)).map(|(version, _)| version);
-        let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
-        (version < newest).then(|| {
-            format!(
-                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: \
-                 versions = {{ {:?} = \"{version}\" }}",
-                candidate.rule_id()
-            )
-        })
-    }
-}
-
-/// The versions that a rule may have, in the order in which they are tried: the newest first, and those that are no
-/// pre-releases before all that are.
-fn in_order<'a>(versions: &'a Versions, pin: Option<&'a Pin>) -> Vec<&'a Arc<Candidate>> {
-    let mut allowed: Vec<&Arc<Candidate>> =
-        versions.values().flatten().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version()))).collect();
-    allowed.sort_by_key(|candidate| Reverse((candidate.version().pre.is_empty(), candidate.version().clone())));
-    allowed
 }

@@ -8,6 +8,8 @@ mod following;
 mod history;
 mod listing;
 mod policy;
+mod rule_state;
+mod shadows;
 mod store;
 mod watch;
 
@@ -59,6 +61,9 @@ pub enum ActivationError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] FolderError),
+    /// A version is pinned that is not there.
+    #[error("{0}")]
+    Missing(String),
     /// A package is refused: where it lies, and why.
     #[error("{file}: {reason}")]
     Refused {
@@ -121,6 +126,15 @@ impl Desk {
         } else if entry.action == Action::Refused {
             let (file, reason) = (entry.file.unwrap_or_default(), entry.reason.unwrap_or_default());
             self.refused.borrow_mut().get_or_insert(ActivationError::Refused { file, reason });
+        }
+    }
+
+    /// Something that is wanted is not there.
+    fn missing(&self, tenant: &Arc<str>, text: String) {
+        if self.is_strict.get() {
+            self.refused.borrow_mut().get_or_insert(ActivationError::Missing(text));
+        } else {
+            self.problem(Some(tenant), text);
         }
     }
 

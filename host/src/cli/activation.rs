@@ -1,10 +1,11 @@
 //! Rules out of files: activated at the start, followed from then on, and what is told about it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use portcullis::activation::{Action, Activator, Control, Listed, News, Policy, Proof, Reload, Watched};
+use anyhow::Context as _;
+use portcullis::activation::{Action, Activator, Control, History, Listed, News, Policy, Proof, Reload, Watched};
 use portcullis::config::TenantLimits;
 use portcullis::package::PublicKey;
 use portcullis::{Engine, Exchange, PackageLimits, RuleSet, embedded};
@@ -12,7 +13,48 @@ use portcullis::{Engine, Exchange, PackageLimits, RuleSet, embedded};
 use super::compiler;
 use super::failure::{Exit, Failure, OrExit, say};
 use super::progress::Progress;
-use super::setup::{Rules, Start};
+
+/// Where a tenant's rules come from.
+pub(crate) enum Rules {
+    /// They come with the program.
+    Embedded(Arc<RuleSet>),
+    /// Out of files, which the activator looks after: the number that it gives the tenant.
+    Followed(usize),
+}
+
+/// How rules out of files are activated.
+pub(crate) enum Start<'a> {
+    /// For a run: proved, and written down.
+    Run {
+        /// Whether a version that is refused leaves the others: else it is an error.
+        watch: bool,
+        history: Option<&'a Path>,
+    },
+    /// To look closely at what they do, also where their vectors fail.
+    Explain,
+    /// To see how they stand.
+    Look { history: Option<&'a Path> },
+}
+
+impl Start<'_> {
+    fn history(&self) -> Result<Arc<History>, Failure> {
+        let (path, history) = match self {
+            Self::Run { history: Some(path), .. } => (path, History::open(path)),
+            Self::Look { history: Some(path) } => (path, History::read(path)),
+            _ => return Ok(Arc::default()),
+        };
+        let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
+        for line in &history.unreadable {
+            say(format_args!("warning: {}:{line}: is no entry of a history, and passed over", path.display()));
+        }
+        Ok(Arc::new(history))
+    }
+
+    /// Whether nothing that is refused is an error.
+    fn is_lenient(&self) -> bool {
+        matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
+    }
+}
 
 /// By what a store is known: tenants for whom all of it is the same share it, and the code that is compiled out of it.
 type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
@@ -107,6 +149,16 @@ impl Activation {
     pub(crate) fn run(self, watched: Watched, reload: Reload, progress: &Arc<Progress>) -> Result<Control, Failure> {
         let _ = self.progress.set(Arc::clone(progress));
         self.activator.run(watched, reload).or_exit(Exit::Setup)
+    }
+}
+
+impl Rules {
+    /// Those that are active now.
+    pub(super) fn now(&self, activation: &Activation) -> Arc<RuleSet> {
+        match self {
+            Self::Embedded(rules) => Arc::clone(rules),
+            Self::Followed(number) => activation.exchange(*number).newer(&mut 0).expect("there are first rules"),
+        }
     }
 }
 

@@ -12,10 +12,11 @@ use portcullis::vectors::pretty;
 use portcullis::{Package, Verdict, printable};
 use portcullis_event::{Asn, Event, Outcome, address};
 
+use super::activation::Start;
 use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
 use super::output::Output;
-use super::setup::{Setup, SetupArgs, Start};
+use super::setup::{Setup, SetupArgs};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -7,9 +7,10 @@ use portcullis::printable;
 use serde_json::{Value, json};
 
 use super::ReportFormat;
+use super::activation::Start;
 use super::failure::{Exit, Failure};
 use super::output::Output;
-use super::setup::{SetupArgs, Start};
+use super::setup::SetupArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -11,11 +11,12 @@ use portcullis::read::Records;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::activation::Start;
 use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Identity, Input};
 use super::judging::Run;
 use super::progress::Progress;
-use super::setup::{Setup, SetupArgs, Start};
+use super::setup::{Setup, SetupArgs};
 use super::sink::Format;
 
 #[derive(clap::Args)]

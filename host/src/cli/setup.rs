@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use jiff::Timestamp;
-use portcullis::activation::{Control, History, Listed, Policy, Standing, Watched};
+use portcullis::activation::{Control, Listed, Policy, Standing, Watched};
 use portcullis::config::{Tenant, TenantLimits};
 use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
-use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, RuleSet, Tenants};
+use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, Tenants};
 
-use super::activation::Activation;
+use super::activation::{Activation, Rules, Start};
 use super::failure::{Exit, Failure, OrExit, say};
 use super::progress::Progress;
 
@@ -65,48 +65,6 @@ struct TenantSetup {
     exclusions: Vec<Exclusion>,
     /// None where all records are this tenant's.
     claims: Option<Vec<Claim>>,
-}
-
-/// Where a tenant's rules come from.
-pub(crate) enum Rules {
-    /// They come with the program.
-    Embedded(Arc<RuleSet>),
-    /// Out of files, which the activator looks after: the number that it gives the tenant.
-    Followed(usize),
-}
-
-/// How rules out of files are activated.
-pub(crate) enum Start<'a> {
-    /// For a run: proved, and written down.
-    Run {
-        /// Whether a version that is refused leaves the others: else it is an error.
-        watch: bool,
-        history: Option<&'a Path>,
-    },
-    /// To look closely at what they do, also where their vectors fail.
-    Explain,
-    /// To see how they stand.
-    Look { history: Option<&'a Path> },
-}
-
-impl Start<'_> {
-    pub(crate) fn history(&self) -> Result<Arc<History>, Failure> {
-        let (path, history) = match self {
-            Self::Run { history: Some(path), .. } => (path, History::open(path)),
-            Self::Look { history: Some(path) } => (path, History::read(path)),
-            _ => return Ok(Arc::default()),
-        };
-        let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
-        for line in &history.unreadable {
-            say(format_args!("warning: {}:{line}: is no entry of a history, and passed over", path.display()));
-        }
-        Ok(Arc::new(history))
-    }
-
-    /// Whether nothing that is refused is an error.
-    pub(crate) fn is_lenient(&self) -> bool {
-        matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
-    }
 }
 
 impl SetupArgs {
@@ -281,16 +239,6 @@ impl Setup {
                     "warning: the exclusion of {rule_id} ({reason}) expired at {expires}: remove it, or renew it"
                 ));
             }
-        }
-    }
-}
-
-impl Rules {
-    /// Those that are active now.
-    fn now(&self, activation: &Activation) -> Arc<RuleSet> {
-        match self {
-            Self::Embedded(rules) => Arc::clone(rules),
-            Self::Followed(number) => activation.exchange(*number).newer(&mut 0).expect("there are first rules"),
         }
     }
 }

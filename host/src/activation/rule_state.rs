@@ -1,0 +1,108 @@
+//! What is known of one rule of one tenant, and which of its versions is tried first.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use semver::Version;
+
+use super::history::{Action, Entry, Past, VectorCounts};
+use super::policy::Pin;
+use super::store::Versions;
+use crate::package::Candidate;
+use crate::{Package, Shadow};
+
+/// One rule of the tenant.
+#[derive(Default)]
+pub(super) struct RuleState {
+    pub(super) active: Option<Package>,
+    /// What it has replaced.
+    pub(super) before: Option<Package>,
+    /// Every version that ever was active, and the SHA-256 of its package.
+    pub(super) activated: BTreeMap<Version, String>,
+    /// What was active when the process before this one ended: version and SHA-256.
+    pub(super) last: Option<(Version, String)>,
+    /// By their SHA-256 the packages that are not tried again.
+    pub(super) refused: BTreeMap<String, Refused>,
+    pub(super) shadow: Option<InShadow>,
+    pub(super) waiting: Option<String>,
+    /// A pin that nothing answers to, and which has been said.
+    pub(super) missing: Option<Pin>,
+}
+
+/// Why a package is not tried again.
+pub(super) struct Refused {
+    pub(super) reason: String,
+    /// It failed on live events: only who names it gets it again. Else it could pass another time, under another config.
+    pub(super) is_rolled_back: bool,
+}
+
+pub(super) struct InShadow {
+    pub(super) shadow: Shadow,
+    pub(super) began: Timestamp,
+    pub(super) vectors: VectorCounts,
+}
+
+impl RuleState {
+    /// As the history left it.
+    pub(super) fn after(past: &Past) -> Self {
+        let rolled_back = past.refused.iter().filter(|(_, entry)| entry.action == Action::RolledBack);
+        let refused = |(sha256, entry): (&String, &Entry)| {
+            (sha256.clone(), Refused { reason: entry.reason.clone().unwrap_or_default(), is_rolled_back: true })
+        };
+        Self {
+            activated: past.activated.clone(),
+            last: past.active.as_ref().map(|(version, sha256, _)| (version.clone(), sha256.clone())),
+            refused: rolled_back.map(refused).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What speaks against a candidate before anything of it is compiled.
+    pub(super) fn objection(
+        &self,
+        candidate: &Candidate,
+        same: &[Arc<Candidate>],
+        pin: Option<&Pin>,
+        is_starting: bool,
+    ) -> Option<String> {
+        let version = candidate.version();
+        if let [first, second, ..] = same {
+            return Some(format!(
+                "it is there twice, with different bytes, in {} and in {}; one version is one package: remove one of them",
+                first.origin(),
+                second.origin()
+            ));
+        }
+        if self.activated.get(version).is_some_and(|sha256| sha256 != candidate.sha256()) {
+            return Some(
+                "a package with other bytes was active as this version; one version is one package: give it another"
+                    .to_owned(),
+            );
+        }
+        let goes_on = is_starting && self.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256());
+        if goes_on || matches!(pin, Some(Pin::Exact(_))) {
+            return None;
+        }
+        let was_good = |sha256: &String| !self.refused.get(sha256).is_some_and(|refused| refused.is_rolled_back);
+        let activated = self.activated.iter().filter(|(_, sha256)| was_good(sha256)).map(|(version, _)| version);
+        let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
+        (version < newest).then(|| {
+            format!(
+                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: \
+                 versions = {{ {:?} = \"{version}\" }}",
+                candidate.rule_id()
+            )
+        })
+    }
+}
+
+/// The versions that a rule may have, in the order in which they are tried: the newest first, and those that are no
+/// pre-releases before all that are.
+pub(super) fn in_order<'a>(versions: &'a Versions, pin: Option<&'a Pin>) -> Vec<&'a Arc<Candidate>> {
+    let mut allowed: Vec<&Arc<Candidate>> =
+        versions.values().flatten().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version()))).collect();
+    allowed.sort_by_key(|candidate| Reverse((candidate.version().pre.is_empty(), candidate.version().clone())));
+    allowed
+}

@@ -1,0 +1,73 @@
+//! A tenant's candidates in shadow: how they begin, and how they end.
+
+use jiff::SignedDuration;
+
+use super::Desk;
+use super::following::{Following, Proved};
+use super::history::{Action, Entry};
+use super::rule_state::InShadow;
+use crate::Shadow;
+
+impl Following {
+    /// Lets a candidate judge beside the active version from now on.
+    pub(super) fn begin_shadow(&mut self, rule_id: &str, proved: Proved, desk: &Desk) {
+        let Proved { package, vectors } = proved;
+        let entry = self.entry(Action::ShadowBegan, &package, Some(vectors), desk);
+        desk.record(entry);
+        let shadow = Shadow::new(package, self.policy.shadow_events);
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        rule.shadow = Some(InShadow { shadow, began: (desk.clock)(), vectors });
+    }
+
+    /// Ends a rule's shadow, if there is one: for this reason, or because it is over.
+    pub(super) fn end_shadow(&mut self, rule_id: &str, reason: Option<&str>, desk: &Desk) -> bool {
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        let Some(InShadow { shadow: Shadow { package, tally }, vectors, .. }) = rule.shadow.take() else {
+            return false;
+        };
+        let report = tally.report();
+        let fault = report.fault.as_ref().map(|fault| format!("it {fault}"));
+        let reason = reason.map(ToOwned::to_owned).or(fault);
+        let entry = self.entry(Action::ShadowEnded, &package, Some(vectors), desk);
+        desk.record(Entry { shadow: Some(report), reason, ..entry });
+        true
+    }
+
+    /// Looks after the candidates in shadow: those that have seen enough become active, those that failed are refused.
+    pub(super) fn look_after_shadows(&mut self, desk: &Desk) {
+        let now = (desk.clock)();
+        let longest = self.policy.shadow_time.and_then(|time| SignedDuration::try_from(time).ok());
+        let is_over = |shadow: &InShadow| {
+            shadow.shadow.tally.is_over() || longest.is_some_and(|longest| now.duration_since(shadow.began) >= longest)
+        };
+        let over = self.rules.iter().filter(|(_, rule)| rule.shadow.as_ref().is_some_and(is_over));
+        let over: Vec<String> = over.map(|(rule_id, _)| rule_id.clone()).collect();
+        for rule_id in &over {
+            let rule = &self.rules[rule_id];
+            let Some(InShadow { shadow, vectors, .. }) = &rule.shadow else { continue };
+            let (package, vectors) = (shadow.package.clone(), *vectors);
+            let fault = shadow.tally.report().fault;
+            self.end_shadow(rule_id, None, desk);
+            match fault {
+                None => self.activate(rule_id, Proved { package, vectors }, desk),
+                Some(fault) => {
+                    let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
+                    self.refuse(rule_id, package.candidate(), reason, Some(vectors), desk);
+                }
+            }
+        }
+        if !over.is_empty() {
+            self.publish();
+            desk.publish_entries();
+        }
+    }
+
+    /// Ends all shadows, whatever they have seen, for this reason.
+    pub(super) fn end_shadows(&mut self, reason: &str, desk: &Desk) {
+        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
+        for rule_id in rule_ids {
+            self.end_shadow(&rule_id, Some(reason), desk);
+        }
+        desk.publish_entries();
+    }
+}
