@@ -155,7 +155,7 @@ fn a_signature_is_of_one_component_one_spec_one_rule_and_one_version() {
 fn a_changed_byte_anywhere_is_seen() {
     let key = SigningKey::generate().expect("a key");
     let recipe = Recipe { key: Some(&key), ..Recipe::default() };
-    let signed = pack(&version("1.0.0", Does::Nothing), "test", &recipe).expect("a package");
+    let signed = pack(&version("1.0.0", Does::Nothing), "test", &recipe).expect("a package").bytes;
     let compiler = Compiler::new(Engine::new().expect("an engine")).with_trusted_keys(Some(&[key.public_key()]));
     compiler.package(&signed, "signed").expect("it is as it was signed");
     for place in 0..signed.len() {
@@ -170,6 +170,17 @@ fn a_changed_byte_anywhere_is_seen() {
         let mut shorter = signed.clone();
         shorter.remove(place);
         assert!(compiler.candidate(shorter, "shorter").is_err(), "without byte {place}");
+    }
+    // The signature itself is written in one way only: else one package could go round with many digests.
+    let signature = String::from_utf8(section(&signed, "portcullis:signature")).expect("UTF-8");
+    for other in [
+        format!("{signature} "),
+        signature.replace("\"key\":", "\"key\": "),
+        signature.replace("\"key\"", "\"k\\u0065y\""),
+    ] {
+        let changed = signed_by(&version("1.0.0", Does::Nothing), other.as_bytes());
+        let error = compiler.candidate(changed, "changed").expect_err("another way to write it");
+        assert_eq!(error.to_string(), "changed: its signature cannot be read: it is not written as `pack` writes it");
     }
     let mut longer = signed.clone();
     longer.extend([0, 2, 1, b'x']);
@@ -212,11 +223,11 @@ fn what_is_no_key_is_named() {
     let package = workshop.put("rule.wasm", &version("1.0.0", Does::Nothing));
     let ended = run(["pack", &package, "--key", &package, "-o", &workshop.path("out.wasm")]);
     assert_eq!(ended.code, Some(3));
-    assert!(ended.stderr.starts_with(&format!("portcullis: {package}: cannot be read")), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with(&format!("portcullis: {package}: has no -----BEGIN")), "{}", ended.stderr);
     let text = workshop.put("text", b"hello");
     let ended = run(["pack", &package, "--key", &text, "-o", &workshop.path("out.wasm")]);
     assert!(
-        ended.stderr.starts_with(&format!("portcullis: {text}: is no Ed25519 private key in PEM")),
+        ended.stderr.starts_with(&format!("portcullis: {text}: has no -----BEGIN PRIVATE KEY-----")),
         "{}",
         ended.stderr
     );
@@ -232,6 +243,62 @@ fn what_is_no_key_is_named() {
             format!("{}:2: trusted-keys: {key:?} {wrong}, as keygen prints it\n", workshop.path("config.toml"));
         assert_eq!((ended.code, ended.stderr), (Some(3), format!("portcullis: {expected}")));
     }
+}
+
+/// What a stranger writes into a signature stands in one line of bounded length where it is refused.
+#[test]
+fn a_refusal_is_one_line_of_bounded_length() {
+    let workshop = Workshop::new();
+    for (signature, found) in [
+        (r#"{"a\nportcullis: all is well":1}"#.to_owned(), "its signature cannot be read: unknown field"),
+        (format!(r#"{{"{}":1}}"#, "a".repeat(3_000)), "its signature cannot be read: unknown field"),
+        ("a".repeat(1 << 20), "portcullis:signature has 1048576 bytes, and may have 4096"),
+    ] {
+        let ended = run([
+            "run".to_owned(),
+            "--config".to_owned(),
+            workshop.put("limits.toml", b"[limits]\npackage = \"2MiB\"\n"),
+            "--rules".to_owned(),
+            workshop.put("rule.wasm", &signed_by(&version("1.0.0", Does::Nothing), signature.as_bytes())),
+        ]);
+        assert_eq!(ended.code, Some(3));
+        assert!(ended.stderr.contains(found), "{}", ended.stderr);
+        assert!(ended.stderr.lines().count() == 1 && ended.stderr.len() < 2_000, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn pack_makes_nothing_good_that_was_changed_and_says_when_it_takes_a_signature_away() {
+    let workshop = Workshop::new();
+    let signed = workshop.sign(&version("1.0.0", Does::Nothing), "key");
+    let changed = signed_by(&version("1.0.0", Does::Alert), &section(&signed, "portcullis:signature"));
+    let file = workshop.put("changed.wasm", &changed);
+    for more in [&[][..], &["--key", &*workshop.path("key")]] {
+        let ended = run(["pack", &file, "-o", &workshop.path("out.wasm")].into_iter().chain(more.iter().copied()));
+        let message = format!(
+            "portcullis: {file}: is refused: its component is not the one that was signed: it was changed after it was signed\n"
+        );
+        assert_eq!((ended.code, ended.stderr), (Some(3), message));
+    }
+    let ended = run(["pack", &workshop.path("signed.wasm"), "-o", &workshop.path("out.wasm")]);
+    let message = format!(
+        "portcullis: warning: {}: the signature of {} is left out; sign it again with --key\n",
+        workshop.path("signed.wasm"),
+        workshop.keys[0]
+    );
+    assert_eq!((ended.code, ended.stderr), (Some(0), message));
+    assert_eq!(fs::read(workshop.path("out.wasm")).expect("written"), version("1.0.0", Does::Nothing));
+}
+
+#[test]
+fn a_private_key_in_the_wrong_place_is_not_shown() {
+    let workshop = Workshop::new();
+    let key = fs::read_to_string(workshop.path("key")).expect("a key");
+    let config = format!("[activation]\ntrusted-keys = [\"\"\"{key}\"\"\"]\n");
+    let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes())]);
+    assert_eq!(ended.code, Some(3));
+    let secret = key.lines().nth(1).expect("the key");
+    assert!(!ended.stderr.contains(secret) && ended.stderr.contains("it is known to others now"), "{}", ended.stderr);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use portcullis::{
     Accounting, Engine, Exchange, Judge, Judgement, Limits, Notice, Package, RuleSet, RuleVerdict, Shadow, Verdict,
 };
 
-use crate::support::{Does, record, version};
+use crate::support::{Does, package, record, version, versioned_spec};
 
 fn load(engine: &Engine, number: &str, does: Does) -> Package {
     Package::load(engine, &version(number, does), number).expect("a package")
@@ -111,6 +111,59 @@ fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back_and_the_even
         exchange.publish(rules(&[&load(&engine, "3.0.0", Does::Nothing)]));
         assert_eq!(said(&verdict(&mut judge, false)), ("3.0.0".to_owned(), "no-match"), "another does");
     }
+}
+
+/// A package of the rule with a prefilter, and what it does.
+fn load_with(engine: &Engine, number: &str, does: Does, prefilter: &str) -> Package {
+    let manifest = format!(r#"{{"version":"{number}","prefilter":{prefilter}}}"#);
+    let bytes = package(&does.component(), &versioned_spec(does == Does::Alert), &manifest);
+    Package::load(engine, &bytes, number).expect("a package")
+}
+
+/// The rule set still has the version that failed, and its prefilter, until somebody publishes another.
+#[test]
+fn a_version_that_is_active_again_has_its_own_prefilter() {
+    let engine = Engine::new().expect("an engine");
+    let (open, closed) = ("{}", r#"{"verb":["create"]}"#);
+    let get = || record(true);
+    let create = || record(true).replace("\"get\"", "\"create\"");
+    let run = |first: &str, second: &str, records: [String; 3]| {
+        let before = load_with(&engine, "1.0.0", Does::Alert, first);
+        let exchange = Arc::new(Exchange::new(rules(&[&before])));
+        let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+        exchange.publish(rules(&[&load_with(&engine, "2.0.0", Does::TrapOnLong, second)]));
+        records.map(|record| {
+            let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("evaluated") };
+            verdicts[0].verdict.word()
+        })
+    };
+    assert_eq!(run(open, closed, [create(), get(), get()]), ["alert"; 3]);
+    // It is not asked about what it would never have been asked about.
+    assert_eq!(run(closed, open, [get(), get(), create()]), ["skipped", "skipped", "alert"]);
+}
+
+#[test]
+fn who_publishes_says_what_can_be_gone_back_to_and_what_is_meant_to_come_back() {
+    let engine = Engine::new().expect("an engine");
+    let [first, second] = ["1.0.0", "2.0.0"].map(|number| load(&engine, number, Does::Alert));
+    let bad = load(&engine, "3.0.0", Does::TrapOnLong);
+    let set = |package: &Package, before: &[&Package], again: &[&Package]| {
+        let owned = |packages: &[&Package]| packages.iter().map(|package| (*package).clone()).collect::<Vec<_>>();
+        let rules = RuleSet::new(vec![package.clone()]).expect("one").with_predecessors(owned(before));
+        Arc::new(rules.with_again(owned(again)))
+    };
+    let exchange = Arc::new(Exchange::new(set(&first, &[], &[])));
+    let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
+    let mut after = |next: Arc<RuleSet>, long| {
+        exchange.publish(next);
+        said(&verdict(&mut judge, long))
+    };
+    assert_eq!(after(set(&bad, &[], &[]), true).1, "fault", "there is nothing to go back to");
+    assert_eq!(after(set(&first, &[], &[]), true).1, "alert");
+    assert_eq!(after(set(&bad, &[&second], &[]), true), ("2.0.0".to_owned(), "alert"), "the one that is named");
+    assert_eq!(after(set(&bad, &[&second], &[]), false), ("2.0.0".to_owned(), "alert"), "as it was published before");
+    assert_eq!(after(set(&bad, &[&second], &[&bad]), false), ("3.0.0".to_owned(), "no-match"), "it is meant");
+    assert_eq!(after(set(&bad, &[], &[&bad]), true).1, "fault", "what it could go back to is taken away");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn change(folder: &Path, next: &AtomicU64, package: &[u8], exchange: &Exchange<R
         let number = next.fetch_add(1, Ordering::Relaxed);
         let version = Version::new(1, 0, number);
         let recipe = Recipe { version: Some(&version), ..Recipe::default() };
-        let bytes = pack(package, "benchmark", &recipe).expect("a package");
+        let bytes = pack(package, "benchmark", &recipe).expect("a package").bytes;
         let (part, file) = (folder.join("part"), folder.join(format!("version-{number}.wasm")));
         fs::write(&part, bytes).and_then(|()| fs::rename(part, file)).expect("written");
         let _ = fs::remove_file(folder.join(format!("version-{}.wasm", number - 1)));

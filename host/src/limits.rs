@@ -96,6 +96,9 @@ impl PackageLimits {
     /// The longest manifest in bytes.
     pub const MANIFEST: usize = 64 << 10;
 
+    /// The longest signature in bytes.
+    pub const SIGNATURE: usize = 4 << 10;
+
     /// Types, imports and exports, of all parts of a component together: the real rules have some 60.
     pub(crate) const ITEMS: u32 = 10_000;
 

@@ -1,15 +1,17 @@
 //! One tenant that follows a store: which version of each rule is active, and which candidate comes next.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Action, Entry, VectorCounts};
 use super::policy::{Activate, Pin, Policy};
-use super::rule_state::{InShadow, Refused, RuleState, in_order};
+use super::rule_state::{InShadow, Refused, RuleState, Why, in_order};
 use super::store::{Store, Versions};
 use super::{Desk, Proof};
-use crate::package::Candidate;
-use crate::{Exchange, Fault, Limits, Package, RuleSet, vectors};
+use crate::package::{Candidate, one_line};
+use crate::{Exchange, Limits, Package, RuleSet, vectors};
 
 /// A tenant's rules out of a store.
 pub(super) struct Following {
@@ -21,6 +23,8 @@ pub(super) struct Following {
     pub(super) rules: BTreeMap<String, RuleState>,
     /// What is wrong with files that are no packages, and has been said.
     told: HashSet<(String, Arc<str>)>,
+    /// The rules that are pinned and not there, which has been said.
+    idle_pins: BTreeSet<String>,
     is_starting: bool,
 }
 
@@ -29,6 +33,18 @@ pub(super) struct Proved {
     pub(super) package: Package,
     pub(super) vectors: VectorCounts,
 }
+
+const UNTRUSTED: &str = "its signer is none of the trusted keys any more";
+
+/// Why a candidate has not proved itself.
+struct NotProved {
+    reason: String,
+    why: Why,
+    vectors: Option<VectorCounts>,
+}
+
+/// After so long, what a machine in need has kept from being compiled is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 impl Following {
     pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
@@ -40,6 +56,7 @@ impl Following {
             limits,
             rules: BTreeMap::new(),
             told: HashSet::new(),
+            idle_pins: BTreeSet::new(),
             is_starting: true,
         }
     }
@@ -48,6 +65,7 @@ impl Following {
     pub(super) fn follow(&mut self, store: &mut Store, desk: &Desk) {
         self.tell_of_broken_files(store, desk);
         let mut there = store.rules();
+        self.tell_of_idle_pins(&there, desk);
         for (rule_id, past) in desk.history.rules(&self.name) {
             self.rules.entry(rule_id.to_owned()).or_insert_with(|| RuleState::after(past));
         }
@@ -84,6 +102,18 @@ impl Following {
         self.told = broken;
     }
 
+    /// Says of each rule that is pinned, and of which there is no version, that there is none, once.
+    fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, desk: &Desk) {
+        let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
+        let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
+        for rule_id in idle.difference(&self.idle_pins) {
+            let known: Vec<&str> = there.keys().map(String::as_str).collect();
+            let text = format!("versions: there is no package of {rule_id}; there are: {}", known.join(", "));
+            desk.problem(Some(&self.name), text);
+        }
+        self.idle_pins = idle;
+    }
+
     /// Finds the best of the versions that are there; whether anything about the rule has changed.
     fn follow_rule(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, desk: &Desk) -> bool {
         let pin = self.policy.versions.get(rule_id).cloned();
@@ -105,7 +135,17 @@ impl Following {
             {
                 return changed;
             }
-            if rule.refused.contains_key(candidate.sha256()) {
+            let refused = rule.refused.get(candidate.sha256());
+            if refused.is_some_and(|refused| refused.why == Why::RolledBack && !refused.is_stale) {
+                continue;
+            }
+            // What speaks against it may be gone by now, as another file that says it is the same version.
+            let same = &versions[candidate.version()];
+            if let Some(objection) = rule.objection(candidate, same, pin.as_ref()) {
+                self.refuse(rule_id, candidate, objection, Why::Objection, None, desk);
+                continue;
+            }
+            if refused.is_some_and(|refused| refused.is_final((desk.clock)())) {
                 continue;
             }
             let is_named = matches!(pin, Some(Pin::Exact(_)));
@@ -115,14 +155,8 @@ impl Following {
             {
                 return changed;
             }
-            let same = &versions[candidate.version()];
-            let objection = rule.objection(candidate, same, pin.as_ref(), self.is_starting);
-            let proved = match objection {
-                Some(objection) => Err((objection, None)),
-                None => self.prove(candidate, store, desk.proof),
-            };
-            match proved {
-                Err((reason, vectors)) => self.refuse(rule_id, candidate, reason, vectors, desk),
+            match self.prove(candidate, store, desk.proof, desk.clock) {
+                Err(NotProved { reason, why, vectors }) => self.refuse(rule_id, candidate, reason, why, vectors, desk),
                 Ok(proved) => {
                     changed |= self.end_shadow(rule_id, Some("another version has come"), desk);
                     changed |= self.take(rule_id, proved, is_named, desk);
@@ -146,9 +180,9 @@ impl Following {
                 && !rule.refused.contains_key(candidate.sha256())
         };
         let Some(last) = in_order(versions, pin).into_iter().find(is_last) else { return };
-        match self.prove(last, store, desk.proof) {
+        match self.prove(last, store, desk.proof, desk.clock) {
             Ok(proved) => self.activate(rule_id, proved, desk),
-            Err((reason, vectors)) => self.refuse(rule_id, last, reason, vectors, desk),
+            Err(NotProved { reason, why, vectors }) => self.refuse(rule_id, last, reason, why, vectors, desk),
         }
     }
 
@@ -191,10 +225,23 @@ impl Following {
                 reason: Some("its file is gone".to_owned()),
                 ..desk.entry(&self.name, Action::Removed)
             };
-            rule.active = None;
+            let removed = rule.active.take();
+            rule.last = removed.map(|removed| (removed.version().clone(), removed.sha256().to_owned()));
             rule.before = None;
             desk.record(entry);
             changed = true;
+        }
+        if let Some((version, _)) = &rule.last
+            && self.is_starting
+            && versions.is_empty()
+        {
+            let entry = Entry {
+                rule_id: Some(rule_id.to_owned()),
+                from: Some(version.clone()),
+                reason: Some("its file is gone since it was active".to_owned()),
+                ..desk.entry(&self.name, Action::Removed)
+            };
+            desk.record(entry);
         }
         changed
     }
@@ -206,8 +253,12 @@ impl Following {
         candidate: &Arc<Candidate>,
         store: &mut Store,
         proof: Proof,
-    ) -> Result<Proved, (String, Option<VectorCounts>)> {
-        let package = store.compile(candidate).map_err(|reason| (reason.to_string(), None))?;
+        clock: fn() -> Timestamp,
+    ) -> Result<Proved, NotProved> {
+        let package = store.compile(candidate).map_err(|error| {
+            let again = error.is_passing().then(|| clock() + AGAIN);
+            NotProved { reason: error.reason(), why: again.map_or(Why::Failed, Why::Passing), vectors: None }
+        })?;
         if proof == Proof::WithoutVectors {
             return Ok(Proved { package, vectors: VectorCounts { passed: 0, failed: 0 } });
         }
@@ -225,7 +276,7 @@ impl Following {
                     first.expectation(),
                     first.found()
                 );
-                Err((reason, Some(vectors)))
+                Err(NotProved { reason: one_line(&reason), why: Why::Failed, vectors: Some(vectors) })
             }
         }
     }
@@ -234,12 +285,12 @@ impl Following {
     fn take(&mut self, rule_id: &str, proved: Proved, is_named: bool, desk: &Desk) -> bool {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let sha256 = proved.package.sha256();
-        let goes_on = self.is_starting && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
-        let is_first = self.is_starting && rule.last.is_none() && rule.active.is_none();
+        let goes_on = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
         match self.policy.activate {
             _ if is_named || goes_on => self.activate(rule_id, proved, desk),
             Activate::Auto => self.activate(rule_id, proved, desk),
-            Activate::ShadowThenAuto if is_first => self.activate(rule_id, proved, desk),
+            // There is nothing that it could be in the shadow of.
+            Activate::ShadowThenAuto if rule.active.is_none() => self.activate(rule_id, proved, desk),
             Activate::ShadowThenAuto => self.begin_shadow(rule_id, proved, desk),
             Activate::Manual => {
                 let version = proved.package.version();
@@ -270,9 +321,13 @@ impl Following {
             desk.problem(Some(&self.name), format!("{rule_id} {version} is left out: its spec says Enabled: false"));
         }
         rule.activated.insert(package.version().clone(), package.sha256().to_owned());
-        rule.refused.remove(package.sha256());
+        let refused = rule.refused.remove(package.sha256());
+        rule.is_again = refused.is_some_and(|refused| refused.why == Why::RolledBack);
         rule.waiting = None;
-        rule.before = rule.active.replace(package);
+        // Who goes back to an older version by name does not want to be brought forward again.
+        let is_newer = |before: &Package| before.version() < package.version();
+        rule.before = rule.active.take().filter(is_newer);
+        rule.active = Some(package);
         desk.record(Entry { action, from, ..entry });
     }
 
@@ -282,83 +337,80 @@ impl Following {
         rule_id: &str,
         candidate: &Candidate,
         reason: String,
+        why: Why,
         vectors: Option<VectorCounts>,
         desk: &Desk,
     ) {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let entry = Entry {
-            rule_id: Some(rule_id.to_owned()),
-            from: rule.active.as_ref().map(|active| active.version().clone()),
-            to: Some(candidate.version().clone()),
-            sha256: Some(candidate.sha256().to_owned()),
-            signer: candidate.signer().map(ToString::to_string),
-            file: Some(candidate.origin().to_owned()),
-            vectors,
-            reason: Some(reason.clone()),
-            ..desk.entry(&self.name, Action::Refused)
-        };
-        let refused = Refused { reason, is_rolled_back: false };
-        rule.refused.insert(candidate.sha256().to_owned(), refused);
-        desk.record(entry);
-    }
-
-    /// A judge has put `package`'s predecessor back, because it failed on an event on which that did not.
-    pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, fault: &Fault, desk: &Desk) {
-        let Some(rule) = self.rules.get_mut(failed.rule_id()) else { return };
-        // Of several judges, the first that reports it.
-        if rule.active.as_ref() != Some(failed) {
+        let refused = Refused::new(candidate.version(), reason.clone(), why);
+        let before = rule.refused.insert(candidate.sha256().to_owned(), refused);
+        if before.is_some_and(|before| before.reason == reason) {
             return;
         }
-        let reason = format!("it {fault}, on an event on which {} did not", to.version());
-        let refused = Refused { reason: reason.clone(), is_rolled_back: true };
-        rule.refused.insert(failed.sha256().to_owned(), refused);
-        let entry = Entry {
-            to: Some(to.version().clone()),
-            reason: Some(reason),
-            ..self.entry(Action::RolledBack, failed, None, desk)
-        };
-        if let Some(rule) = self.rules.get_mut(failed.rule_id()) {
-            rule.active = Some(to.clone());
+        let from = rule.active.as_ref().map(|active| active.version().clone());
+        let entry = desk.entry(&self.name, Action::Refused).about(candidate);
+        desk.record(Entry { from, vectors, reason: Some(reason), ..entry });
+    }
+
+    /// A judge has put `package`'s predecessor back, because it failed on an event on which that did not. That is on
+    /// record already.
+    pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, entry: &Entry) {
+        let is_trusted = self.is_trusted(to);
+        let Some(rule) = self.rules.get_mut(failed.rule_id()) else { return };
+        let reason = entry.reason.clone().unwrap_or_default();
+        rule.refused.insert(failed.sha256().to_owned(), Refused::new(failed.version(), reason, Why::RolledBack));
+        rule.before.take_if(|before| before == failed);
+        if rule.active.as_ref() == Some(failed) {
+            rule.active = is_trusted.then(|| to.clone());
             rule.before = None;
+            rule.is_again = false;
+        } else if rule.before.is_none() && is_trusted && rule.active.as_ref() != Some(to) {
+            // Another version has come meanwhile: what it goes back to is not what failed.
+            rule.before = Some(to.clone());
         }
-        desk.record(entry);
         self.publish();
-        desk.publish_entries();
+    }
+
+    fn is_trusted(&self, package: &Package) -> bool {
+        let keys = self.policy.trusted_keys.as_ref();
+        keys.is_none_or(|keys| package.signer().is_some_and(|signer| keys.contains(signer)))
     }
 
     /// The config has been read again: what was refused may pass now, and what is active may be trusted no more.
     pub(super) fn reconsider(&mut self, policy: Policy, desk: &Desk) {
+        let shadow = |policy: &Policy| (policy.activate, policy.shadow_events, policy.shadow_time);
+        let ends_shadows = shadow(&policy) != shadow(&self.policy);
         self.policy = policy;
-        let (mut untrusted, mut not_trusted_in_shadow) = (Vec::new(), Vec::new());
-        for (rule_id, rule) in &mut self.rules {
+        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
+        for rule_id in &rule_ids {
+            let rule = &self.rules[rule_id];
+            let shadow = rule.shadow.as_ref().map(|shadow| &shadow.shadow.package);
+            match shadow {
+                Some(package) if !self.is_trusted(package) => drop(self.end_shadow(rule_id, Some(UNTRUSTED), desk)),
+                Some(_) if ends_shadows => drop(self.end_shadow(rule_id, Some("the config has changed"), desk)),
+                _ => {}
+            }
+            let rule = &self.rules[rule_id];
+            let untrusted = rule.active.clone().filter(|active| !self.is_trusted(active));
+            let keeps_before = rule.before.as_ref().is_some_and(|before| self.is_trusted(before));
+            if let Some(package) = &untrusted {
+                let entry = self.entry(Action::Removed, package, None, desk);
+                desk.record(Entry { to: None, reason: Some(UNTRUSTED.to_owned()), ..entry });
+            }
             let named = match self.policy.versions.get(rule_id) {
-                Some(Pin::Exact(version)) => rule.activated.get(version).cloned(),
+                Some(Pin::Exact(version)) => Some(version),
                 _ => None,
             };
-            rule.refused.retain(|sha256, refused| refused.is_rolled_back && named.as_ref() != Some(sha256));
-            let keys = self.policy.trusted_keys.as_ref();
-            let is_trusted = |package: &Package| {
-                keys.is_none_or(|keys| package.signer().is_some_and(|signer| keys.contains(signer)))
-            };
-            if let Some(active) = rule.active.take_if(|active| !is_trusted(active)) {
-                untrusted.push(active);
+            let rule = self.rules.get_mut(rule_id).expect("it is there");
+            if untrusted.is_some() {
+                rule.active = None;
             }
-            rule.before.take_if(|before| !is_trusted(before));
-            if rule.shadow.as_ref().is_some_and(|shadow| !is_trusted(&shadow.shadow.package)) {
-                not_trusted_in_shadow.push(rule_id.clone());
+            if !keeps_before {
+                rule.before = None;
             }
-        }
-        for rule_id in &not_trusted_in_shadow {
-            self.end_shadow(rule_id, Some("its signer is none of the trusted keys any more"), desk);
-        }
-        for package in &untrusted {
-            let entry = Entry {
-                from: Some(package.version().clone()),
-                to: None,
-                reason: Some("its signer is none of the trusted keys any more".to_owned()),
-                ..self.entry(Action::Removed, package, None, desk)
-            };
-            desk.record(entry);
+            for refused in rule.refused.values_mut() {
+                refused.is_stale |= refused.why != Why::RolledBack || named == Some(&refused.version);
+            }
         }
         self.publish();
         desk.publish_entries();
@@ -367,26 +419,19 @@ impl Following {
     /// An entry about a package, from what is active now.
     pub(super) fn entry(&self, action: Action, package: &Package, vectors: Option<VectorCounts>, desk: &Desk) -> Entry {
         let active = self.rules.get(package.rule_id()).and_then(|rule| rule.active.as_ref());
-        Entry {
-            rule_id: Some(package.rule_id().to_owned()),
-            from: active.map(|active| active.version().clone()),
-            to: Some(package.version().clone()),
-            sha256: Some(package.sha256().to_owned()),
-            signer: package.signer().map(ToString::to_string),
-            file: Some(package.origin().to_owned()),
-            vectors,
-            ..desk.entry(&self.name, action)
-        }
+        let from = active.map(|active| active.version().clone());
+        Entry { from, vectors, ..desk.entry(&self.name, action).about(package.candidate()) }
     }
 
     /// Publishes what is active and in shadow now.
     pub(super) fn publish(&self) {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
-        let before = self.rules.values().filter_map(|rule| rule.before.clone()).collect();
+        let before = self.rules.values().filter_map(|rule| rule.before.as_ref()).filter(enabled).cloned().collect();
+        let again = self.rules.values().filter(|rule| rule.is_again).filter_map(|rule| rule.active.clone()).collect();
         let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
         let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
         let rules = RuleSet::new(active).expect("one package of each rule");
-        self.exchange.publish(Arc::new(rules.with_predecessors(before).with_shadows(shadows)));
+        self.exchange.publish(Arc::new(rules.with_predecessors(before).with_again(again).with_shadows(shadows)));
     }
 }

@@ -7,10 +7,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::ShadowReport;
+use crate::package::Candidate;
 
 /// What happened to a version of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,38 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
+impl Entry {
+    /// One of which no more is known.
+    pub(super) fn of(time: Timestamp, tenant: &str, action: Action) -> Self {
+        Self {
+            time: time.to_string(),
+            tenant: tenant.to_owned(),
+            action,
+            rule_id: None,
+            from: None,
+            to: None,
+            sha256: None,
+            signer: None,
+            file: None,
+            vectors: None,
+            shadow: None,
+            reason: None,
+        }
+    }
+
+    /// The same, about this package.
+    pub(super) fn about(self, package: &Candidate) -> Self {
+        Self {
+            rule_id: Some(package.rule_id().to_owned()),
+            to: Some(package.version().clone()),
+            sha256: Some(package.sha256().to_owned()),
+            signer: package.signer().map(ToString::to_string),
+            file: Some(package.origin().to_owned()),
+            ..self
+        }
+    }
+}
+
 /// How vectors went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VectorCounts {
@@ -109,11 +144,28 @@ impl fmt::Display for Entry {
 #[derive(Debug, Default)]
 pub struct History {
     past: HashMap<(String, String), Past>,
-    file: Option<(PathBuf, Mutex<File>)>,
+    file: Option<(PathBuf, Mutex<Appended>)>,
     /// Whether there is a file of it.
     is_kept: bool,
     /// The lines, from 1, that are no entries.
     pub unreadable: Vec<usize>,
+}
+
+/// The file, and whether its last line is not whole.
+#[derive(Debug)]
+struct Appended {
+    file: File,
+    is_torn: bool,
+}
+
+/// The history cannot be written.
+#[derive(Debug, Error)]
+#[error("{file}: cannot be written: {error}; the history lacks what follows", file = .file.display())]
+pub struct HistoryError {
+    /// The file.
+    pub file: PathBuf,
+    /// Why not.
+    pub error: io::Error,
 }
 
 /// What the history says of one rule of one tenant.
@@ -135,12 +187,11 @@ impl History {
     /// # Errors
     /// The file cannot be read, or not be written.
     pub fn open(path: &Path) -> io::Result<Self> {
+        check(path)?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut history = Self::of(&mut file)?;
-        if history.ends_in_a_line(&mut file)? {
-            file.write_all(b"\n")?;
-        }
-        history.file = Some((path.to_owned(), Mutex::new(file)));
+        let is_torn = ends_in_a_line(&mut file)?;
+        history.file = Some((path.to_owned(), Mutex::new(Appended { file, is_torn })));
         Ok(history)
     }
 
@@ -149,6 +200,7 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
+        check(path)?;
         Self::of(&mut File::open(path)?)
     }
 
@@ -164,18 +216,6 @@ impl History {
             }
         }
         Ok(history)
-    }
-
-    /// Whether the file's last line was not ended: its writer was killed in the middle of it.
-    #[expect(clippy::unused_self, reason = "it is the history's file")]
-    fn ends_in_a_line(&self, file: &mut File) -> io::Result<bool> {
-        if file.metadata()?.len() == 0 {
-            return Ok(false);
-        }
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        Ok(last != *b"\n")
     }
 
     fn remember(&mut self, entry: Entry) {
@@ -194,9 +234,12 @@ impl History {
                 past.refused.insert(sha256, entry);
             }
             (Action::RolledBack, Some(version), Some(failed)) => {
-                past.refused.insert(failed, entry.clone());
-                let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
-                past.active = Some((version, sha256, entry.time));
+                // Unless another version had come by then.
+                if past.active.as_ref().is_some_and(|(_, active, _)| *active == failed) {
+                    let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
+                    past.active = Some((version, sha256, entry.time.clone()));
+                }
+                past.refused.insert(failed, entry);
             }
             (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
             (Action::ShadowEnded, ..) => past.shadow = None,
@@ -224,14 +267,38 @@ impl History {
     /// Adds an entry to the file, if there is one, and waits until it is on the disk.
     ///
     /// # Errors
-    /// It cannot be written: which file, and why.
-    pub fn append(&self, entry: &Entry) -> Result<(), (PathBuf, io::Error)> {
-        let Some((path, file)) = &self.file else { return Ok(()) };
-        let failed = |error| (path.clone(), error);
+    /// It cannot be written.
+    pub fn append(&self, entry: &Entry) -> Result<(), HistoryError> {
+        let Some((path, appended)) = &self.file else { return Ok(()) };
+        let failed = |error| HistoryError { file: path.clone(), error };
         let mut line = serde_json::to_vec(entry).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut appended = appended.lock().unwrap_or_else(PoisonError::into_inner);
+        let Appended { file, is_torn } = &mut *appended;
+        if *is_torn {
+            line.insert(0, b'\n');
+        }
         // One write: a line of another process does not come into the middle of it.
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)
+        *is_torn = true;
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
+        *is_torn = false;
+        Ok(())
     }
+}
+
+/// A pipe or a device keeps nothing, and may not even open.
+fn check(path: &Path) -> io::Result<()> {
+    let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+    if is_other { Err(io::Error::other("it is no regular file")) } else { Ok(()) }
+}
+
+/// Whether the last line was not ended: its writer was killed in the middle of it.
+fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }

@@ -14,19 +14,18 @@ mod store;
 mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
-pub use history::{Action, Entry, History, Past, VectorCounts};
+pub use history::{Action, Entry, History, HistoryError, Past, VectorCounts};
 pub use listing::{Listed, Standing};
 pub use policy::{Activate, Pin, Policy};
 pub use watch::{Control, Reload, Watched};
 
-use crate::{Compiler, Exchange, Fault, FolderError, Limits, Package, RuleSet};
+use crate::{Compiler, Exchange, FolderError, Limits, RuleSet};
 use following::Following;
 use store::Store;
 
@@ -40,7 +39,7 @@ pub enum Proof {
 }
 
 /// What is told to the operator.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum News {
     /// Something happened to a version of a rule.
     Entry(Box<Entry>),
@@ -51,8 +50,8 @@ pub enum News {
         /// What.
         text: String,
     },
-    /// The history cannot be written: which file, and why. What happened is told all the same.
-    HistoryFails(PathBuf, Arc<io::Error>),
+    /// The history cannot be written. What happened is told all the same.
+    HistoryFails(HistoryError),
 }
 
 /// The rules of a tenant cannot be activated at the start.
@@ -90,20 +89,7 @@ struct Desk {
 
 impl Desk {
     fn entry(&self, tenant: &str, action: Action) -> Entry {
-        Entry {
-            time: (self.clock)().to_string(),
-            tenant: tenant.to_owned(),
-            action,
-            rule_id: None,
-            from: None,
-            to: None,
-            sha256: None,
-            signer: None,
-            file: None,
-            vectors: None,
-            shadow: None,
-            reason: None,
-        }
+        Entry::of((self.clock)(), tenant, action)
     }
 
     fn record(&self, entry: Entry) {
@@ -118,8 +104,14 @@ impl Desk {
     }
 
     fn write(&self, entry: Entry) {
-        if let Err((file, error)) = self.history.append(&entry) {
-            (self.tell)(News::HistoryFails(file, Arc::new(error)));
+        let written = self.history.append(&entry);
+        self.tell_written(entry, written);
+    }
+
+    /// Tells of an entry that was to be written.
+    fn tell_written(&self, entry: Entry, written: Result<(), HistoryError>) {
+        if let Err(error) = written {
+            (self.tell)(News::HistoryFails(error));
         }
         if !self.is_strict.get() {
             (self.tell)(News::Entry(Box::new(entry)));
@@ -251,14 +243,6 @@ impl Activator {
         self.tenants.iter_mut().for_each(|tenant| tenant.end_shadows(reason, &self.desk));
     }
 
-    /// A judge has rolled a version back: see [`Notice::RolledBack`](crate::Notice::RolledBack).
-    ///
-    /// # Panics
-    /// There is no tenant of this number.
-    pub fn rolled_back(&mut self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
-        self.tenants[tenant].rolled_back(failed, to, fault, &self.desk);
-    }
-
     /// Gives a tenant another policy, and what was refused another chance; `anew` also where the policy is the same.
     ///
     /// # Panics
@@ -269,11 +253,21 @@ impl Activator {
             return;
         }
         if following.policy.trusted_keys != policy.trusted_keys {
+            let other = self.stores[following.store].trusting(policy.trusted_keys.as_deref());
+            let old = following.store;
+            following.store = usize::MAX;
             // Other tenants may go on with the keys that it had.
-            self.stores.push(self.stores[following.store].trusting(policy.trusted_keys.as_deref()));
-            self.unreadable.push(None);
-            following.store = self.stores.len() - 1;
+            let number = if self.tenants.iter().any(|tenant| tenant.store == old) {
+                self.stores.push(other);
+                self.unreadable.push(None);
+                self.stores.len() - 1
+            } else {
+                self.stores[old] = other;
+                old
+            };
+            self.tenants[tenant].store = number;
         }
+        let following = &mut self.tenants[tenant];
         following.reconsider(policy, &self.desk);
     }
 }

@@ -19,9 +19,12 @@ pub(super) struct RuleState {
     pub(super) active: Option<Package>,
     /// What it has replaced.
     pub(super) before: Option<Package>,
+    /// Whether it has been rolled back before, and was named since.
+    pub(super) is_again: bool,
     /// Every version that ever was active, and the SHA-256 of its package.
     pub(super) activated: BTreeMap<Version, String>,
-    /// What was active when the process before this one ended: version and SHA-256.
+    /// What was active last, where nothing is: when the process before this one ended, or when its file was removed. Version
+    /// and SHA-256.
     pub(super) last: Option<(Version, String)>,
     /// By their SHA-256 the packages that are not tried again.
     pub(super) refused: BTreeMap<String, Refused>,
@@ -33,9 +36,40 @@ pub(super) struct RuleState {
 
 /// Why a package is not tried again.
 pub(super) struct Refused {
+    pub(super) version: Version,
     pub(super) reason: String,
-    /// It failed on live events: only who names it gets it again. Else it could pass another time, under another config.
-    pub(super) is_rolled_back: bool,
+    pub(super) why: Why,
+    /// Somebody has asked since to look at it again. What it is refused for then is said if it is something else.
+    pub(super) is_stale: bool,
+}
+
+impl Refused {
+    pub(super) fn new(version: &Version, reason: String, why: Why) -> Self {
+        Self { version: version.clone(), reason, why, is_stale: false }
+    }
+
+    /// Whether a candidate need not be tried again.
+    pub(super) fn is_final(&self, now: Timestamp) -> bool {
+        match self.why {
+            _ if self.is_stale => false,
+            Why::Objection => false,
+            Why::Passing(again) => now < again,
+            Why::Failed | Why::RolledBack => true,
+        }
+    }
+}
+
+/// What kind of reason that is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// One that other files and versions give: it is looked at again each time.
+    Objection,
+    /// The machine, and not the package: it is tried again then.
+    Passing(Timestamp),
+    /// It has not proved itself: it could another time, under another config.
+    Failed,
+    /// It failed on live events: only who names it gets it again.
+    RolledBack,
 }
 
 pub(super) struct InShadow {
@@ -49,12 +83,13 @@ impl RuleState {
     pub(super) fn after(past: &Past) -> Self {
         let rolled_back = past.refused.iter().filter(|(_, entry)| entry.action == Action::RolledBack);
         let refused = |(sha256, entry): (&String, &Entry)| {
-            (sha256.clone(), Refused { reason: entry.reason.clone().unwrap_or_default(), is_rolled_back: true })
+            let reason = entry.reason.clone().unwrap_or_default();
+            Some((sha256.clone(), Refused::new(entry.from.as_ref()?, reason, Why::RolledBack)))
         };
         Self {
             activated: past.activated.clone(),
             last: past.active.as_ref().map(|(version, sha256, _)| (version.clone(), sha256.clone())),
-            refused: rolled_back.map(refused).collect(),
+            refused: rolled_back.filter_map(refused).collect(),
             ..Self::default()
         }
     }
@@ -65,7 +100,6 @@ impl RuleState {
         candidate: &Candidate,
         same: &[Arc<Candidate>],
         pin: Option<&Pin>,
-        is_starting: bool,
     ) -> Option<String> {
         let version = candidate.version();
         if let [first, second, ..] = same {
@@ -77,15 +111,18 @@ impl RuleState {
         }
         if self.activated.get(version).is_some_and(|sha256| sha256 != candidate.sha256()) {
             return Some(
-                "a package with other bytes was active as this version; one version is one package: give it another"
+                "a package with other bytes was active as this version; one version is one package: give it another, also \
+                 where only its signature is new"
                     .to_owned(),
             );
         }
-        let goes_on = is_starting && self.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256());
+        let is_last = || self.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256());
+        let goes_on = self.active.is_none() && is_last();
         if goes_on || matches!(pin, Some(Pin::Exact(_))) {
             return None;
         }
-        let was_good = |sha256: &String| !self.refused.get(sha256).is_some_and(|refused| refused.is_rolled_back);
+        let was_good =
+            |sha256: &String| !self.refused.get(sha256).is_some_and(|refused| refused.why == Why::RolledBack);
         let activated = self.activated.iter().filter(|(_, sha256)| was_good(sha256)).map(|(version, _)| version);
         let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
         (version < newest).then(|| {

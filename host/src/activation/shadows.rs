@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::Desk;
 use super::following::{Following, Proved};
 use super::history::{Action, Entry};
-use super::rule_state::InShadow;
+use super::rule_state::{InShadow, Why};
 use crate::Shadow;
 
 impl Following {
@@ -52,7 +52,7 @@ impl Following {
                 None => self.activate(rule_id, Proved { package, vectors }, desk),
                 Some(fault) => {
                     let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
-                    self.refuse(rule_id, package.candidate(), reason, Some(vectors), desk);
+                    self.refuse(rule_id, package.candidate(), reason, Why::RolledBack, Some(vectors), desk);
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use semver::Version;
 
-use crate::package::{Candidate, PublicKey, Refusal};
+use crate::package::{Candidate, PublicKey};
 use crate::rule_set::package_files;
 use crate::{Compiler, FolderError, Package, PackageError};
 
@@ -65,6 +65,9 @@ impl Store {
         let mut before = std::mem::take(&mut self.files);
         for file in files {
             let stamp = fs::metadata(&file).and_then(|metadata| Stamp::of(&metadata));
+            if stamp.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                continue;
+            }
             let shelved = match (before.remove(&file), stamp) {
                 (Some(shelved), Ok(stamp)) if shelved.stamp.is_some() && shelved.stamp == stamp => shelved,
                 (before, stamp) => {
@@ -91,7 +94,7 @@ impl Store {
         let refused = |reason: String| Err(reason.into());
         match self.compiler.read(file) {
             Err(error) => refused(format!("cannot be read: {error}")),
-            Ok(Err(PackageError { reason, .. })) => refused(reason.to_string()),
+            Ok(Err(error)) => refused(error.reason()),
             Ok(Ok(candidate)) => match name_of(file) {
                 Some((rule_id, version)) if (rule_id, &version) != (candidate.rule_id(), candidate.version()) => {
                     refused(format!(
@@ -137,11 +140,11 @@ impl Store {
     }
 
     /// Compiles a candidate, once.
-    pub(super) fn compile(&mut self, candidate: &Arc<Candidate>) -> Result<Package, Refusal> {
+    pub(super) fn compile(&mut self, candidate: &Arc<Candidate>) -> Result<Package, PackageError> {
         if let Some(package) = self.compiled.get(candidate.sha256()) {
             return Ok(package.clone());
         }
-        let package = self.compiler.compile(Arc::clone(candidate)).map_err(|error| error.reason)?;
+        let package = self.compiler.compile(Arc::clone(candidate))?;
         self.compiled.insert(candidate.sha256().to_owned(), package.clone());
         Ok(package)
     }

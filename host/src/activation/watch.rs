@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use super::history::{Action, Entry, History, HistoryError};
 use super::{Activator, Policy};
+use crate::package::one_line;
 use crate::{Fault, Package};
 
 /// How long files must be left alone before they are looked at: who copies a folder makes many changes.
@@ -45,7 +48,7 @@ enum Message {
     StoresChanged,
     ConfigChanged,
     Reload,
-    RolledBack { tenant: usize, failed: Package, to: Package, fault: Fault },
+    RolledBack { tenant: usize, failed: Package, to: Package, entry: Box<Entry>, written: Result<(), HistoryError> },
     End(Sender<()>),
 }
 
@@ -53,6 +56,9 @@ enum Message {
 #[derive(Clone)]
 pub struct Control {
     messages: Sender<Message>,
+    history: Arc<History>,
+    clock: fn() -> Timestamp,
+    tenants: Arc<[Arc<str>]>,
     _alive: Arc<()>,
 }
 
@@ -62,9 +68,22 @@ impl Control {
         self.send(Message::Reload);
     }
 
-    /// Reports what a judge has told in a [`Notice::RolledBack`](crate::Notice::RolledBack).
+    /// Writes down what a judge has told in a [`Notice::RolledBack`](crate::Notice::RolledBack), at once, whatever the
+    /// activator has in hand; and has the activator do for all judges what that one did.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
     pub fn rolled_back(&self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
-        self.send(Message::RolledBack { tenant, failed: failed.clone(), to: to.clone(), fault: fault.clone() });
+        let reason = one_line(&format!("it {fault}, on an event on which {} did not", to.version()));
+        let entry = Entry {
+            from: Some(failed.version().clone()),
+            to: Some(to.version().clone()),
+            reason: Some(reason),
+            ..Entry::of((self.clock)(), &self.tenants[tenant], Action::RolledBack).about(failed.candidate())
+        };
+        let written = self.history.append(&entry);
+        let (failed, to) = (failed.clone(), to.clone());
+        self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
     }
 
     /// Waits until what was reported is in the history, for some seconds at most.
@@ -89,7 +108,13 @@ impl Activator {
         let (sender, receiver) = mpsc::channel();
         let alive = Arc::new(());
         let is_alive = Arc::downgrade(&alive);
-        let control = Control { messages: sender.clone(), _alive: alive };
+        let control = Control {
+            messages: sender.clone(),
+            history: Arc::clone(&self.desk.history),
+            clock: self.desk.clock,
+            tenants: self.tenants.iter().map(|tenant| Arc::clone(&tenant.name)).collect(),
+            _alive: alive,
+        };
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
             let mut files = FilesWatched::new(follow, sender);
             if let Some(wrong) = files.wrong.take() {
@@ -119,8 +144,9 @@ impl Activator {
                         }
                         self.follow();
                     }
-                    Ok(Message::RolledBack { tenant, failed, to, fault }) => {
-                        self.rolled_back(tenant, &failed, &to, &fault);
+                    Ok(Message::RolledBack { tenant, failed, to, entry, written }) => {
+                        self.tenants[tenant].rolled_back(&failed, &to, &entry);
+                        self.desk.tell_written(*entry, written);
                     }
                     Ok(Message::End(done)) => {
                         self.end_shadows("the run has ended before it has seen enough");
@@ -141,26 +167,29 @@ impl Activator {
 }
 
 /// The next message, after a tick at the latest. A change of files is one with all that follow it closely; what else
-/// comes meanwhile waits.
+/// comes meanwhile goes first.
 fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result<Message, RecvTimeoutError> {
     let mut first = match waiting.pop_front() {
         Some(message) => message,
         None => receiver.recv_timeout(TICK)?,
     };
-    let is_change = |message: &Message| matches!(message, Message::StoresChanged | Message::ConfigChanged);
+    let is_change =
+        |message: &Message| matches!(message, Message::StoresChanged | Message::ConfigChanged | Message::Reload);
     if !is_change(&first) {
         return Ok(first);
     }
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         match receiver.recv_timeout(QUIET) {
-            // The one that has the config read has the stores looked at too.
-            Ok(message) if is_change(&message) => {
-                if matches!(message, Message::ConfigChanged) {
-                    first = message;
-                }
+            // The one that has more looked at counts.
+            Ok(message) if is_change(&message) => match (&first, &message) {
+                (_, Message::Reload) | (Message::StoresChanged, _) => first = message,
+                _ => {}
+            },
+            Ok(other) => {
+                waiting.push_front(first);
+                return Ok(other);
             }
-            Ok(other) => waiting.push_back(other),
             Err(_) => break,
         }
     }

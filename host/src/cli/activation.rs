@@ -51,7 +51,7 @@ impl Start<'_> {
     }
 
     /// Whether nothing that is refused is an error.
-    fn is_lenient(&self) -> bool {
+    pub(super) fn is_lenient(&self) -> bool {
         matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
     }
 }
@@ -172,8 +172,6 @@ fn told(news: &News, several: bool) -> String {
             format!("{}{file}{entry}", of(&entry.tenant))
         }
         News::Problem { tenant, text } => format!("{}{text}", tenant.as_deref().map(of).unwrap_or_default()),
-        News::HistoryFails(file, error) => {
-            format!("warning: {}: cannot be written: {error}; the history lacks what follows", file.display())
-        }
+        News::HistoryFails(error) => format!("warning: {error}"),
     }
 }

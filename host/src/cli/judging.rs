@@ -237,10 +237,6 @@ impl Run {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
         }
-        self.progress.finish();
-        if let Some(control) = self.control.take() {
-            control.finish();
-        }
         let mut result = Ok(());
         for tenant in 0..self.tenants.all().len() {
             let open = self.incidents.as_mut().map(|incidents| incidents[tenant].open.close_all());
@@ -252,6 +248,11 @@ impl Run {
         result = both(result, self.sink.flush());
         for output in [self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
             result = both(result, output.flush());
+        }
+        // Only now what could be kept waiting by who reads standard error, or by what is being compiled.
+        self.progress.finish();
+        if let Some(control) = self.control.take() {
+            control.finish();
         }
         if !self.quiet {
             self.summarize();

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use portcullis::package::SigningKey;
 
 use super::failure::{Exit, Failure, OrExit};
-use super::output::Output;
+use super::output::{Output, read_bounded};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -17,6 +17,9 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
+
+/// The longest file of a key in bytes.
+const LONGEST_KEY: usize = 64 << 10;
 
 /// Writes the private key; the public one goes to standard output, as `trusted-keys` of a config takes it.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -31,19 +34,22 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 fn write(key: &SigningKey, file: &Path) -> anyhow::Result<()> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     if opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-        let whose = match read(file) {
-            Ok(key) => format!(": the key {}", key.public_key()),
-            Err(_) => String::new(),
-        };
+        let key = file.is_file().then(|| read(file).ok()).flatten();
+        let whose = key.map(|key| format!(": the key {}", key.public_key())).unwrap_or_default();
         bail!("{}: is there already{whose}; choose another file", file.display());
     }
-    opened
-        .and_then(|mut opened| opened.write_all(key.to_pem().map_err(io::Error::other)?.as_bytes()))
-        .with_context(|| format!("{}: cannot be written", file.display()))
+    let cannot = || format!("{}: cannot be written", file.display());
+    let mut opened = opened.with_context(cannot)?;
+    let written = opened.write_all(key.to_pem().map_err(io::Error::other)?.as_bytes()).and_then(|()| opened.sync_all());
+    if written.is_err() {
+        // Half a key is none, and would be in the way of the next.
+        let _ = std::fs::remove_file(file);
+    }
+    written.with_context(cannot)
 }
 
 /// The private key in a file.
 pub(super) fn read(file: &Path) -> anyhow::Result<SigningKey> {
-    let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    SigningKey::from_pem(&pem).with_context(|| format!("{}", file.display()))
+    let bytes = read_bounded(file, LONGEST_KEY)?;
+    SigningKey::from_pem(&String::from_utf8_lossy(&bytes)).with_context(|| format!("{}", file.display()))
 }

@@ -20,6 +20,7 @@ const TEMPLATE: &[(&str, &str)] = &[
     (".gitignore", "/target\n"),
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
     ("README.md", include_str!("template/README.md.in")),
+    ("rustfmt.toml", include_str!("../../../rustfmt.toml")),
     ("rule.yml", include_str!("template/rule.yml.in")),
     ("sdk/event/Cargo.toml", include_str!("template/event.toml.in")),
     ("sdk/rule/Cargo.toml", include_str!("template/rule.toml.in")),
@@ -31,12 +32,11 @@ const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let name = &args.name;
-    if !is_name(name) {
-        let error = anyhow!("{name:?} is no name for a crate: expected small letters, digits and -, such as pod-exec");
-        return Err(Failure::new(Exit::Usage, error));
+    if let Some(wrong) = wrong_name(name) {
+        return Err(Failure::new(Exit::Usage, anyhow!("{name:?} is no name for a crate: {wrong}, such as pod-exec")));
     }
     let folder = PathBuf::from(name);
-    if folder.exists() {
+    if folder.symlink_metadata().is_ok() {
         return Err(Failure::new(Exit::Io, anyhow!("{name}: is there already; choose another name")));
     }
     for (path, text) in TEMPLATE.iter().chain(SDK) {
@@ -53,14 +53,23 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// As cargo takes it, and as it can stand in a `RuleID`; at most 50 characters. Not the names of the SDK's crates.
-fn is_name(name: &str) -> bool {
+/// The longest name in bytes: the `RuleID` and the file's name are made of it.
+const LONGEST: usize = 50;
+
+/// What keeps a name from being one that cargo takes, that can stand in a `RuleID`, and that is none of the SDK's.
+fn wrong_name(name: &str) -> Option<String> {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    name.len() <= 50
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
+    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(known)
-        && name.split('-').all(|word| !word.is_empty())
-        && !["portcullis-rule", "portcullis-event", "test", "core", "std"].contains(&name)
+        && name.split('-').all(|word| !word.is_empty());
+    if !is_name {
+        return Some("expected small letters, digits and -, a letter first".to_owned());
+    }
+    if name.len() > LONGEST {
+        return Some(format!("it has {} characters, and may have {LONGEST}", name.len()));
+    }
+    let reserved = ["portcullis-rule", "portcullis-event", "test", "core", "std"].contains(&name);
+    reserved.then(|| "it is taken already; choose another".to_owned())
 }
 
 fn filled(text: &str, name: &str) -> String {
@@ -71,7 +80,7 @@ fn filled(text: &str, name: &str) -> String {
     let words: Vec<String> = words.collect();
     text.replace("{{name}}", name)
         .replace("{{snake}}", &name.replace('-', "_"))
-        .replace("{{Struct}}", &words.concat())
+        .replace("{{Struct}}", &format!("{}Rule", words.concat()))
         .replace("{{RuleID}}", &format!("Custom.{}", words.join(".")))
         .replace("{{Title}}", &words.join(" "))
 }

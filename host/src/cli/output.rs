@@ -1,7 +1,8 @@
 //! Where results go.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -55,18 +56,48 @@ impl Output {
 /// Writes a package whole or not at all. A file that is there with other bytes is somebody's: it stays, unless `force`
 /// says otherwise.
 pub(crate) fn write_package(package: &Package, file: &Path, force: bool) -> anyhow::Result<()> {
-    match fs::read(file) {
-        Ok(bytes) if bytes == package.bytes() => return Ok(()),
-        Ok(_) if !force => {
-            bail!("{}: is there with other content; remove it, or choose another place for it", file.display())
+    let cannot = || format!("{}: cannot be written", file.display());
+    match fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => bail!("{}: is no regular file; name one", file.display()),
+        Ok(_) => {
+            let there = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            if there == package.bytes() {
+                return Ok(());
+            }
+            if !force {
+                bail!(
+                    "{}: is there with other content; remove it, give this one another version, or choose another place for it",
+                    file.display()
+                );
+            }
         }
-        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+        Err(error) => return Err(error).with_context(cannot),
     }
-    // Not ending in .wasm: who follows the folder does not take it for a package.
-    let part = file.with_extension("wasm.part");
-    fs::write(&part, package.bytes())
-        .and_then(|()| fs::rename(&part, file))
-        .with_context(|| format!("{}: cannot be written", file.display()))
+    // Where a link leads, and under a name of its own there until it is whole, which does not end in .wasm: who follows the
+    // folder does not take it for a package.
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut part = tempfile::Builder::new()
+        .prefix(".portcullis-")
+        .suffix(".part")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .with_context(cannot)?;
+    part.write_all(package.bytes()).with_context(cannot)?;
+    let persisted = if force { part.persist(&file) } else { part.persist_noclobber(&file) };
+    persisted.with_context(cannot)?;
+    Ok(())
+}
+
+/// The bytes of a file that is to be no longer than this.
+pub(crate) fn read_bounded(file: &Path, longest: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(longest as u64 + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("{}: cannot be read", file.display()))?;
+    if bytes.len() > longest {
+        bail!("{}: is longer than {longest} bytes, which what is asked for here never is", file.display());
+    }
+    Ok(bytes)
 }

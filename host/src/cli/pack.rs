@@ -1,18 +1,17 @@
 //! `portcullis pack`: a package of a component, whoever wrote it and in whatever language.
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
-use portcullis::package::{Recipe, pack};
-use portcullis::{Engine, Package};
+use anyhow::anyhow;
+use portcullis::package::{PackError, Packed, Recipe, pack};
+use portcullis::{Engine, Package, PackageLimits, vectors};
 use semver::Version;
 use serde_json::{Map, Value};
 
 use super::compiler;
-use super::failure::{Exit, Failure, OrExit};
+use super::failure::{Exit, Failure, OrExit, say};
 use super::keygen;
-use super::output::{Output, write_package};
+use super::output::{Output, read_bounded, write_package};
 use super::setup::LimitsArgs;
 
 #[derive(clap::Args)]
@@ -58,13 +57,16 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The package, which has passed all that a host asks before it runs one, but for the vectors.
+/// The longest module in bytes: before it is made a component, names and debug information may be in it.
+const LONGEST_MODULE: usize = 64 << 20;
+
+/// The package, which has passed all that a host asks before it runs one; of vectors that fail it is told.
 fn package(args: &Args) -> Result<Package, Failure> {
     let limits = args.limits.load()?;
     let origin = args.component.display().to_string();
-    let read = |file: &PathBuf| fs::read(file).with_context(|| format!("{}: cannot be read", file.display()));
-    let wasm = read(&args.component).or_exit(Exit::Setup)?;
-    let spec = args.spec.as_ref().map(read).transpose().or_exit(Exit::Setup)?;
+    let wasm = read_bounded(&args.component, LONGEST_MODULE).or_exit(Exit::Setup)?;
+    let spec = args.spec.as_ref().map(|file| read_bounded(file, PackageLimits::SPEC));
+    let spec = spec.transpose().or_exit(Exit::Setup)?;
     let key = args.key.as_deref().map(keygen::read).transpose().or_exit(Exit::Setup)?;
     let prefilter = prefilter(&args.prefilter);
     let recipe = Recipe {
@@ -74,9 +76,22 @@ fn package(args: &Args) -> Result<Package, Failure> {
         key: key.as_ref(),
     };
     let crate_name = args.component.file_stem().unwrap_or_default().to_string_lossy();
-    let bytes = pack(&wasm, &crate_name, &recipe).map_err(|error| anyhow!("{origin}: {error}")).or_exit(Exit::Setup)?;
+    let Packed { bytes, unsigned } = pack(&wasm, &crate_name, &recipe)
+        .map_err(|error| match (&error, &args.spec) {
+            (PackError::Spec(error), Some(spec)) => anyhow!("{}: the spec is refused: {error}", spec.display()),
+            _ => anyhow!("{origin}: {error}"),
+        })
+        .or_exit(Exit::Setup)?;
     let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
-    compiler(&engine, limits.package).package(&bytes, &origin).or_exit(Exit::Setup)
+    let package = compiler(&engine, limits.package).package(&bytes, &origin).or_exit(Exit::Setup)?;
+    if let Some(signer) = unsigned {
+        say(format_args!("warning: {origin}: the signature of {signer} is left out; sign it again with --key"));
+    }
+    let failed = vectors::run(&package, limits.limits, |_| true).iter().filter(|result| !result.passed()).count();
+    if failed > 0 {
+        say(format_args!("warning: {failed} of its vectors fail, and so it runs nowhere; `portcullis test` says more"));
+    }
+    Ok(package)
 }
 
 fn field_and_value(text: &str) -> Result<(String, String), String> {

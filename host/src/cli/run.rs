@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -81,6 +81,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let interruption = Interruption::listen()?;
     let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
@@ -89,37 +90,42 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
     run.control.clone_from(&control);
     let run = Arc::new(Mutex::new(run));
-    let interrupted = finish_when_interrupted(&run, control)?;
+    interruption.reaches(&run, control);
 
-    let result = read(&inputs, &run, &progress, &interrupted);
+    let result = read(&inputs, &run, &progress, &interruption);
     let finished = lock(&run).finish();
     both(result, finished)?;
-    Ok(if interrupted.load(Ordering::Relaxed) { Exit::Interrupted } else { Exit::Done })
+    Ok(if interruption.is_set() { Exit::Interrupted } else { Exit::Done })
 }
 
 /// Judges all records, or those until the run is interrupted. An input that cannot be read to its end costs the others
 /// nothing.
-fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
+fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interruption: &Interruption) -> Result<(), Failure> {
     let mut unreadable = Ok(());
     for input in inputs {
-        let result = read_input(input, run, progress, interrupted);
+        let result = read_input(input, run, progress, interruption);
         match result {
             Ok(()) => {}
-            Err(failure) if failure.is_unreadable() && !interrupted.load(Ordering::Relaxed) => {
+            Err(failure) if failure.is_unreadable() && !interruption.is_set() => {
                 if let Err(earlier) = std::mem::replace(&mut unreadable, Err(failure)) {
                     progress.aside(|| earlier.report());
                 }
             }
             other => return other,
         }
-        if interrupted.load(Ordering::Relaxed) {
+        if interruption.is_set() {
             break;
         }
     }
     unreadable
 }
 
-fn read_input(input: &Input, run: &Mutex<Run>, progress: &Progress, interrupted: &AtomicBool) -> Result<(), Failure> {
+fn read_input(
+    input: &Input,
+    run: &Mutex<Run>,
+    progress: &Progress,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let mut records = Records::default();
     let mut documents = input.open(|file| progress.reading(file))?;
     let name = input.name();
@@ -136,7 +142,7 @@ fn read_input(input: &Input, run: &Mutex<Run>, progress: &Progress, interrupted:
         let mut run = lock(run);
         let ended = records.for_each(&document, &mut |record, outcome| {
             run.record(&name, record, outcome).map_err(Some)?;
-            if interrupted.load(Ordering::Relaxed) { Err(None) } else { Ok(()) }
+            if interruption.is_set() { Err(None) } else { Ok(()) }
         });
         match ended {
             Ok(()) => {}
@@ -150,42 +156,84 @@ fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
     run.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// On Ctrl-C or a termination signal: the record in hand is finished, everything is written out, the account printed.
-/// While records come, the loop that reads them sees the flag and does so; while it waits for input, the handler does.
-/// SIGHUP has rules out of files and the config read again; where there are none, it is a termination signal.
-fn finish_when_interrupted(run: &Arc<Mutex<Run>>, control: Option<Control>) -> Result<Arc<AtomicBool>, Failure> {
-    let run = Arc::clone(run);
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
-    let handler = move || {
-        let ends = |signal: &i32| match &control {
-            Some(control) if *signal == SIGHUP => {
+/// What a signal is to reach: nothing yet while rules are loaded.
+#[derive(Clone, Default)]
+struct Interruption {
+    flag: Arc<AtomicBool>,
+    /// A hangup came while there was nothing yet that it could reach.
+    hangup: Arc<AtomicBool>,
+    target: Arc<OnceLock<Target>>,
+}
+
+/// What signals reach.
+struct Target {
+    run: Arc<Mutex<Run>>,
+    /// Where rules come out of files.
+    control: Option<Control>,
+}
+
+impl Interruption {
+    /// Listens from now on. On Ctrl-C or a termination signal, the record in hand is finished, everything is written out, the
+    /// account printed: while records come, the loop that reads them sees the flag and does so; while it waits for input, the
+    /// listener does. SIGHUP has rules out of files and the config read again; where there are none, it is a termination
+    /// signal.
+    fn listen() -> Result<Self, Failure> {
+        let interruption = Self::default();
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
+        let listening = interruption.clone();
+        std::thread::spawn(move || listening.wait_for(signals));
+        Ok(interruption)
+    }
+
+    /// What signals reach from now on.
+    fn reaches(&self, run: &Arc<Mutex<Run>>, control: Option<Control>) {
+        let target = self.target.get_or_init(|| Target { run: Arc::clone(run), control });
+        if let (true, Some(control)) = (self.hangup.load(Ordering::Relaxed), &target.control) {
+            control.reload();
+        }
+    }
+
+    fn wait_for(&self, mut signals: Signals) {
+        let ends = |signal: i32| match self.target.get() {
+            Some(Target { control: Some(control), .. }) if signal == SIGHUP => {
                 control.reload();
+                false
+            }
+            None if signal == SIGHUP => {
+                self.hangup.store(true, Ordering::Relaxed);
                 false
             }
             _ => true,
         };
-        if !signals.forever().any(|signal| ends(&signal)) {
-            return;
-        }
-        flag.store(true, Ordering::Relaxed);
-        // A record whose alert nobody takes off our hands must not hold the process for ever.
-        for _ in 0..100 {
-            if let Ok(mut run) = run.try_lock() {
-                if let Err(failure) = run.finish() {
-                    failure.report();
-                }
-                // Still locked: no record may follow the account.
-                std::process::exit(Exit::Interrupted as i32);
+        if signals.forever().any(ends) {
+            self.flag.store(true, Ordering::Relaxed);
+            match self.target.get() {
+                Some(target) => finish(&target.run),
+                None => std::process::exit(Exit::Interrupted as i32),
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
-        say(
-            "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
-        );
-        std::process::exit(Exit::Interrupted as i32);
-    };
-    std::thread::spawn(handler);
-    Ok(interrupted)
+    }
+
+    fn is_set(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends the process between two records, with the account.
+fn finish(run: &Mutex<Run>) {
+    // A record whose alert nobody takes off our hands must not hold the process for ever.
+    for _ in 0..100 {
+        if let Ok(mut run) = run.try_lock() {
+            if let Err(failure) = run.finish() {
+                failure.report();
+            }
+            // Still locked: no record may follow the account.
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    say(
+        "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
+    );
+    std::process::exit(Exit::Interrupted as i32);
 }

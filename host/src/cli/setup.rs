@@ -155,7 +155,14 @@ impl Setup {
                 say(format_args!("{of}no rule is active: no record can alert"));
             }
             if let Some(config) = config {
-                tenant.exclusions = config.exclusions(&tenant.name, &rules).or_exit(Exit::Setup)?;
+                // Rules come and go where they are followed.
+                let known = (!start.is_lenient()).then_some(&*rules);
+                tenant.exclusions = config.exclusions(&tenant.name, known).or_exit(Exit::Setup)?;
+                for Exclusion { rule_id, reason, .. } in &tenant.exclusions {
+                    if !rules.packages().iter().any(|package| package.rule_id() == rule_id) {
+                        say(format_args!("warning: the exclusion of {rule_id} ({reason}) is of no active rule"));
+                    }
+                }
             }
         }
         self.tell_of_expired();
@@ -214,12 +221,9 @@ impl Setup {
         watch: bool,
         progress: &Arc<Progress>,
     ) -> Result<Option<Control>, Failure> {
-        let names = self.tenants.iter().filter_map(|tenant| match tenant.rules {
-            Rules::Embedded(_) => None,
-            Rules::Followed(number) => Some((number, Arc::clone(&tenant.name))),
-        });
-        let names: Vec<(usize, Arc<str>)> = names.collect();
-        if names.is_empty() {
+        let names: Vec<(Arc<str>, Option<usize>)> =
+            self.tenants.iter().map(|tenant| Arc::clone(&tenant.name)).zip(self.followed()).collect();
+        if names.iter().all(|(_, followed)| followed.is_none()) {
             return Ok(None);
         }
         let config = args.config.clone();
@@ -243,15 +247,23 @@ impl Setup {
     }
 }
 
-/// What a config says now of tenants that are there: how they want their rules. All else in it is for the next start.
-fn policies(file: &Path, names: &[(usize, Arc<str>)]) -> Result<Vec<(usize, Policy)>, String> {
-    let tenants = Config::read(file).and_then(|config| config.tenants()).map_err(|error| error.to_string())?;
-    let policy = |(number, name): &(usize, Arc<str>)| {
+/// What a config says now of tenants that are there: how they want their rules, if these are out of files. All else in it is
+/// for the next start.
+fn policies(file: &Path, names: &[(Arc<str>, Option<usize>)]) -> Result<Vec<(usize, Policy)>, String> {
+    let config = Config::read(file).map_err(|error| error.to_string())?;
+    let tenants = config.tenants().map_err(|error| error.to_string())?;
+    let mut policies = Vec::new();
+    for (name, followed) in names {
         let tenant = tenants.iter().find(|tenant| tenant.name == **name);
         let gone = || format!("{}: tenant {name} is gone; tenants come and go with a restart", file.display());
-        tenant.map(|tenant| (*number, tenant.policy.clone())).ok_or_else(gone)
-    };
-    names.iter().map(policy).collect()
+        let policy = &tenant.ok_or_else(gone)?.policy;
+        match followed {
+            Some(number) => policies.push((*number, policy.clone())),
+            None if policy.trusted_keys.is_some() => return Err(config.keys_without_rules(name).to_string()),
+            None => {}
+        }
+    }
+    Ok(policies)
 }
 
 fn embedded_listed(package: &Package) -> Listed {

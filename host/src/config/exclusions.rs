@@ -36,19 +36,21 @@ pub(super) struct ExclusionTable {
 }
 
 impl Config {
-    /// The exclusions of a tenant with these rules.
+    /// The exclusions of a tenant with these rules; without any, also of rules that are yet to come.
     ///
     /// # Errors
     /// One is for a rule that is not there, for all events, or has a value that cannot be.
-    pub fn exclusions(&self, tenant: &str, rules: &RuleSet) -> Result<Vec<Exclusion>, ConfigError> {
+    pub fn exclusions(&self, tenant: &str, rules: Option<&RuleSet>) -> Result<Vec<Exclusion>, ConfigError> {
         let own = self.tenants.iter().flatten().find(|table| table.name() == tenant);
         let tables = own.map_or(&*self.exclusions, |table| table.exclusions.as_deref().unwrap_or_default());
         tables.iter().map(|table| self.exclusion(table, rules)).collect()
     }
 
-    fn exclusion(&self, table: &ExclusionTable, rules: &RuleSet) -> Result<Exclusion, ConfigError> {
+    fn exclusion(&self, table: &ExclusionTable, rules: Option<&RuleSet>) -> Result<Exclusion, ConfigError> {
         let rule_id = table.rule.get_ref();
-        if !rules.packages().iter().any(|package| package.rule_id() == rule_id) {
+        if let Some(rules) = rules
+            && !rules.packages().iter().any(|package| package.rule_id() == rule_id)
+        {
             let ids: Vec<&str> = rules.packages().iter().map(crate::Package::rule_id).collect();
             let what = format!("rule: {rule_id:?} is no active rule; these are: {}", ids.join(", "));
             return Err(self.error(&table.rule, what));

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::gate;
 use super::manifest::Manifest;
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use super::signature::{PublicKey, SignatureError, Signed};
 use super::spec::Spec;
 use super::{Refusal, Sizes, hex, sections};
@@ -35,6 +35,9 @@ impl Candidate {
     ) -> Result<Self, Refusal> {
         gate::check_size(bytes.len(), limits).and_then(|()| gate::check_beginning(&bytes)).map_err(Refusal::Gate)?;
         let parts = Parts::of(&bytes).map_err(|error| Refusal::Gate(error.into()))?;
+        if let Some(found) = parts.signature.map(<[u8]>::len).filter(|found| *found > PackageLimits::SIGNATURE) {
+            return Err(Refusal::LongSection { name: parts::SIGNATURE, found, limit: PackageLimits::SIGNATURE });
+        }
         let signed = Signed::check(&parts, trusted).map_err(Refusal::Signature)?;
         if signed.is_some() && parts.assemble() != bytes {
             return Err(Refusal::Signature(SignatureError::Layout));

@@ -47,6 +47,9 @@ pub enum CompileError {
     /// The process that compiles ended otherwise than with a result.
     #[error("its component does not compile: the process that does it ended with {0}")]
     Died(String),
+    /// It was killed from without, as the system does where memory is short.
+    #[error("its component could not be compiled: the process that does it was killed")]
+    Killed,
     /// No such process can be started, or talked to.
     #[error("its component cannot be compiled: no process can be started to do it: {0}")]
     Process(io::Error),
@@ -200,6 +203,9 @@ impl Compiler {
     fn death(&self, status: ExitStatus, said: &str) -> CompileError {
         if status.signal() == Some(Signal::XCPU.as_raw()) {
             return CompileError::Time(self.limits.compile_seconds);
+        }
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            return CompileError::Killed;
         }
         if said.contains("has overflowed its stack") {
             return CompileError::Died("its stack used up: parts of the component are nested too deep".to_owned());

@@ -23,15 +23,15 @@ pub use candidate::Candidate;
 pub use compiler::{CompileError, Compiler, precompile};
 pub use gate::GateError;
 pub use manifest::{Manifest, ManifestError};
-pub use pack::{PackError, Recipe, pack};
+pub use pack::{PackError, Packed, Recipe, pack};
 pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
 pub use signature::{KeyError, PublicKey, SignatureError, SigningKey};
 pub use spec::{Severity, Spec, SpecError, Vector};
 pub use world::{RULE_INTERFACE, WORLD, WorldError};
 
-use crate::Engine;
 use crate::sandbox::State;
 use crate::sandbox::bindings::DetectionPre;
+use crate::{Engine, printable};
 
 /// A package, checked and compiled. Clones are the same package.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ pub struct Sizes {
 
 /// A file that is no package that can be run: which, and why.
 #[derive(Debug, Error)]
-#[error("{origin}: {reason}")]
+#[error("{origin}: {}", self.reason())]
 pub struct PackageError {
     /// Where the bytes came from.
     pub origin: String,
@@ -117,6 +117,32 @@ pub enum Refusal {
     /// The component is not valid, or does not compile.
     #[error(transparent)]
     Compile(CompileError),
+}
+
+impl PackageError {
+    /// Whether it was the machine that was in need, and not the package that is wrong: another time it may pass.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.reason, Refusal::Compile(CompileError::Killed | CompileError::Process(_)))
+    }
+
+    /// The reason in one line of bounded length, whatever a stranger has written into the package.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        one_line(&self.reason.to_string())
+    }
+}
+
+/// The longest reason in characters.
+const LONGEST_REASON: usize = 1_000;
+
+/// A text that quotes what a stranger wrote, as one line of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(LONGEST_REASON).collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    printable(&line)
 }
 
 impl Package {

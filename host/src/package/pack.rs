@@ -6,7 +6,8 @@ use thiserror::Error;
 use wasmparser::Parser;
 
 use super::parts::Parts;
-use super::{Manifest, ManifestError, Prefilter, PrefilterError, SigningKey, Spec, SpecError, componentize};
+use super::signature::{PublicKey, SignatureError, Signed, SigningKey};
+use super::{Manifest, ManifestError, Prefilter, PrefilterError, Spec, SpecError, componentize, sections};
 
 /// What a package is made of, besides the component. What is not given is taken from the component, if it is a package
 /// already, or from the manifest that `export_rule!` has put into the module.
@@ -46,9 +47,24 @@ pub enum PackError {
     /// The manifest is none.
     #[error("the manifest is refused: {0}")]
     Manifest(ManifestError),
+    /// It is a package whose signature does not vouch for it.
+    #[error("is refused: {0}")]
+    Signature(SignatureError),
+    /// It is a package that has one of these twice.
+    #[error("has {0} custom sections {1}, and may have one")]
+    Section(usize, &'static str),
     /// The prefilter is none.
     #[error("the prefilter {0}")]
     Prefilter(PrefilterError),
+}
+
+/// What [`pack`] makes.
+#[derive(Debug)]
+pub struct Packed {
+    /// The package.
+    pub bytes: Vec<u8>,
+    /// Whose signature was taken away, without another in its place.
+    pub unsigned: Option<PublicKey>,
 }
 
 /// The package of a component, or of a core module that wit-bindgen has prepared to be one; `name` is the crate's, whose
@@ -56,8 +72,16 @@ pub enum PackError {
 ///
 /// # Errors
 /// Something is missing, or is not what it should be.
-pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Vec<u8>, PackError> {
+pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Packed, PackError> {
+    for name in [sections::SPEC, sections::MANIFEST] {
+        let found = sections::find(wasm, name).map_err(PackError::NotWasm)?.len();
+        if found > 1 {
+            return Err(PackError::Section(found, name));
+        }
+    }
     let mut parts = Parts::of(wasm).map_err(PackError::NotWasm)?;
+    // What was changed after it was signed is not made good by being packed again.
+    let signed = Signed::check(&parts, None).map_err(PackError::Signature)?;
     if Parser::is_core_wasm(wasm) {
         let component = componentize::component(&parts.component, name);
         parts.component = component.map_err(|error| PackError::Module(format!("{error:#}")))?;
@@ -70,7 +94,10 @@ pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Vec<u8>, Pac
     let unsigned =
         Parts { component: parts.component, spec: Some(spec_yaml), manifest: Some(&manifest), signature: None };
     let signature = recipe.key.map(|key| key.sign(&unsigned, &spec.rule_id, &version));
-    Ok(Parts { signature: signature.as_deref(), ..unsigned }.assemble())
+    Ok(Packed {
+        unsigned: signed.map(|signed| signed.signer).filter(|_| signature.is_none()),
+        bytes: Parts { signature: signature.as_deref(), ..unsigned }.assemble(),
+    })
 }
 
 /// The manifest that is there, with what the recipe changes. One that is not changed stays byte for byte.

@@ -5,7 +5,7 @@ use wasmparser::{BinaryReaderError, Payload};
 use super::sections;
 
 /// The section with the signature: JSON with what is signed, whose key, and the signature.
-const SIGNATURE: &str = "portcullis:signature";
+pub(crate) const SIGNATURE: &str = "portcullis:signature";
 
 /// What a package is made of. A part that is not there is none.
 #[derive(Debug, Default)]

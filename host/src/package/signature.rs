@@ -110,7 +110,24 @@ impl SigningKey {
     /// # Errors
     /// The text is none.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem);
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+        // Some write what the key is for around it.
+        let block = pem.find(begin).and_then(|start| {
+            let length = pem[start..].find(end)? + end.len();
+            Some(&pem[start..start + length])
+        });
+        let Some(block) = block else {
+            let is = if pem.contains("ENCRYPTED") {
+                "is encrypted: decrypt it first, for instance with `openssl pkey`"
+            } else if pem.contains("PUBLIC KEY") {
+                "is a public key, and needs to be the private one"
+            } else {
+                "has no -----BEGIN PRIVATE KEY-----: expected an Ed25519 private key in PEM (PKCS #8), as `portcullis keygen` \
+                 and `openssl genpkey -algorithm ed25519` write them"
+            };
+            return Err(KeyError(is.to_owned()));
+        };
+        let key = ed25519_dalek::SigningKey::from_pkcs8_pem(block);
         key.map(Self).map_err(|error| KeyError(format!("is no Ed25519 private key in PEM (PKCS #8): {error}")))
     }
 
@@ -158,8 +175,12 @@ impl Signed {
             return if trusted.is_some() { Err(SignatureError::Unsigned) } else { Ok(None) };
         };
         let form = |error: &dyn fmt::Display| SignatureError::Form(error.to_string());
-        let Section { statement: text, key, signature } =
-            serde_json::from_slice(section).map_err(|error| form(&error))?;
+        let whole: Section = serde_json::from_slice(section).map_err(|error| form(&error))?;
+        // Else one package could be written in many ways, each with other bytes and so another digest.
+        if serde_json::to_vec(&whole).ok().as_deref() != Some(section) {
+            return Err(form(&"it is not written as `pack` writes it"));
+        }
+        let Section { statement: text, key, signature } = whole;
         let signer: PublicKey = key.parse().map_err(|error| form(&error))?;
         if trusted.is_some_and(|trusted| !trusted.contains(&signer)) {
             return Err(SignatureError::Untrusted(signer));
@@ -222,13 +243,19 @@ impl FromStr for PublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let wrong = || KeyError(format!("{text:?} is no public key; expected ed25519: and 44 characters of Base64"));
+        if text.contains("PRIVATE KEY") {
+            return Err(KeyError(
+                "a private key stands where a public one should: it is known to others now".to_owned(),
+            ));
+        }
+        let shown: String = text.chars().take(60).collect();
+        let wrong = || KeyError(format!("{shown:?} is no public key; expected ed25519: and 44 characters of Base64"));
         let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64_STANDARD.decode(text).ok());
         let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)?;
         // Of a weak key, everybody can make signatures.
         let is_weak = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?.is_weak();
         if is_weak {
-            Err(KeyError(format!("{text:?} is a weak key, with which everybody can sign")))
+            Err(KeyError(format!("{shown:?} is a weak key, with which everybody can sign")))
         } else {
             Ok(Self(bytes))
         }

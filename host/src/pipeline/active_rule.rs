@@ -9,7 +9,8 @@ use crate::enrich::Enrichment;
 use crate::pipeline::alert_budget::{AlertBudget, Budget};
 use crate::pipeline::suspension::Suspension;
 use crate::pipeline::{Notice, RuleVerdict, Verdict};
-use crate::{Alert, Exclusion, Fault, Limits, Package, Sandbox};
+use crate::rule_set::Predecessor as Named;
+use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
 
 /// An event that rules are asked about, one after the other.
 pub(super) struct Asked<'a> {
@@ -120,35 +121,47 @@ impl ActiveRule {
         &self.current.package
     }
 
-    /// The same rule with this version of it, which is on probation in the place of another: the one named, or the one that
-    /// was here. What the tenant has of the rule stays: exclusions, and the budget of alerts. One that has been rolled back
-    /// here does not come back.
-    pub(super) fn with_version(mut self, package: Package, before: Option<&Package>, limits: &Limits) -> Self {
-        if self.current.package == package || self.failed.as_ref() == Some(&package) {
+    /// The same rule as a new rule set has it. A version that is new here is on probation beside its predecessor. What the
+    /// tenant has of the rule stays: exclusions, and the budget of alerts. A version that has been rolled back here does not
+    /// come back, unless it is meant to.
+    pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits) -> Self {
+        let named = rules.predecessor(package.rule_id());
+        let has_failed = self.failed.as_ref() == Some(package) && !rules.is_again(package);
+        if self.current.package == *package || has_failed {
+            let may_stay = |before: &Package| match named {
+                Named::Own => true,
+                Named::This(named) => named == before,
+                Named::None => false,
+            };
+            self.predecessor = self.predecessor.filter(|before| may_stay(&before.version.package));
             return self;
         }
-        let mut version = std::mem::replace(&mut self.current, Version::new(package, limits));
-        version.sandbox.rest();
-        // Of versions that came and went between two events, none was ever here.
-        if let Some(before) = before.filter(|before| **before != version.package) {
-            version = Version::new(before.clone(), limits);
-        }
-        self.predecessor = Some(Predecessor { version, left: Limits::PROBATION });
+        let mut own = std::mem::replace(&mut self.current, Version::new(package.clone(), limits));
+        own.sandbox.rest();
+        let before = match named {
+            Named::None => None,
+            // Of versions that came and went between two events, none was ever here.
+            Named::This(named) if *named != own.package && self.failed.as_ref() != Some(named) => {
+                Some(Version::new(named.clone(), limits))
+            }
+            Named::This(_) | Named::Own => Some(own),
+        };
+        self.predecessor = before.map(|version| Predecessor { version, left: Limits::PROBATION });
         self.failed = None;
         self
+    }
+
+    /// Whether the rule set's package of this rule has been rolled back here.
+    pub(super) fn differs_from(&self, package: &Package) -> bool {
+        self.current.package != *package
     }
 
     /// The verdict on an event that the prefilter lets through.
     pub(super) fn judge(&mut self, asked: &mut Asked<'_>) -> RuleVerdict {
         let (answer, notice) = self.current.ask(asked);
         if let Err(fault) = &answer
-            && let Some(before) = &mut self.predecessor
-            && let (answer @ Ok(_), _) = before.version.ask(asked)
+            && let Some(verdict) = self.verdict_of_predecessor(fault.clone(), asked)
         {
-            let fault = fault.clone();
-            let failed = self.roll_back();
-            let mut verdict = self.verdict(answer, None, asked);
-            verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
             return verdict;
         }
         self.predecessor = self.predecessor.take().and_then(|before| {
@@ -156,6 +169,26 @@ impl ActiveRule {
             (left > 0).then_some(Predecessor { left, ..before })
         });
         self.verdict(answer, notice, asked)
+    }
+
+    /// Where a version on probation failed: what the one before says, which is active again if it does not fail too.
+    fn verdict_of_predecessor(&mut self, fault: Fault, asked: &mut Asked<'_>) -> Option<RuleVerdict> {
+        let Predecessor { version, .. } = self.predecessor.as_mut()?;
+        let package = &version.package;
+        if !package.spec().log_types.contains(&asked.event.log_type) {
+            return None;
+        }
+        let is_asked = package.prefilter().first_miss(asked.event).is_none();
+        let answer = if is_asked { Some(version.ask(asked).0.ok()?) } else { None };
+        let failed = self.roll_back();
+        let mut verdict = match answer {
+            Some(answer) => self.verdict(Ok(answer), None, asked),
+            None => {
+                RuleVerdict { package: self.current.package.clone(), verdict: Verdict::Skipped, notices: Vec::new() }
+            }
+        };
+        verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
+        Some(verdict)
     }
 
     /// Puts the predecessor back in its place; what it had replaced.

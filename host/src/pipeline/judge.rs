@@ -226,7 +226,7 @@ impl Judge {
         let mut successor = |package: &Package| {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
-                Some(rule) => rule.with_version(package.clone(), rules.before(package.rule_id()), &self.limits),
+                Some(rule) => rule.under(package, &rules, &self.limits),
                 None => ActiveRule::new(package.clone(), &self.limits, &self.exclusions),
             }
         };
@@ -248,7 +248,13 @@ impl Judge {
         if !package.spec().log_types.contains(&asked.event.log_type) {
             return None;
         }
-        if self.prefilters && !self.candidates.contains(rule) {
+        // The index is that of the rule set's versions, and knows nothing of one that a judge has gone back to.
+        let lets_through = if active.differs_from(&self.rules.packages()[rule]) {
+            package.prefilter().first_miss(asked.event).is_none()
+        } else {
+            self.candidates.contains(rule)
+        };
+        if self.prefilters && !lets_through {
             return Some(RuleVerdict { package: package.clone(), verdict: Verdict::Skipped, notices: Vec::new() });
         }
         self.wanted_networks |=

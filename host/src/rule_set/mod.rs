@@ -29,10 +29,23 @@ use index::Index;
 pub struct RuleSet {
     packages: Vec<Package>,
     index: Index,
-    /// What some of them have replaced.
-    before: Vec<Package>,
+    /// What some of them have replaced; without any list, judges know that themselves.
+    before: Option<Vec<Package>>,
+    /// Those that are active again, though they have been rolled back.
+    again: Vec<Package>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
+}
+
+/// What a judge can go back to where a version fails at first.
+#[derive(Clone, Copy)]
+pub(crate) enum Predecessor<'a> {
+    /// What it has had itself.
+    Own,
+    /// This one.
+    This(&'a Package),
+    /// Nothing.
+    None,
 }
 
 /// Packages that cannot be active together.
@@ -73,15 +86,27 @@ impl RuleSet {
     }
 
     /// The same, in which each of these packages is what the one of its rule has replaced: what judges go back to where that
-    /// one fails at first. Without, it is the one that a judge has had.
+    /// one fails at first. The others have nothing to go back to. Without such a list, judges go back to what they have had.
     #[must_use]
     pub fn with_predecessors(self, before: Vec<Package>) -> Self {
-        Self { before, ..self }
+        Self { before: Some(before), ..self }
     }
 
-    /// The version of a rule that was active before.
-    pub(crate) fn before(&self, rule_id: &str) -> Option<&Package> {
-        self.before.iter().find(|before| before.rule_id() == rule_id)
+    /// The same, in which these are meant to judge again, though judges have rolled them back.
+    #[must_use]
+    pub fn with_again(self, again: Vec<Package>) -> Self {
+        Self { again, ..self }
+    }
+
+    /// What a version of a rule has replaced.
+    pub(crate) fn predecessor(&self, rule_id: &str) -> Predecessor<'_> {
+        let Some(before) = &self.before else { return Predecessor::Own };
+        before.iter().find(|before| before.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
+    }
+
+    /// Whether a package that was rolled back is meant to judge again.
+    pub(crate) fn is_again(&self, package: &Package) -> bool {
+        self.again.contains(package)
     }
 
     /// The packages, by rule id.
