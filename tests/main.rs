@@ -24,4 +24,5 @@ mod swap;
 mod tenants;
 mod terminal;
 mod vectors;
+mod watch;
 mod wrappings;

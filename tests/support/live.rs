@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Ended, Run, account, json_lines, spawn};
+use super::{Does, Ended, Run, VERSIONED, account, json_lines, spawn, version};
 
 /// What is waited for comes within this time, on however busy a machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -155,4 +155,31 @@ pub(crate) fn history(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     json_lines(whole)
+}
+
+pub(crate) const FIRST: &str = "rules/Test.Versioned@1.0.0.wasm";
+pub(crate) const SECOND: &str = "rules/Test.Versioned@2.0.0.wasm";
+
+/// A run with version 1.0.0, which alerts.
+pub(crate) fn live(config: &str, more_args: &[&str]) -> Live {
+    let files = [(FIRST, &*version("1.0.0", Does::Alert)), ("config.toml", config.as_bytes())];
+    let live = Live::start(&files, more_args);
+    live.wait_for("activated", "1.0.0");
+    live
+}
+
+/// Which versions judged, each with what it said.
+pub(crate) fn said(ledger: &[Value]) -> Vec<(String, String)> {
+    let entry = |line: &Value| {
+        let rule = &line["rules"][VERSIONED];
+        let text = |key: &str| rule[key].as_str().unwrap_or("none").to_owned();
+        (text("version"), text("verdict"))
+    };
+    let mut said: Vec<_> = ledger.iter().map(entry).collect();
+    said.dedup();
+    said
+}
+
+pub(crate) fn pairs(said: &[(String, String)]) -> Vec<(&str, &str)> {
+    said.iter().map(|(version, verdict)| (&**version, &**verdict)).collect()
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Action, Entry, VectorCounts};
 use super::policy::{Activate, Pin, Policy};
-use super::rule_state::{InShadow, Refused, RuleState, Why, in_order};
+use super::rule_state::{Refused, RuleState, Why, in_order};
 use super::store::{Store, Versions};
 use super::{Desk, Proof};
 use crate::package::{Candidate, one_line};
@@ -22,10 +22,10 @@ pub(super) struct Following {
     limits: Limits,
     pub(super) rules: BTreeMap<String, RuleState>,
     /// What is wrong with files that are no packages, and has been said.
-    told: HashSet<(String, Arc<str>)>,
+    pub(super) told: HashSet<(String, Arc<str>)>,
     /// The rules that are pinned and not there, which has been said.
-    idle_pins: BTreeSet<String>,
-    is_starting: bool,
+    pub(super) idle_pins: BTreeSet<String>,
+    pub(super) is_starting: bool,
 }
 
 /// A candidate that has proved itself.
@@ -33,8 +33,6 @@ pub(super) struct Proved {
     pub(super) package: Package,
     pub(super) vectors: VectorCounts,
 }
-
-const UNTRUSTED: &str = "its signer is none of the trusted keys any more";
 
 /// Why a candidate has not proved itself.
 struct NotProved {
@@ -85,33 +83,6 @@ impl Following {
             self.publish();
         }
         desk.publish_entries();
-    }
-
-    /// Says of each file that is no package why, once.
-    fn tell_of_broken_files(&mut self, store: &Store, desk: &Desk) {
-        let broken =
-            store.files().filter_map(|(file, found)| Some((file.display().to_string(), found.as_ref().err()?)));
-        let broken: HashSet<(String, Arc<str>)> = broken.map(|(file, why)| (file, Arc::clone(why))).collect();
-        let mut new: Vec<_> = broken.difference(&self.told).cloned().collect();
-        new.sort();
-        for (file, reason) in new {
-            let entry =
-                Entry { file: Some(file), reason: Some(reason.to_string()), ..desk.entry(&self.name, Action::Refused) };
-            desk.record(entry);
-        }
-        self.told = broken;
-    }
-
-    /// Says of each rule that is pinned, and of which there is no version, that there is none, once.
-    fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, desk: &Desk) {
-        let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
-        let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
-        for rule_id in idle.difference(&self.idle_pins) {
-            let known: Vec<&str> = there.keys().map(String::as_str).collect();
-            let text = format!("versions: there is no package of {rule_id}; there are: {}", known.join(", "));
-            desk.problem(Some(&self.name), text);
-        }
-        self.idle_pins = idle;
     }
 
     /// Finds the best of the versions that are there; whether anything about the rule has changed.
@@ -184,66 +155,6 @@ impl Following {
             Ok(proved) => self.activate(rule_id, proved, desk),
             Err(NotProved { reason, why, vectors }) => self.refuse(rule_id, last, reason, why, vectors, desk),
         }
-    }
-
-    /// What is to do where no version was found: remove a rule that is gone, and say which pin nothing answers to.
-    fn after_search(
-        &mut self,
-        rule_id: &str,
-        versions: &Versions,
-        found: bool,
-        pin: Option<Pin>,
-        store: &Store,
-        desk: &Desk,
-    ) -> bool {
-        let mut changed = false;
-        if !found {
-            let shadow_is_there = |shadow: &InShadow| versions.contains_key(shadow.shadow.package.version());
-            let rule = self.rules.get_mut(rule_id).expect("it is there");
-            if !rule.shadow.as_ref().is_some_and(shadow_is_there) {
-                changed |= self.end_shadow(rule_id, Some("its file is gone"), desk);
-            }
-        }
-        let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let missing = pin.filter(|pin| !found && !versions.keys().any(|version| pin.allows(version)));
-        if let Some(pin) = &missing
-            && rule.missing.as_ref() != Some(pin)
-        {
-            let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
-            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            desk.missing(&self.name, format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
-        }
-        rule.missing = missing;
-        if let Some(active) = &rule.active
-            && versions.is_empty()
-            && !store.may_be_coming(rule_id, active)
-        {
-            let entry = Entry {
-                rule_id: Some(rule_id.to_owned()),
-                from: Some(active.version().clone()),
-                file: Some(active.origin().to_owned()),
-                reason: Some("its file is gone".to_owned()),
-                ..desk.entry(&self.name, Action::Removed)
-            };
-            let removed = rule.active.take();
-            rule.last = removed.map(|removed| (removed.version().clone(), removed.sha256().to_owned()));
-            rule.before = None;
-            desk.record(entry);
-            changed = true;
-        }
-        if let Some((version, _)) = &rule.last
-            && self.is_starting
-            && versions.is_empty()
-        {
-            let entry = Entry {
-                rule_id: Some(rule_id.to_owned()),
-                from: Some(version.clone()),
-                reason: Some("its file is gone since it was active".to_owned()),
-                ..desk.entry(&self.name, Action::Removed)
-            };
-            desk.record(entry);
-        }
-        changed
     }
 
     /// A candidate that its signature, the gate and the compiler let through, and which passes its vectors under the
@@ -350,70 +261,6 @@ impl Following {
         let from = rule.active.as_ref().map(|active| active.version().clone());
         let entry = desk.entry(&self.name, Action::Refused).about(candidate);
         desk.record(Entry { from, vectors, reason: Some(reason), ..entry });
-    }
-
-    /// A judge has put `package`'s predecessor back, because it failed on an event on which that did not. That is on
-    /// record already.
-    pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, entry: &Entry) {
-        let is_trusted = self.is_trusted(to);
-        let Some(rule) = self.rules.get_mut(failed.rule_id()) else { return };
-        let reason = entry.reason.clone().unwrap_or_default();
-        rule.refused.insert(failed.sha256().to_owned(), Refused::new(failed.version(), reason, Why::RolledBack));
-        rule.before.take_if(|before| before == failed);
-        if rule.active.as_ref() == Some(failed) {
-            rule.active = is_trusted.then(|| to.clone());
-            rule.before = None;
-            rule.is_again = false;
-        } else if rule.before.is_none() && is_trusted && rule.active.as_ref() != Some(to) {
-            // Another version has come meanwhile: what it goes back to is not what failed.
-            rule.before = Some(to.clone());
-        }
-        self.publish();
-    }
-
-    fn is_trusted(&self, package: &Package) -> bool {
-        let keys = self.policy.trusted_keys.as_ref();
-        keys.is_none_or(|keys| package.signer().is_some_and(|signer| keys.contains(signer)))
-    }
-
-    /// The config has been read again: what was refused may pass now, and what is active may be trusted no more.
-    pub(super) fn reconsider(&mut self, policy: Policy, desk: &Desk) {
-        let shadow = |policy: &Policy| (policy.activate, policy.shadow_events, policy.shadow_time);
-        let ends_shadows = shadow(&policy) != shadow(&self.policy);
-        self.policy = policy;
-        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
-        for rule_id in &rule_ids {
-            let rule = &self.rules[rule_id];
-            let shadow = rule.shadow.as_ref().map(|shadow| &shadow.shadow.package);
-            match shadow {
-                Some(package) if !self.is_trusted(package) => drop(self.end_shadow(rule_id, Some(UNTRUSTED), desk)),
-                Some(_) if ends_shadows => drop(self.end_shadow(rule_id, Some("the config has changed"), desk)),
-                _ => {}
-            }
-            let rule = &self.rules[rule_id];
-            let untrusted = rule.active.clone().filter(|active| !self.is_trusted(active));
-            let keeps_before = rule.before.as_ref().is_some_and(|before| self.is_trusted(before));
-            if let Some(package) = &untrusted {
-                let entry = self.entry(Action::Removed, package, None, desk);
-                desk.record(Entry { to: None, reason: Some(UNTRUSTED.to_owned()), ..entry });
-            }
-            let named = match self.policy.versions.get(rule_id) {
-                Some(Pin::Exact(version)) => Some(version),
-                _ => None,
-            };
-            let rule = self.rules.get_mut(rule_id).expect("it is there");
-            if untrusted.is_some() {
-                rule.active = None;
-            }
-            if !keeps_before {
-                rule.before = None;
-            }
-            for refused in rule.refused.values_mut() {
-                refused.is_stale |= refused.why != Why::RolledBack || named == Some(&refused.version);
-            }
-        }
-        self.publish();
-        desk.publish_entries();
     }
 
     /// An entry about a package, from what is active now.

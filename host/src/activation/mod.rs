@@ -7,7 +7,9 @@
 mod following;
 mod history;
 mod listing;
+mod missing;
 mod policy;
+mod reports;
 mod rule_state;
 mod shadows;
 mod store;
