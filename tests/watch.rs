@@ -227,3 +227,21 @@ fn a_history_whose_end_is_broken_is_gone_on_with() {
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     assert_eq!((text.lines().count(), &last["action"]), (3, &json!("resumed")));
 }
+
+#[test]
+fn rules_that_come_with_the_program_cannot_be_followed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("history");
+    let file = file.to_str().expect("UTF-8");
+    let ended = run(["rules", "--rules", file]);
+    let message = format!("portcullis: {file}: cannot be read: No such file or directory (os error 2)\n");
+    assert_eq!((ended.code, ended.stderr), (Some(3), message));
+    for args in [&["run", "--watch"][..], &["run", "--history", file]] {
+        let ended = run(args);
+        let message = format!(
+            "portcullis: {}: the rules come with the program, and do not change; name others with --rules\n",
+            args[1]
+        );
+        assert_eq!((ended.code, ended.stderr), (Some(2), message));
+    }
+}

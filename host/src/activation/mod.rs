@@ -235,6 +235,11 @@ impl Activator {
         }
     }
 
+    /// What is wrong with the stores that could not be read when they were looked at last.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().flatten().map(String::as_str)
+    }
+
     /// Ends the shadows that are over.
     pub fn look_after_shadows(&mut self) {
         self.tenants.iter_mut().for_each(|tenant| tenant.look_after_shadows(&self.desk));

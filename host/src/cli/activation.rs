@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use portcullis::activation::{Action, Activator, Control, History, Listed, News, Policy, Proof, Reload, Watched};
 use portcullis::config::TenantLimits;
 use portcullis::package::PublicKey;
@@ -63,6 +63,7 @@ type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
 pub(crate) struct Activation {
     activator: Activator,
     is_lenient: bool,
+    is_told: bool,
     engines: BTreeMap<usize, Engine>,
     stores: HashMap<StoreKey, usize>,
     embedded: HashMap<usize, Arc<RuleSet>>,
@@ -87,6 +88,7 @@ impl Activation {
         Ok(Self {
             activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, tell),
             is_lenient: start.is_lenient(),
+            is_told,
             engines: BTreeMap::new(),
             stores: HashMap::new(),
             embedded: HashMap::new(),
@@ -130,10 +132,14 @@ impl Activation {
         Ok(Rules::Followed(tenant))
     }
 
-    /// Activates what is not activated yet.
-    pub(crate) fn follow(&mut self) {
+    /// Activates what is not activated yet. Where that is only looked at, a store must be there.
+    pub(crate) fn follow(&mut self) -> Result<(), Failure> {
         if self.is_lenient {
             self.activator.follow();
+        }
+        match self.activator.unreadable().next() {
+            Some(wrong) if !self.is_told => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),
+            _ => Ok(()),
         }
     }
 

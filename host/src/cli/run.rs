@@ -63,6 +63,19 @@ struct FollowArgs {
     history: Option<PathBuf>,
 }
 
+impl FollowArgs {
+    /// What is asked for needs rules that can change.
+    fn check(&self, setup: &Setup) -> Result<(), Failure> {
+        let asked = if self.watch { "--watch" } else { "--history" };
+        if (self.watch || self.history.is_some()) && setup.followed().iter().all(Option::is_none) {
+            let error =
+                anyhow!("{asked}: the rules come with the program, and do not change; name others with --rules");
+            return Err(Failure::new(Exit::Usage, error));
+        }
+        Ok(())
+    }
+}
+
 impl Args {
     /// Writing to a file empties it first: no output may be an input, or another output.
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
@@ -83,6 +96,7 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let interruption = Interruption::listen()?;
     let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
+    args.follow.check(&setup)?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));

@@ -101,7 +101,7 @@ impl SetupArgs {
                 claims: tenant.claims,
             });
         }
-        activation.follow();
+        activation.follow()?;
         let mut setup = Setup { tenants: setups, enrichment, files, activation };
         setup.exclude(config, start)?;
         Ok(setup)
