@@ -151,7 +151,7 @@ impl ActiveRule {
         self
     }
 
-    /// Whether the rule set's package of this rule has been rolled back here.
+    /// Whether another version is at work here than this one of the rule set: one that was gone back to.
     pub(super) fn differs_from(&self, package: &Package) -> bool {
         self.current.package != *package
     }
