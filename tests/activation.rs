@@ -100,7 +100,8 @@ fn a_version_that_fails_on_live_events_is_rolled_back_on_record_and_for_good() {
         .expect("written");
     let live = Live::in_folder(folder, &["--watch"]);
     live.wait_for("resumed", "1.0.0");
-    let (_, folder) = live.end();
+    let (run, folder) = live.end();
+    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 was rolled back (it trapped"), "{}", run.ended.stderr);
     fs::write(folder.path().join("config.toml"), "").expect("written");
     let before = history(&folder.path().join("history")).len();
     let mut live = Live::in_folder(folder, &["--watch"]);
@@ -186,6 +187,69 @@ fn a_version_that_was_rolled_back_judges_again_when_it_is_named() {
     live.wait_until(|entries| entries[before..].iter().any(|entry| entry["action"] == "activated"));
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert"), ("2.0.0", "no-match")]);
+}
+
+fn pinned(number: &str) -> String {
+    format!("[activation]\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n")
+}
+
+/// Who writes the pin pardons it once; a pin that is in the config, and what else happens to a file, pardon nothing.
+#[test]
+fn a_roll_back_outlives_whatever_else_happens_to_the_version() {
+    let mut live = live(&pinned("1.0.0"), &["--watch"]);
+    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
+    live.put("config.toml", pinned("2.0.0").as_bytes());
+    live.wait_for("activated", "2.0.0");
+    live.send(&[&record(true)]);
+    live.wait_for("rolled-back", "2.0.0");
+    live.put("config.toml", (pinned("2.0.0") + "shadow-events = 77\n").as_bytes());
+    live.signal(rustix::process::Signal::HUP);
+    live.put("rules/copy.wasm", &version("2.0.0", Does::Nothing));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    live.put("config.toml", b"");
+    live.remove("rules/copy.wasm");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    live.send(&[&record(false)]);
+    let (run, folder) = live.end();
+    assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert")], "{:#?}", history(&folder.path().join("history")));
+
+    // Alone, it leaves its rule without any version, which is said, and without watching an error.
+    fs::remove_file(folder.path().join(FIRST)).expect("removed");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let ended = self::run(["run", "--rules", &path("rules"), "--history", &path("history")]);
+    assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
+    assert!(
+        ended.stderr.starts_with("portcullis: Test.Versioned 2.0.0 was rolled back (it trapped"),
+        "{}",
+        ended.stderr
+    );
+    let (run, folder) = Live::in_folder(folder, &["--watch"]).end();
+    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 was rolled back (it trapped"), "{}", run.ended.stderr);
+    let last = history(&folder.path().join("history")).pop().expect("an entry");
+    assert_eq!(
+        (&last["action"], &last["from"]),
+        (&json!("removed"), &json!("1.0.0")),
+        "nothing judges, and that is on record"
+    );
+}
+
+#[test]
+fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
+    let shadow = "[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 3\n";
+    let mut live = live(shadow, &["--watch"]);
+    live.put(SECOND, &version("2.0.0", Does::Nothing));
+    live.wait_for("shadow-began", "2.0.0");
+    live.put("config.toml", format!("{shadow}versions = {{ {VERSIONED:?} = \"0.9.0\" }}\n").as_bytes());
+    assert_eq!(live.wait_for("shadow-ended", "2.0.0")["reason"], "it is not there any more, or not wanted");
+    live.send(&[&*record(false); 5]);
+    live.put("config.toml", shadow.as_bytes());
+    let began = live.history().len();
+    live.wait_until(|entries| entries[began - 1..].iter().any(|entry| entry["action"] == "shadow-began"));
+    live.put("rules/copy.wasm", &version("2.0.0", Does::Alert));
+    live.wait_for("refused", "2.0.0");
+    live.send(&[&*record(false); 5]);
+    let (run, _) = live.end();
+    assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert")]);
 }
 
 #[test]

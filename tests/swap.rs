@@ -147,10 +147,10 @@ fn who_publishes_says_what_can_be_gone_back_to_and_what_is_meant_to_come_back() 
     let engine = Engine::new().expect("an engine");
     let [first, second] = ["1.0.0", "2.0.0"].map(|number| load(&engine, number, Does::Alert));
     let bad = load(&engine, "3.0.0", Does::TrapOnLong);
-    let set = |package: &Package, before: &[&Package], again: &[&Package]| {
-        let owned = |packages: &[&Package]| packages.iter().map(|package| (*package).clone()).collect::<Vec<_>>();
-        let rules = RuleSet::new(vec![package.clone()]).expect("one").with_predecessors(owned(before));
-        Arc::new(rules.with_again(owned(again)))
+    let set = |package: &Package, before: &[&Package], again: &[u64]| {
+        let before = before.iter().map(|package| (*package).clone()).collect();
+        let rules = RuleSet::new(vec![package.clone()]).expect("one").with_predecessors(before);
+        Arc::new(rules.with_again(again.iter().map(|pardon| (package.clone(), *pardon)).collect()))
     };
     let exchange = Arc::new(Exchange::new(set(&first, &[], &[])));
     let mut judge = Judge::following(Arc::clone(&exchange), Limits::default());
@@ -162,8 +162,12 @@ fn who_publishes_says_what_can_be_gone_back_to_and_what_is_meant_to_come_back() 
     assert_eq!(after(set(&first, &[], &[]), true).1, "alert");
     assert_eq!(after(set(&bad, &[&second], &[]), true), ("2.0.0".to_owned(), "alert"), "the one that is named");
     assert_eq!(after(set(&bad, &[&second], &[]), false), ("2.0.0".to_owned(), "alert"), "as it was published before");
-    assert_eq!(after(set(&bad, &[&second], &[&bad]), false), ("3.0.0".to_owned(), "no-match"), "it is meant");
-    assert_eq!(after(set(&bad, &[], &[&bad]), true).1, "fault", "what it could go back to is taken away");
+    assert_eq!(after(set(&bad, &[&second], &[1]), false), ("3.0.0".to_owned(), "no-match"), "it is meant");
+    assert_eq!(after(set(&bad, &[&second], &[1]), true), ("2.0.0".to_owned(), "alert"));
+    assert_eq!(after(set(&bad, &[&second], &[1]), false), ("2.0.0".to_owned(), "alert"), "a pardon holds once");
+    assert_eq!(after(set(&bad, &[&second], &[2]), false), ("3.0.0".to_owned(), "no-match"), "this is another");
+    assert_eq!(after(set(&bad, &[&second], &[2]), true), ("2.0.0".to_owned(), "alert"));
+    assert_eq!(after(set(&bad, &[], &[2]), true).1, "fault", "what it has gone back to is taken away");
 }
 
 #[test]

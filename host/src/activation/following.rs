@@ -90,7 +90,7 @@ impl Following {
         let pin = self.policy.versions.get(rule_id).cloned();
         let mut changed = false;
         let mut found = false;
-        if self.is_starting && self.policy.activate != Activate::Auto {
+        if self.is_starting {
             self.go_on(rule_id, versions, pin.as_ref(), store, desk);
         }
         for candidate in in_order(versions, pin.as_ref()) {
@@ -101,13 +101,7 @@ impl Following {
                 found = true;
                 break;
             }
-            if rule.shadow.as_ref().is_some_and(|shadow| shadow.shadow.package.sha256() == candidate.sha256())
-                && !matches!(pin, Some(Pin::Exact(_)))
-            {
-                return changed;
-            }
-            let refused = rule.refused.get(candidate.sha256());
-            if refused.is_some_and(|refused| refused.why == Why::RolledBack && !refused.is_stale) {
+            if rule.barred(candidate.sha256()).is_some() {
                 continue;
             }
             // What speaks against it may be gone by now, as another file that says it is the same version.
@@ -116,14 +110,13 @@ impl Following {
                 self.refuse(rule_id, candidate, objection, Why::Objection, None, desk);
                 continue;
             }
-            if refused.is_some_and(|refused| refused.is_final((desk.clock)())) {
+            if rule.refused.get(candidate.sha256()).is_some_and(|refused| refused.is_final((desk.clock)())) {
                 continue;
             }
             let is_named = matches!(pin, Some(Pin::Exact(_)));
-            if rule.waiting.as_deref() == Some(candidate.sha256())
-                && self.policy.activate == Activate::Manual
-                && !is_named
-            {
+            let waits = self.policy.activate == Activate::Manual && rule.waiting.as_deref() == Some(candidate.sha256());
+            let in_shadow = rule.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256());
+            if !is_named && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
                 return changed;
             }
             match self.prove(candidate, store, desk.proof, desk.clock) {
@@ -139,16 +132,16 @@ impl Following {
         if self.is_starting && !found && self.rules[rule_id].active.is_none() {
             self.go_on(rule_id, versions, None, store, desk);
         }
-        changed | self.after_search(rule_id, versions, found, pin, store, desk)
+        changed | self.after_search(rule_id, versions, found, pin.as_ref(), store, desk)
     }
 
-    /// Activates what was active when the process before this one ended: a candidate that may not take over at once needs
-    /// something to wait behind.
+    /// Activates what was active when the process before this one ended: for a candidate to wait behind, or to go back to.
     fn go_on(&mut self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, store: &mut Store, desk: &Desk) {
         let rule = &self.rules[rule_id];
         let is_last = |candidate: &&Arc<Candidate>| {
             rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
                 && !rule.refused.contains_key(candidate.sha256())
+                && rule.barred(candidate.sha256()).is_none()
         };
         let Some(last) = in_order(versions, pin).into_iter().find(is_last) else { return };
         match self.prove(last, store, desk.proof, desk.clock) {
@@ -198,7 +191,7 @@ impl Following {
         let sha256 = proved.package.sha256();
         let goes_on = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
         match self.policy.activate {
-            _ if is_named || goes_on => self.activate(rule_id, proved, desk),
+            _ if is_named || goes_on || !proved.package.spec().enabled => self.activate(rule_id, proved, desk),
             Activate::Auto => self.activate(rule_id, proved, desk),
             // There is nothing that it could be in the shadow of.
             Activate::ShadowThenAuto if rule.active.is_none() => self.activate(rule_id, proved, desk),
@@ -232,8 +225,7 @@ impl Following {
             desk.problem(Some(&self.name), format!("{rule_id} {version} is left out: its spec says Enabled: false"));
         }
         rule.activated.insert(package.version().clone(), package.sha256().to_owned());
-        let refused = rule.refused.remove(package.sha256());
-        rule.is_again = refused.is_some_and(|refused| refused.why == Why::RolledBack);
+        rule.refused.remove(package.sha256());
         rule.waiting = None;
         // Who goes back to an older version by name does not want to be brought forward again.
         let is_newer = |before: &Package| before.version() < package.version();
@@ -253,7 +245,7 @@ impl Following {
         desk: &Desk,
     ) {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let refused = Refused::new(candidate.version(), reason.clone(), why);
+        let refused = Refused { reason: reason.clone(), why, is_stale: false };
         let before = rule.refused.insert(candidate.sha256().to_owned(), refused);
         if before.is_some_and(|before| before.reason == reason) {
             return;
@@ -275,7 +267,11 @@ impl Following {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
         let before = self.rules.values().filter_map(|rule| rule.before.as_ref()).filter(enabled).cloned().collect();
-        let again = self.rules.values().filter(|rule| rule.is_again).filter_map(|rule| rule.active.clone()).collect();
+        let pardon = |rule: &RuleState| {
+            let active = rule.active.as_ref()?;
+            Some((active.clone(), rule.rolled_back.get(active.sha256())?.pardon?))
+        };
+        let again = self.rules.values().filter_map(pardon).collect();
         let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
         let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
         let rules = RuleSet::new(active).expect("one package of each rule");

@@ -177,8 +177,10 @@ pub struct Past {
     pub activated: BTreeMap<Version, String>,
     /// The package, by its SHA-256, that judges in the shadow of the active version, and since when.
     pub shadow: Option<(String, String)>,
-    /// Why a package, by its SHA-256, was refused last, or rolled back.
+    /// Why a package, by its SHA-256, was refused last.
     pub refused: HashMap<String, Entry>,
+    /// Why a package was rolled back, and has not been active again.
+    pub rolled_back: HashMap<String, Entry>,
 }
 
 impl History {
@@ -225,6 +227,7 @@ impl History {
         match (entry.action, version, sha256) {
             (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
                 past.refused.remove(&sha256);
+                past.rolled_back.remove(&sha256);
                 past.activated.insert(version.clone(), sha256.clone());
                 if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
                     past.active = Some((version, sha256, entry.time));
@@ -239,7 +242,7 @@ impl History {
                     let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
                     past.active = Some((version, sha256, entry.time.clone()));
                 }
-                past.refused.insert(failed, entry);
+                past.rolled_back.insert(failed, entry);
             }
             (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
             (Action::ShadowEnded, ..) => past.shadow = None,

@@ -127,14 +127,16 @@ fn listed(
     let is = |other: Option<&str>| other == Some(sha256);
     let active = past.and_then(|past| past.active.as_ref()).filter(|(_, active, _)| active == sha256);
     let shadow = past.and_then(|past| past.shadow.as_ref()).filter(|(shadow, _)| shadow == sha256);
-    let before = past.and_then(|past| past.refused.get(sha256));
+    let before = past.and_then(|past| past.rolled_back.get(sha256).or(past.refused.get(sha256)));
+    let refused = state.barred(sha256).map(|barred| &barred.reason);
+    let refused = refused.or(state.refused.get(sha256).map(|refused| &refused.reason));
     let (standing, since, reason) = if let Some((_, _, since)) = active {
         (Standing::Active, Some(since), None)
     } else if let Some((_, since)) = shadow {
         (Standing::Shadow, Some(since), None)
-    } else if let Some(refused) = state.refused.get(sha256) {
-        let time = before.filter(|entry| entry.reason.as_ref() == Some(&refused.reason)).map(|entry| &entry.time);
-        (Standing::Refused, time, Some(&refused.reason))
+    } else if let Some(reason) = refused {
+        let time = before.filter(|entry| entry.reason.as_ref() == Some(reason)).map(|entry| &entry.time);
+        (Standing::Refused, time, Some(reason))
     } else if is(state.active.as_ref().map(crate::Package::sha256)) {
         (if has_history { Standing::Next } else { Standing::Active }, None, None)
     } else if is(state.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256())) {

@@ -7,7 +7,7 @@ use super::Desk;
 use super::following::Following;
 use super::history::{Action, Entry};
 use super::policy::Pin;
-use super::rule_state::InShadow;
+use super::rule_state::RuleState;
 use super::store::{Store, Versions};
 
 impl Following {
@@ -44,26 +44,20 @@ impl Following {
         rule_id: &str,
         versions: &Versions,
         found: bool,
-        pin: Option<Pin>,
+        pin: Option<&Pin>,
         store: &Store,
         desk: &Desk,
     ) -> bool {
         let mut changed = false;
         if !found {
-            let shadow_is_there = |shadow: &InShadow| versions.contains_key(shadow.shadow.package.version());
-            let rule = self.rules.get_mut(rule_id).expect("it is there");
-            if !rule.shadow.as_ref().is_some_and(shadow_is_there) {
-                changed |= self.end_shadow(rule_id, Some("its file is gone"), desk);
-            }
+            changed |= self.end_shadow(rule_id, Some("it is not there any more, or not wanted"), desk);
         }
         let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let missing = pin.filter(|pin| !found && !versions.keys().any(|version| pin.allows(version)));
-        if let Some(pin) = &missing
-            && rule.missing.as_ref() != Some(pin)
+        let missing = if found { None } else { rule.missing(rule_id, versions, pin, self.is_starting) };
+        if let Some(missing) = &missing
+            && rule.missing.as_ref() != Some(missing)
         {
-            let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
-            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            desk.missing(&self.name, format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
+            desk.missing(&self.name, missing.clone());
         }
         rule.missing = missing;
         if let Some(active) = &rule.active
@@ -85,16 +79,39 @@ impl Following {
         }
         if let Some((version, _)) = &rule.last
             && self.is_starting
-            && versions.is_empty()
+            && rule.active.is_none()
         {
+            let reason = if versions.is_empty() { "its file is gone" } else { "it is not there any more, or refused" };
             let entry = Entry {
                 rule_id: Some(rule_id.to_owned()),
                 from: Some(version.clone()),
-                reason: Some("its file is gone since it was active".to_owned()),
+                reason: Some(format!("{reason}, since the run before")),
                 ..desk.entry(&self.name, Action::Removed)
             };
             desk.record(entry);
         }
         changed
+    }
+}
+
+impl RuleState {
+    /// What is wanted of a rule and cannot be, where no version was found: what a pin names, and at the start any at all.
+    fn missing(&self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, is_starting: bool) -> Option<String> {
+        let candidates = || versions.values().flatten();
+        let wanted = || candidates().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version())));
+        if let Some(pin) = pin.filter(|_| wanted().next().is_none()) {
+            let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            return Some(format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
+        }
+        let barred = wanted().find_map(|candidate| self.barred(candidate.sha256()))?;
+        let is_wanted = pin.is_some() || (is_starting && self.active.is_none());
+        is_wanted.then(|| {
+            format!(
+                "{rule_id} {} was rolled back ({}); to try it again, pin it exactly while a run goes on, anew if it is \
+                 pinned already",
+                barred.version, barred.reason
+            )
+        })
     }
 }

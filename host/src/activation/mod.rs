@@ -85,8 +85,8 @@ struct Desk {
     entries: RefCell<Vec<Entry>>,
     /// Whether a tenant is being started strictly: then nothing but problems is told.
     is_strict: Cell<bool>,
-    /// And this is what was refused first.
-    refused: RefCell<Option<ActivationError>>,
+    /// And this is what was missing first.
+    missing: RefCell<Option<ActivationError>>,
 }
 
 impl Desk {
@@ -100,6 +100,10 @@ impl Desk {
 
     /// Writes down and tells what has been recorded. What the history says is active judges already.
     fn publish_entries(&self) {
+        // What is started strictly is on record when all of it has started.
+        if self.is_strict.get() {
+            return;
+        }
         for entry in self.entries.take() {
             self.write(entry);
         }
@@ -115,21 +119,34 @@ impl Desk {
         if let Err(error) = written {
             (self.tell)(News::HistoryFails(error));
         }
-        if !self.is_strict.get() {
-            (self.tell)(News::Entry(Box::new(entry)));
-        } else if entry.action == Action::Refused {
-            let (file, reason) = (entry.file.unwrap_or_default(), entry.reason.unwrap_or_default());
-            self.refused.borrow_mut().get_or_insert(ActivationError::Refused { file, reason });
-        }
+        (self.tell)(News::Entry(Box::new(entry)));
     }
 
     /// Something that is wanted is not there.
     fn missing(&self, tenant: &Arc<str>, text: String) {
         if self.is_strict.get() {
-            self.refused.borrow_mut().get_or_insert(ActivationError::Missing(text));
+            self.missing.borrow_mut().get_or_insert(ActivationError::Missing(text));
         } else {
             self.problem(Some(tenant), text);
         }
+    }
+
+    /// Writes down what has been recorded while a tenant was started strictly, and tells none of it: all, or where something
+    /// was refused, that.
+    fn end_strictly(&self) -> Result<(), ActivationError> {
+        let entries = self.entries.take();
+        let is_refused = |entry: &&Entry| matches!(entry.action, Action::Refused | Action::Waiting);
+        let refused = entries.iter().find(is_refused).map(|entry| ActivationError::Refused {
+            file: entry.file.clone().unwrap_or_default(),
+            reason: entry.reason.clone().unwrap_or_default(),
+        });
+        let error = refused.or(self.missing.take());
+        for entry in entries.iter().filter(|entry| error.is_none() || is_refused(entry)) {
+            if let Err(error) = self.history.append(entry) {
+                (self.tell)(News::HistoryFails(error));
+            }
+        }
+        error.map_or(Ok(()), Err)
     }
 
     fn problem(&self, tenant: Option<&Arc<str>>, text: String) {
@@ -162,7 +179,7 @@ impl Activator {
             tell: Box::new(tell),
             entries: RefCell::default(),
             is_strict: Cell::new(false),
-            refused: RefCell::new(None),
+            missing: RefCell::new(None),
         };
         Self { desk, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new() }
     }
@@ -210,7 +227,7 @@ impl Activator {
         self.desk.is_strict.set(true);
         self.tenants[tenant].follow(&mut self.stores[store], &self.desk);
         self.desk.is_strict.set(false);
-        self.desk.refused.take().map_or(Ok(()), Err)
+        self.desk.end_strictly()
     }
 
     /// Looks at the stores, and brings the rule sets in line with them. Where one cannot be read, what is active stays.

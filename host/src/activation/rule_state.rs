@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::history::{Action, Entry, Past, VectorCounts};
+use super::history::{Entry, Past, VectorCounts};
 use super::policy::Pin;
 use super::store::Versions;
 use crate::package::Candidate;
@@ -19,8 +19,6 @@ pub(super) struct RuleState {
     pub(super) active: Option<Package>,
     /// What it has replaced.
     pub(super) before: Option<Package>,
-    /// Whether it has been rolled back before, and was named since.
-    pub(super) is_again: bool,
     /// Every version that ever was active, and the SHA-256 of its package.
     pub(super) activated: BTreeMap<Version, String>,
     /// What was active last, where nothing is: when the process before this one ended, or when its file was removed. Version
@@ -28,15 +26,26 @@ pub(super) struct RuleState {
     pub(super) last: Option<(Version, String)>,
     /// By their SHA-256 the packages that are not tried again.
     pub(super) refused: BTreeMap<String, Refused>,
+    /// And those that failed on live events.
+    pub(super) rolled_back: BTreeMap<String, RolledBack>,
+    /// How many pardons there have been.
+    pub(super) pardons: u64,
     pub(super) shadow: Option<InShadow>,
     pub(super) waiting: Option<String>,
-    /// A pin that nothing answers to, and which has been said.
-    pub(super) missing: Option<Pin>,
+    /// What is wanted of it and not there, which has been said.
+    pub(super) missing: Option<String>,
+}
+
+/// A package that failed on live events: only who names it anew gets it again.
+pub(super) struct RolledBack {
+    pub(super) version: Version,
+    pub(super) reason: String,
+    /// The number of the pardon, if it was named since.
+    pub(super) pardon: Option<u64>,
 }
 
 /// Why a package is not tried again.
 pub(super) struct Refused {
-    pub(super) version: Version,
     pub(super) reason: String,
     pub(super) why: Why,
     /// Somebody has asked since to look at it again. What it is refused for then is said if it is something else.
@@ -44,17 +53,13 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    pub(super) fn new(version: &Version, reason: String, why: Why) -> Self {
-        Self { version: version.clone(), reason, why, is_stale: false }
-    }
-
     /// Whether a candidate need not be tried again.
     pub(super) fn is_final(&self, now: Timestamp) -> bool {
         match self.why {
             _ if self.is_stale => false,
             Why::Objection => false,
             Why::Passing(again) => now < again,
-            Why::Failed | Why::RolledBack => true,
+            Why::Failed => true,
         }
     }
 }
@@ -68,8 +73,6 @@ pub(super) enum Why {
     Passing(Timestamp),
     /// It has not proved itself: it could another time, under another config.
     Failed,
-    /// It failed on live events: only who names it gets it again.
-    RolledBack,
 }
 
 pub(super) struct InShadow {
@@ -81,17 +84,21 @@ pub(super) struct InShadow {
 impl RuleState {
     /// As the history left it.
     pub(super) fn after(past: &Past) -> Self {
-        let rolled_back = past.refused.iter().filter(|(_, entry)| entry.action == Action::RolledBack);
-        let refused = |(sha256, entry): (&String, &Entry)| {
-            let reason = entry.reason.clone().unwrap_or_default();
-            Some((sha256.clone(), Refused::new(entry.from.as_ref()?, reason, Why::RolledBack)))
+        let rolled_back = |(sha256, entry): (&String, &Entry)| {
+            let (version, reason) = (entry.from.clone()?, entry.reason.clone().unwrap_or_default());
+            Some((sha256.clone(), RolledBack { version, reason, pardon: None }))
         };
         Self {
             activated: past.activated.clone(),
             last: past.active.as_ref().map(|(version, sha256, _)| (version.clone(), sha256.clone())),
-            refused: rolled_back.filter_map(refused).collect(),
+            rolled_back: past.rolled_back.iter().filter_map(rolled_back).collect(),
             ..Self::default()
         }
+    }
+
+    /// Why a package has been rolled back, unless somebody has named it since.
+    pub(super) fn barred(&self, sha256: &str) -> Option<&RolledBack> {
+        self.rolled_back.get(sha256).filter(|rolled_back| rolled_back.pardon.is_none())
     }
 
     /// What speaks against a candidate before anything of it is compiled.
@@ -121,8 +128,7 @@ impl RuleState {
         if goes_on || matches!(pin, Some(Pin::Exact(_))) {
             return None;
         }
-        let was_good =
-            |sha256: &String| !self.refused.get(sha256).is_some_and(|refused| refused.why == Why::RolledBack);
+        let was_good = |sha256: &String| !self.rolled_back.contains_key(sha256);
         let activated = self.activated.iter().filter(|(_, sha256)| was_good(sha256)).map(|(version, _)| version);
         let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
         (version < newest).then(|| {

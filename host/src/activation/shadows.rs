@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::Desk;
 use super::following::{Following, Proved};
 use super::history::{Action, Entry};
-use super::rule_state::{InShadow, Why};
+use super::rule_state::{InShadow, RolledBack, Why};
 use crate::Shadow;
 
 impl Following {
@@ -52,7 +52,10 @@ impl Following {
                 None => self.activate(rule_id, Proved { package, vectors }, desk),
                 Some(fault) => {
                     let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
-                    self.refuse(rule_id, package.candidate(), reason, Why::RolledBack, Some(vectors), desk);
+                    self.refuse(rule_id, package.candidate(), reason.clone(), Why::Failed, Some(vectors), desk);
+                    let rolled_back = RolledBack { version: package.version().clone(), reason, pardon: None };
+                    let rule = self.rules.get_mut(rule_id).expect("it is there");
+                    rule.rolled_back.insert(package.sha256().to_owned(), rolled_back);
                 }
             }
         }

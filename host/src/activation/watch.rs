@@ -145,7 +145,7 @@ impl Activator {
                         self.follow();
                     }
                     Ok(Message::RolledBack { tenant, failed, to, entry, written }) => {
-                        self.tenants[tenant].rolled_back(&failed, &to, &entry);
+                        self.tenants[tenant].rolled_back(&failed, &to, &entry, &self.desk);
                         self.desk.tell_written(*entry, written);
                     }
                     Ok(Message::End(done)) => {

@@ -102,6 +102,8 @@ pub(super) struct ActiveRule {
     predecessor: Option<Predecessor>,
     /// A version that has been rolled back.
     failed: Option<Package>,
+    /// The number of the last pardon that has held here.
+    pardon: u64,
     alerts: AlertBudget,
     exclusions: Vec<Exclusion>,
 }
@@ -113,6 +115,7 @@ impl ActiveRule {
             current: Version::new(package, limits),
             predecessor: None,
             failed: None,
+            pardon: 0,
             alerts: AlertBudget::new(limits.alerts_per_minute),
         }
     }
@@ -126,13 +129,14 @@ impl ActiveRule {
     /// come back, unless it is meant to.
     pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits) -> Self {
         let named = rules.predecessor(package.rule_id());
-        let has_failed = self.failed.as_ref() == Some(package) && !rules.is_again(package);
-        if self.current.package == *package || has_failed {
-            let may_stay = |before: &Package| match named {
-                Named::Own => true,
-                Named::This(named) => named == before,
-                Named::None => false,
-            };
+        let may_stay = |before: &Package| match named {
+            Named::Own => true,
+            Named::This(named) => named == before,
+            Named::None => false,
+        };
+        let pardon = rules.pardon(package).filter(|pardon| *pardon > self.pardon);
+        let has_failed = self.failed.as_ref() == Some(package) && pardon.is_none();
+        if self.current.package == *package || (has_failed && may_stay(&self.current.package)) {
             self.predecessor = self.predecessor.filter(|before| may_stay(&before.version.package));
             return self;
         }
@@ -148,6 +152,7 @@ impl ActiveRule {
         };
         self.predecessor = before.map(|version| Predecessor { version, left: Limits::PROBATION });
         self.failed = None;
+        self.pardon = pardon.unwrap_or(self.pardon);
         self
     }
 

@@ -31,8 +31,8 @@ pub struct RuleSet {
     index: Index,
     /// What some of them have replaced; without any list, judges know that themselves.
     before: Option<Vec<Package>>,
-    /// Those that are active again, though they have been rolled back.
-    again: Vec<Package>,
+    /// Those that are active again, though they have been rolled back, each with the number of its pardon.
+    again: Vec<(Package, u64)>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
 }
@@ -92,9 +92,10 @@ impl RuleSet {
         Self { before: Some(before), ..self }
     }
 
-    /// The same, in which these are meant to judge again, though judges have rolled them back.
+    /// The same, in which these are meant to judge again, though judges have rolled them back: each with the number of its
+    /// pardon, of which a judge lets each hold once.
     #[must_use]
-    pub fn with_again(self, again: Vec<Package>) -> Self {
+    pub fn with_again(self, again: Vec<(Package, u64)>) -> Self {
         Self { again, ..self }
     }
 
@@ -104,9 +105,9 @@ impl RuleSet {
         before.iter().find(|before| before.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
     }
 
-    /// Whether a package that was rolled back is meant to judge again.
-    pub(crate) fn is_again(&self, package: &Package) -> bool {
-        self.again.contains(package)
+    /// The number of a package's pardon, if it was rolled back and is meant to judge again.
+    pub(crate) fn pardon(&self, package: &Package) -> Option<u64> {
+        self.again.iter().find(|(again, _)| again == package).map(|(_, pardon)| *pardon)
     }
 
     /// The packages, by rule id.
