@@ -229,6 +229,19 @@ fn a_history_whose_end_is_broken_is_gone_on_with() {
 }
 
 #[test]
+fn what_is_no_history_is_not_appended_to() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::write(path("rule.wasm"), version("1.0.0", Does::Nothing)).expect("written");
+    fs::write(path("records"), record(false)).expect("written");
+    let ended = run(["run", &path("records"), "--rules", &path("rule.wasm"), "--history", &path("records")]);
+    let message =
+        format!("portcullis: {}: cannot be opened: it is no history: its first line is no entry\n", path("records"));
+    assert_eq!((ended.code, ended.stderr), (Some(4), message));
+    assert_eq!(fs::read_to_string(path("records")).expect("there"), record(false));
+}
+
+#[test]
 fn rules_that_come_with_the_program_cannot_be_followed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("history");

@@ -151,6 +151,9 @@ pub struct History {
     pub unreadable: Vec<usize>,
 }
 
+/// How each line begins.
+const BEGINNING: &[u8] = b"{\"time\":\"";
+
 /// The file, and whether its last line is not whole.
 #[derive(Debug)]
 struct Appended {
@@ -209,6 +212,10 @@ impl History {
     fn of(file: &mut File) -> io::Result<Self> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        // What is something else, as a file of records, is not to be appended to.
+        if !bytes.is_empty() && !bytes.starts_with(BEGINNING) {
+            return Err(io::Error::other("it is no history: its first line is no entry"));
+        }
         let mut history = Self { is_kept: true, ..Self::default() };
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             match serde_json::from_slice(line) {
