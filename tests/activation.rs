@@ -253,6 +253,17 @@ fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
 }
 
 #[test]
+fn vectors_use_up_no_budget_of_alerts() {
+    let (_exported, files) = exported();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("config.toml");
+    fs::write(&config, "[limits]\nalerts-per-minute = 0\nsuspend-after = 1\n").expect("written");
+    let rules = files.iter().flat_map(|file| ["--rules".as_ref(), file.as_os_str()]);
+    let ended = run(["run".as_ref(), "--config".as_ref(), config.as_os_str()].into_iter().chain(rules));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
 fn a_pin_of_nothing_is_said() {
     let config = "[activation]\nversions = { \"Test.Versionned\" = \"1.0.0\" }\n";
     let (run, _) = live(config, &["--watch"]).end();
