@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, pairs, project, record, run, said, version,
-    version_that_fails,
+    Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, package, pairs, project, record, run, said, version,
+    version_that_fails, versioned_spec,
 };
 
 #[test]
@@ -231,6 +231,72 @@ fn a_roll_back_outlives_whatever_else_happens_to_the_version() {
         (&json!("removed"), &json!("1.0.0")),
         "nothing judges, and that is on record"
     );
+}
+
+#[test]
+fn what_takes_over_at_a_start_has_something_to_go_back_to() {
+    let (_, folder) = live("", &["--watch"]).end();
+    fs::write(folder.path().join(SECOND), version("2.0.0", Does::TrapOnLong)).expect("written");
+    let mut live = Live::in_folder(folder, &[]);
+    live.send(&[&record(false), &record(true)]);
+    let (run, folder) = live.end();
+    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match"), ("1.0.0", "alert")]);
+    let actions: Vec<_> = history(&folder.path().join("history")).iter().map(|entry| entry["action"].clone()).collect();
+    assert_eq!(actions, ["activated", "resumed", "activated", "rolled-back"]);
+}
+
+#[test]
+fn a_pardon_ends_with_its_pin_over_a_start_too() {
+    let mut live = live("", &["--watch"]);
+    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
+    live.wait_for("activated", "2.0.0");
+    live.send(&[&record(true)]);
+    live.wait_for("rolled-back", "2.0.0");
+    for number in ["2.0.0", "1.0.0"] {
+        let before = live.history().len();
+        live.put("config.toml", pinned(number).as_bytes());
+        live.wait_until(|entries| entries[before..].iter().any(|entry| entry["action"] == "activated"));
+    }
+    let (_, folder) = live.end();
+    fs::write(folder.path().join("config.toml"), "").expect("written");
+    let mut live = Live::in_folder(folder, &["--watch"]);
+    live.send(&[&record(false)]);
+    assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
+}
+
+#[test]
+fn by_hand_nobody_switches_a_rule_off_with_a_file() {
+    let mut live = live("", &["--watch"]);
+    live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let disabled = versioned_spec(false).replace("Enabled: true", "Enabled: false");
+    live.put(SECOND, &package(&Does::Nothing.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#));
+    live.wait_for("waiting", "2.0.0");
+    live.send(&[&record(false)]);
+    assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
+}
+
+/// Of two tenants, one whose packages are refused: nothing of the other's is on record that never judged.
+#[test]
+fn a_start_that_fails_activates_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::write(path("good.wasm"), version("1.0.0", Does::Alert)).expect("written");
+    fs::write(path("bad.wasm"), version_that_fails("1.0.0", Does::Alert)).expect("written");
+    let tenant = |name: &str| {
+        format!("[[tenants]]\nname = \"{name}\"\nrules = [\"{name}.wasm\"]\nrecords = [{{ verb = \"{name}\" }}]\n")
+    };
+    fs::write(path("config.toml"), tenant("good") + &tenant("bad")).expect("written");
+    let ended = run(["run", "--config", &path("config.toml"), "--history", &path("history")]);
+    assert_eq!(ended.code, Some(3));
+    assert!(
+        ended.stderr.starts_with(&format!("portcullis: tenant bad: {}: 1 of its 1 vectors", path("bad.wasm"))),
+        "{}",
+        ended.stderr
+    );
+    let entries = history(&folder.path().join("history"));
+    assert_eq!(entries.len(), 1, "{entries:#?}");
+    assert_eq!((&entries[0]["action"], &entries[0]["tenant"]), (&json!("refused"), &json!("bad")));
 }
 
 #[test]

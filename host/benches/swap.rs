@@ -58,7 +58,7 @@ fn main() {
     let mut activator = Activator::new(Arc::<History>::default(), Proof::Vectors, Timestamp::now, |_| {});
     let store = activator.add_store(vec![folder.path().to_owned()], Compiler::new(engine.clone()).in_child(program));
     let tenant = activator.add_tenant("default".into(), store, Policy::default(), Limits::default());
-    activator.start_strictly(tenant).expect("the rules are good");
+    activator.start_strictly().expect("the rules are good");
     let exchange = activator.exchange(tenant);
     let watched = Watched { stores: true, configs: Vec::new() };
     let _control = activator.run(watched, Box::new(|| Ok(Vec::new()))).expect("a thread");

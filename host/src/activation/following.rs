@@ -75,14 +75,14 @@ impl Following {
             let versions = there.remove(&rule_id).unwrap_or_default();
             // Each at once, whatever others have yet to show; at the start, all together.
             if self.follow_rule(&rule_id, &versions, store, desk) && !self.is_starting {
-                self.publish();
-                desk.publish_entries();
+                self.publish(desk);
             }
         }
         if std::mem::take(&mut self.is_starting) {
-            self.publish();
+            self.publish(desk);
+        } else {
+            desk.publish(|| {});
         }
-        desk.publish_entries();
     }
 
     /// Finds the best of the versions that are there; whether anything about the rule has changed.
@@ -91,7 +91,7 @@ impl Following {
         let mut changed = false;
         let mut found = false;
         if self.is_starting {
-            self.go_on(rule_id, versions, pin.as_ref(), store, desk);
+            self.go_on(rule_id, versions, store, desk);
         }
         for candidate in in_order(versions, pin.as_ref()) {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
@@ -129,21 +129,19 @@ impl Following {
                 }
             }
         }
-        if self.is_starting && !found && self.rules[rule_id].active.is_none() {
-            self.go_on(rule_id, versions, None, store, desk);
-        }
         changed | self.after_search(rule_id, versions, found, pin.as_ref(), store, desk)
     }
 
-    /// Activates what was active when the process before this one ended: for a candidate to wait behind, or to go back to.
-    fn go_on(&mut self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, store: &mut Store, desk: &Desk) {
+    /// Activates what was active when the process before this one ended, whatever is wanted now: for a candidate to wait
+    /// behind, or to go back to.
+    fn go_on(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, desk: &Desk) {
         let rule = &self.rules[rule_id];
         let is_last = |candidate: &&Arc<Candidate>| {
             rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
                 && !rule.refused.contains_key(candidate.sha256())
                 && rule.barred(candidate.sha256()).is_none()
         };
-        let Some(last) = in_order(versions, pin).into_iter().find(is_last) else { return };
+        let Some(last) = in_order(versions, None).into_iter().find(is_last) else { return };
         match self.prove(last, store, desk.proof, desk.clock) {
             Ok(proved) => self.activate(rule_id, proved, desk),
             Err(NotProved { reason, why, vectors }) => self.refuse(rule_id, last, reason, why, vectors, desk),
@@ -191,10 +189,12 @@ impl Following {
         let sha256 = proved.package.sha256();
         let goes_on = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
         match self.policy.activate {
-            _ if is_named || goes_on || !proved.package.spec().enabled => self.activate(rule_id, proved, desk),
+            _ if is_named || goes_on => self.activate(rule_id, proved, desk),
             Activate::Auto => self.activate(rule_id, proved, desk),
-            // There is nothing that it could be in the shadow of.
-            Activate::ShadowThenAuto if rule.active.is_none() => self.activate(rule_id, proved, desk),
+            // There is nothing that it could be in the shadow of, or nothing that it could say there.
+            Activate::ShadowThenAuto if rule.active.is_none() || !proved.package.spec().enabled => {
+                self.activate(rule_id, proved, desk);
+            }
             Activate::ShadowThenAuto => self.begin_shadow(rule_id, proved, desk),
             Activate::Manual => {
                 let version = proved.package.version();
@@ -262,8 +262,13 @@ impl Following {
         Entry { from, vectors, ..desk.entry(&self.name, action).about(package.candidate()) }
     }
 
-    /// Publishes what is active and in shadow now.
-    pub(super) fn publish(&self) {
+    /// Publishes what is active and in shadow now, and writes down what has been recorded about it: no roll-back of it can
+    /// be on record before.
+    pub(super) fn publish(&self, desk: &Desk) {
+        desk.publish(|| self.exchange.publish(Arc::new(self.rule_set())));
+    }
+
+    fn rule_set(&self) -> RuleSet {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
         let before = self.rules.values().filter_map(|rule| rule.before.as_ref()).filter(enabled).cloned().collect();
@@ -275,6 +280,6 @@ impl Following {
         let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
         let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
         let rules = RuleSet::new(active).expect("one package of each rule");
-        self.exchange.publish(Arc::new(rules.with_predecessors(before).with_again(again).with_shadows(shadows)));
+        rules.with_predecessors(before).with_again(again).with_shadows(shadows)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use semver::Version;
@@ -145,6 +145,8 @@ impl fmt::Display for Entry {
 pub struct History {
     past: HashMap<(String, String), Past>,
     file: Option<(PathBuf, Mutex<Appended>)>,
+    /// Held by who publishes something and writes it down, or writes down what has come of it.
+    turn: Mutex<()>,
     /// Whether there is a file of it.
     is_kept: bool,
     /// The lines, from 1, that are no entries.
@@ -182,7 +184,7 @@ pub struct Past {
     pub shadow: Option<(String, String)>,
     /// Why a package, by its SHA-256, was refused last.
     pub refused: HashMap<String, Entry>,
-    /// Why a package was rolled back, and has not been active again.
+    /// How a package failed on live events, in shadow or not.
     pub rolled_back: HashMap<String, Entry>,
 }
 
@@ -234,7 +236,6 @@ impl History {
         match (entry.action, version, sha256) {
             (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
                 past.refused.remove(&sha256);
-                past.rolled_back.remove(&sha256);
                 past.activated.insert(version.clone(), sha256.clone());
                 if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
                     past.active = Some((version, sha256, entry.time));
@@ -252,7 +253,11 @@ impl History {
                 past.rolled_back.insert(failed, entry);
             }
             (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
-            (Action::ShadowEnded, ..) => past.shadow = None,
+            (Action::ShadowEnded, _, sha256) => {
+                past.shadow = None;
+                let has_failed = entry.shadow.as_ref().is_some_and(|report| report.fault.is_some());
+                past.rolled_back.extend(sha256.filter(|_| has_failed).map(|sha256| (sha256, entry)));
+            }
             (Action::Removed, ..) => past.active = None,
             _ => {}
         }
@@ -262,6 +267,11 @@ impl History {
     #[must_use]
     pub fn past(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
         self.past.get(&(tenant.to_owned(), rule_id.to_owned()))
+    }
+
+    /// Waits until nobody else is between publishing something and writing it down.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is a file of it.

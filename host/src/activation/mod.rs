@@ -98,20 +98,21 @@ impl Desk {
         self.entries.borrow_mut().push(entry);
     }
 
-    /// Writes down and tells what has been recorded. What the history says is active judges already.
-    fn publish_entries(&self) {
+    /// Publishes something, then writes down what has been recorded about it, then tells it. What the history says is active
+    /// judges already, and what judges do with it is on record behind it.
+    fn publish(&self, publish: impl FnOnce()) {
         // What is started strictly is on record when all of it has started.
         if self.is_strict.get() {
-            return;
+            return publish();
         }
-        for entry in self.entries.take() {
-            self.write(entry);
+        let written: Vec<_> = {
+            let _turn = self.history.turn();
+            publish();
+            self.entries.take().into_iter().map(|entry| (self.history.append(&entry), entry)).collect()
+        };
+        for (written, entry) in written {
+            self.tell_written(entry, written);
         }
-    }
-
-    fn write(&self, entry: Entry) {
-        let written = self.history.append(&entry);
-        self.tell_written(entry, written);
     }
 
     /// Tells of an entry that was to be written.
@@ -131,27 +132,34 @@ impl Desk {
         }
     }
 
-    /// Writes down what has been recorded while a tenant was started strictly, and tells none of it: all, or where something
-    /// was refused, that.
-    fn end_strictly(&self) -> Result<(), ActivationError> {
-        let entries = self.entries.take();
-        let is_refused = |entry: &&Entry| matches!(entry.action, Action::Refused | Action::Waiting);
-        let refused = entries.iter().find(is_refused).map(|entry| ActivationError::Refused {
+    /// What was refused first, or was missing, while a tenant was started strictly.
+    fn wrong(&self) -> Option<ActivationError> {
+        let entries = self.entries.borrow();
+        let refused = entries.iter().find(|entry| is_refused(entry)).map(|entry| ActivationError::Refused {
             file: entry.file.clone().unwrap_or_default(),
             reason: entry.reason.clone().unwrap_or_default(),
         });
-        let error = refused.or(self.missing.take());
-        for entry in entries.iter().filter(|entry| error.is_none() || is_refused(entry)) {
+        refused.or(self.missing.take())
+    }
+
+    /// Writes down what has been recorded while tenants were started strictly, and tells none of it: all, or where they do
+    /// not start, what was refused.
+    fn end_strictly(&self, is_started: bool) {
+        for entry in self.entries.take().iter().filter(|entry| is_started || is_refused(entry)) {
             if let Err(error) = self.history.append(entry) {
                 (self.tell)(News::HistoryFails(error));
             }
         }
-        error.map_or(Ok(()), Err)
     }
 
     fn problem(&self, tenant: Option<&Arc<str>>, text: String) {
         (self.tell)(News::Problem { tenant: tenant.cloned(), text });
     }
+}
+
+/// Whether an entry says that a version does not become active.
+fn is_refused(entry: &Entry) -> bool {
+    matches!(entry.action, Action::Refused | Action::Waiting)
 }
 
 /// Keeps the rule sets of tenants in line with the stores that they follow.
@@ -210,24 +218,27 @@ impl Activator {
         Arc::clone(&self.tenants[tenant].exchange)
     }
 
-    /// Activates the rules of a tenant for the first time, in all or nothing: a package that is refused is an error.
+    /// Activates the rules of all tenants for the first time, in all or nothing: a package that is refused is an error.
     ///
     /// # Errors
-    /// The store cannot be read, holds no package, or one that is refused.
-    ///
-    /// # Panics
-    /// There is no tenant of this number.
-    pub fn start_strictly(&mut self, tenant: usize) -> Result<(), ActivationError> {
-        let Following { store, .. } = self.tenants[tenant];
-        self.stores[store].scan()?;
-        if self.stores[store].files().next().is_none() {
-            let path = self.stores[store].paths.first().cloned().unwrap_or_default();
-            return Err(FolderError::Empty(path).into());
-        }
+    /// Of which tenant, by its number: the store cannot be read, holds no package, or one that is refused, or a rule has no
+    /// version that can be active.
+    pub fn start_strictly(&mut self) -> Result<(), (usize, ActivationError)> {
         self.desk.is_strict.set(true);
-        self.tenants[tenant].follow(&mut self.stores[store], &self.desk);
+        let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant).err()?)));
         self.desk.is_strict.set(false);
-        self.desk.end_strictly()
+        self.desk.end_strictly(wrong.is_none());
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn start(&mut self, tenant: usize) -> Result<(), ActivationError> {
+        let store = &mut self.stores[self.tenants[tenant].store];
+        store.scan()?;
+        if store.files().next().is_none() {
+            return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
+        }
+        self.tenants[tenant].follow(store, &self.desk);
+        self.desk.wrong().map_or(Ok(()), Err)
     }
 
     /// Looks at the stores, and brings the rule sets in line with them. Where one cannot be read, what is active stays.

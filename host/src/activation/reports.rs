@@ -30,8 +30,7 @@ impl Following {
             // Another version has come meanwhile: what it goes back to is not what failed.
             rule.before = Some(to.clone());
         }
-        self.publish();
-        desk.publish_entries();
+        self.publish(desk);
     }
 
     /// A version of a key that is trusted no more judges no more.
@@ -83,8 +82,7 @@ impl Following {
                 }
             }
         }
-        self.publish();
-        desk.publish_entries();
+        self.publish(desk);
     }
 
     fn is_trusted(&self, package: &Package) -> bool {

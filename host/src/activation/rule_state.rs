@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::history::{Entry, Past, VectorCounts};
+use super::history::{Action, Entry, Past, VectorCounts};
 use super::policy::Pin;
 use super::store::Versions;
 use crate::package::Candidate;
@@ -84,13 +84,18 @@ pub(super) struct InShadow {
 impl RuleState {
     /// As the history left it.
     pub(super) fn after(past: &Past) -> Self {
+        let active = past.active.as_ref().map(|(_, sha256, _)| sha256);
         let rolled_back = |(sha256, entry): (&String, &Entry)| {
-            let (version, reason) = (entry.from.clone()?, entry.reason.clone().unwrap_or_default());
-            Some((sha256.clone(), RolledBack { version, reason, pardon: None }))
+            let version = if entry.action == Action::RolledBack { &entry.from } else { &entry.to };
+            let reason = entry.reason.clone().unwrap_or_default();
+            // What was active all the same had its pardon.
+            let pardon = (active == Some(sha256)).then_some(1);
+            Some((sha256.clone(), RolledBack { version: version.clone()?, reason, pardon }))
         };
         Self {
             activated: past.activated.clone(),
             last: past.active.as_ref().map(|(version, sha256, _)| (version.clone(), sha256.clone())),
+            pardons: 1,
             rolled_back: past.rolled_back.iter().filter_map(rolled_back).collect(),
             ..Self::default()
         }

@@ -60,8 +60,7 @@ impl Following {
             }
         }
         if !over.is_empty() {
-            self.publish();
-            desk.publish_entries();
+            self.publish(desk);
         }
     }
 
@@ -71,6 +70,6 @@ impl Following {
         for rule_id in rule_ids {
             self.end_shadow(&rule_id, Some(reason), desk);
         }
-        desk.publish_entries();
+        desk.publish(|| {});
     }
 }

@@ -81,7 +81,10 @@ impl Control {
             reason: Some(reason),
             ..Entry::of((self.clock)(), &self.tenants[tenant], Action::RolledBack).about(failed.candidate())
         };
-        let written = self.history.append(&entry);
+        let written = {
+            let _turn = self.history.turn();
+            self.history.append(&entry)
+        };
         let (failed, to) = (failed.clone(), to.clone());
         self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
     }

@@ -64,6 +64,9 @@ pub(crate) struct Activation {
     activator: Activator,
     is_lenient: bool,
     is_told: bool,
+    several: bool,
+    /// The names of its tenants, by the activator's numbers for them.
+    names: Vec<Arc<str>>,
     engines: BTreeMap<usize, Engine>,
     stores: HashMap<StoreKey, usize>,
     embedded: HashMap<usize, Arc<RuleSet>>,
@@ -89,6 +92,8 @@ impl Activation {
             activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, tell),
             is_lenient: start.is_lenient(),
             is_told,
+            several,
+            names: Vec::new(),
             engines: BTreeMap::new(),
             stores: HashMap::new(),
             embedded: HashMap::new(),
@@ -125,17 +130,18 @@ impl Activation {
             let compiler = compiler(&engine, *limits).with_trusted_keys(keys.as_deref());
             activator.add_store(paths.clone(), compiler)
         });
-        let tenant = activator.add_tenant(Arc::clone(name), *store, policy, limits.limits);
-        if !self.is_lenient {
-            activator.start_strictly(tenant).or_exit(Exit::Setup)?;
-        }
-        Ok(Rules::Followed(tenant))
+        self.names.push(Arc::clone(name));
+        Ok(Rules::Followed(activator.add_tenant(Arc::clone(name), *store, policy, limits.limits)))
     }
 
     /// Activates what is not activated yet. Where that is only looked at, a store must be there.
     pub(crate) fn follow(&mut self) -> Result<(), Failure> {
         if self.is_lenient {
             self.activator.follow();
+        } else if let Err((tenant, error)) = self.activator.start_strictly() {
+            let failure = Failure::new(Exit::Setup, error);
+            let of = || format!("tenant {}", self.names[tenant]);
+            return Err(if self.several { failure.context(of()) } else { failure });
         }
         match self.activator.unreadable().next() {
             Some(wrong) if !self.is_told => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),

@@ -109,11 +109,18 @@ pub(super) struct ActiveRule {
 }
 
 impl ActiveRule {
-    pub(super) fn new(package: Package, limits: &Limits, exclusions: &[Exclusion]) -> Self {
+    /// A rule of a rule set that was not here before; what it has replaced may be known all the same.
+    pub(super) fn new(package: &Package, rules: &RuleSet, limits: &Limits, exclusions: &[Exclusion]) -> Self {
+        let predecessor = match rules.predecessor(package.rule_id()) {
+            Named::This(named) => {
+                Some(Predecessor { version: Version::new(named.clone(), limits), left: Limits::PROBATION })
+            }
+            Named::Own | Named::None => None,
+        };
         Self {
             exclusions: exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect(),
-            current: Version::new(package, limits),
-            predecessor: None,
+            current: Version::new(package.clone(), limits),
+            predecessor,
             failed: None,
             pardon: 0,
             alerts: AlertBudget::new(limits.alerts_per_minute),
@@ -165,6 +172,8 @@ impl ActiveRule {
     pub(super) fn judge(&mut self, asked: &mut Asked<'_>) -> RuleVerdict {
         let (answer, notice) = self.current.ask(asked);
         if let Err(fault) = &answer
+            // Not to be asked is the consequence of failures on which the other failed too.
+            && !matches!(fault, Fault::Suspended(_))
             && let Some(verdict) = self.verdict_of_predecessor(fault.clone(), asked)
         {
             return verdict;

@@ -161,7 +161,7 @@ impl Judge {
     #[must_use]
     pub fn with_exclusions(self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
         let active = self.rules.packages().iter();
-        let active = active.map(|package| ActiveRule::new(package.clone(), &self.limits, exclusions)).collect();
+        let active = active.map(|package| ActiveRule::new(package, &self.rules, &self.limits, exclusions)).collect();
         Self { active, exclusions: exclusions.to_vec(), clock, ..self }
     }
 
@@ -227,7 +227,7 @@ impl Judge {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
                 Some(rule) => rule.under(package, &rules, &self.limits),
-                None => ActiveRule::new(package.clone(), &self.limits, &self.exclusions),
+                None => ActiveRule::new(package, &rules, &self.limits, &self.exclusions),
             }
         };
         self.active = rules.packages().iter().map(&mut successor).collect();
