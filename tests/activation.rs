@@ -409,6 +409,10 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
     fs::write(folder.path().join("config.toml"), "[activation]\nactivate = \"manual\"\n").expect("written");
     let third = version("3.0.0", Does::Alert);
     fs::write(folder.path().join("rules/third.wasm"), &third).expect("written");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let batch = ["run", "--rules", &path("rules"), "--config", &path("config.toml"), "--history", &path("history")];
+    let ended = self::run(batch);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let mut live = Live::in_folder(folder, &["--watch"]);
     live.wait_for("resumed", "2.0.0");
     live.wait_for("waiting", "3.0.0");
@@ -418,6 +422,10 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
 
     // And one without a history has nothing to go on with.
     fs::remove_file(folder.path().join("history")).expect("removed");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let ended = self::run(["run", "--rules", &path("rules"), "--config", &path("config.toml")]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("third.wasm: to activate it, pin it in the config"), "{}", ended.stderr);
     let live = Live::in_folder(folder, &["--watch"]);
     live.wait_for("waiting", "3.0.0");
     let (run, _) = live.end();

@@ -157,9 +157,13 @@ impl Desk {
     }
 }
 
-/// Whether an entry says that a version does not become active.
+/// Whether an entry says that a version is refused, or that it waits and nothing else judges meanwhile.
 fn is_refused(entry: &Entry) -> bool {
-    matches!(entry.action, Action::Refused | Action::Waiting)
+    match entry.action {
+        Action::Refused => true,
+        Action::Waiting => entry.from.is_none(),
+        _ => false,
+    }
 }
 
 /// Keeps the rule sets of tenants in line with the stores that they follow.
