@@ -1,6 +1,7 @@
 //! The thread that follows stores while events flow, and what wakes it.
 
 use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -119,7 +120,7 @@ impl Activator {
             _alive: alive,
         };
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
-            let mut files = FilesWatched::new(follow, sender);
+            let mut files = FilesWatched::new(follow, &self.paths(), sender);
             if let Some(wrong) = files.wrong.take() {
                 self.desk.problem(None, format!("{wrong}; the files are looked at every {} s", LOOK.as_secs()));
             }
@@ -211,18 +212,30 @@ struct FilesWatched {
 }
 
 impl FilesWatched {
-    fn new(follow: Watched, sender: Sender<Message>) -> Self {
-        let configs = follow.configs.clone();
+    fn new(follow: Watched, stores: &[PathBuf], sender: Sender<Message>) -> Self {
+        let names = |paths: &[PathBuf]| -> Vec<OsString> {
+            paths.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect()
+        };
+        let (configs, stores) = (names(&follow.configs), names(stores));
         let on_event = move |event: notify::Result<notify::Event>| {
-            let event = match event {
+            let message = match event {
                 // Looking at files is an event too.
                 Ok(event) if is_reading(event.kind) => return,
-                other => other,
+                Ok(event) => {
+                    let has = |is_one: &dyn Fn(&OsStr) -> bool| {
+                        event.paths.iter().filter_map(|path| path.file_name()).any(is_one)
+                    };
+                    if has(&|name| configs.iter().any(|config| config == name)) {
+                        Message::ConfigChanged
+                    } else if has(&|name| is_of_a_store(name) || stores.iter().any(|store| store == name)) {
+                        Message::StoresChanged
+                    } else {
+                        // What else lies there, a ledger that is written to.
+                        return;
+                    }
+                }
+                Err(_) => Message::StoresChanged,
             };
-            let names = |config: &PathBuf| {
-                event.as_ref().is_ok_and(|event| event.paths.iter().any(|path| path.file_name() == config.file_name()))
-            };
-            let message = if configs.iter().any(names) { Message::ConfigChanged } else { Message::StoresChanged };
             let _ = sender.send(message);
         };
         let (watcher, wrong) = match (follow.stores, notify::recommended_watcher(on_event)) {
@@ -260,6 +273,11 @@ impl FilesWatched {
             }
         }
     }
+}
+
+/// Whether a file's name is one of a package, or of a link by which Kubernetes changes a whole folder at once.
+fn is_of_a_store(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "wasm") || name.as_encoded_bytes().starts_with(b"..")
 }
 
 fn is_reading(kind: EventKind) -> bool {
