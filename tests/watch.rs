@@ -73,7 +73,8 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
 fn files_are_swapped_while_records_flow_and_none_is_lost() {
     let swaps: u32 = std::env::var("PORTCULLIS_SWAPS").map_or(8, |swaps| swaps.parse().expect("a number"));
     let does = |n: u32| if n.is_multiple_of(2) { Does::Alert } else { Does::Nothing };
-    let mut live = live("", &["--watch"]);
+    // Every record is of one minute.
+    let mut live = live("[limits]\nalerts-per-minute = 4000000000\n", &["--watch"]);
     let record = record(false);
     for n in 1..=swaps {
         let number = format!("1.0.{n}");
