@@ -82,12 +82,13 @@ fn judge_with(name: &str) -> Judge {
 /// component came to, in words.
 fn judged(judge: &mut Judge) -> Vec<String> {
     let verdict = |n| {
-        let Judgement::Evaluated { mut verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
-        let others: Vec<&str> = verdicts[1..].iter().map(|verdict| verdict.verdict.word()).collect();
+        let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+        let others: Vec<&str> = verdicts.all().skip(1).map(|(_, verdict)| verdict.word()).collect();
         let nodeport = if n < 3 { "alert" } else { "fault" };
         assert_eq!(others, [nodeport, "skipped"], "the other rules judge as ever");
-        assert!(verdicts[0].package.rule_id().starts_with("Hostile."));
-        match verdicts.swap_remove(0).verdict {
+        let hostile = verdicts.into_asked().swap_remove(0);
+        assert!(hostile.package.rule_id().starts_with("Hostile."));
+        match hostile.verdict {
             Verdict::Fault(fault) => fault.to_string(),
             other => other.word().to_owned(),
         }
@@ -137,8 +138,8 @@ fn one(name: &str, limits: Limits, stack: usize) -> Verdict {
     let engine = Engine::with_stack(stack).expect("an engine");
     let package = Package::load(&engine, &hostile(name), name).expect("a package");
     let mut judge = Judge::new(Arc::new(RuleSet::new(vec![package]).expect("one rule")), limits);
-    let Judgement::Evaluated { mut verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
-    verdicts.remove(0).verdict
+    let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+    verdicts.into_asked().remove(0).verdict
 }
 
 /// No limit is the one and only value that it can have.
@@ -186,7 +187,7 @@ fn no_rule_carries_anything_from_batch_to_batch() {
             Judge::new(Arc::new(RuleSet::new(vec![package]).expect("one rule")), Limits { batch, ..Limits::default() });
         let is_alert = |_: &u32| {
             let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
-            matches!(verdicts[0].verdict, Verdict::Alert(_))
+            matches!(verdicts.asked()[0].verdict, Verdict::Alert(_))
         };
         (0..1000).filter(is_alert).collect::<Vec<u32>>()
     };

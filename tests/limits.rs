@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis::{Engine, Judge, Judgement, Limits, RuleSet, Verdict, embedded};
+use portcullis::{Engine, Judge, Judgement, Limits, RuleSet, RuleVerdict, Verdict, embedded};
 
 /// A record that the NodePort rule matches.
 const RECORD: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","user":{"username":"ada"},
@@ -39,7 +39,8 @@ fn ports_that_cannot_be_read_still_alert() {
         let record =
             String::from_utf8_lossy(RECORD).replace(r#""NodePort"}"#, &format!(r#""NodePort","ports":{ports}}}"#));
         let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("not evaluated") };
-        let Verdict::Alert(alert) = &verdicts[0].verdict else { panic!("{ports}: {:?}", verdicts[0]) };
+        let asked = verdicts.asked();
+        let Verdict::Alert(alert) = &asked[0].verdict else { panic!("{ports}: {asked:?}") };
         let context = serde_json::to_string(&alert.context).expect("JSON");
         assert!(context.contains("NodePort"), "{context}");
     }
@@ -62,7 +63,7 @@ fn many_source_addresses_with_their_networks_are_judged() {
     let Judgement::Evaluated { verdicts, .. } = judge().record(record.to_string().as_bytes()) else {
         panic!("not evaluated")
     };
-    let Verdict::Alert(alert) = &verdicts[1].verdict else { panic!("{:?}", verdicts[1]) };
+    let [RuleVerdict { verdict: Verdict::Alert(alert), .. }] = verdicts.asked() else { panic!("{verdicts:?}") };
     assert_eq!((&alert.context["source_ip"], &alert.context["asn"]), (&"8.1.134.159".into(), &"AS1".into()));
     assert_eq!(alert.context["sourceIPs"][31], "8.1.134.159");
 }
@@ -88,6 +89,6 @@ fn a_monstrous_record_still_alerts() {
     let Judgement::Evaluated { verdicts, .. } = judge.record(record.to_string().as_bytes()) else {
         panic!("not evaluated")
     };
-    let words: Vec<&str> = verdicts.iter().map(|verdict| verdict.verdict.word()).collect();
+    let words: Vec<&str> = verdicts.all().map(|(_, verdict)| verdict.word()).collect();
     assert_eq!(words, ["alert", "alert"], "{verdicts:?}");
 }

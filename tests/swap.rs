@@ -21,9 +21,9 @@ fn rules(packages: &[&Package]) -> Arc<RuleSet> {
 
 /// The only verdict on a record.
 fn verdict(judge: &mut Judge, long: bool) -> RuleVerdict {
-    let Judgement::Evaluated { mut verdicts, .. } = judge.record(record(long).as_bytes()) else { panic!("evaluated") };
-    assert_eq!(verdicts.len(), 1);
-    verdicts.remove(0)
+    let Judgement::Evaluated { verdicts, .. } = judge.record(record(long).as_bytes()) else { panic!("evaluated") };
+    assert_eq!(verdicts.all().count(), 1);
+    verdicts.into_asked().remove(0)
 }
 
 fn said(verdict: &RuleVerdict) -> (String, &'static str) {
@@ -51,7 +51,7 @@ fn two_thousand_swaps_under_full_load() {
                     let judgement = judge.record(record.as_bytes());
                     accounting.count(&judgement);
                     let Judgement::Evaluated { verdicts, .. } = &judgement else { panic!("evaluated") };
-                    let [verdict] = &verdicts[..] else { panic!("one rule has one verdict") };
+                    let [verdict] = verdicts.asked() else { panic!("one rule has one verdict") };
                     assert!(verdict.notices.is_empty(), "{:?}", verdict.notices);
                     ledger.push(said(verdict));
                     judged.fetch_add(1, Ordering::Relaxed);
@@ -79,9 +79,9 @@ fn two_thousand_swaps_under_full_load() {
             assert_eq!(*word, if does == Does::Alert { "alert" } else { "no-match" }, "the verdict is its version's");
             *counts.entry(number.clone()).or_default() += 1;
         }
-        for rule in &accounting.rules {
+        for rule in accounting.rules() {
             assert_eq!(rule.alert + rule.no_match, counts[&rule.version.to_string()]);
-            assert_eq!(rule.fault + rule.skipped + rule.excluded, 0);
+            assert_eq!(rule.fault + rule.skipped() + rule.excluded, 0);
         }
         swaps_seen += ledger.windows(2).filter(|two| two[0].0 != two[1].0).count();
     }
@@ -134,7 +134,7 @@ fn a_version_that_is_active_again_has_its_own_prefilter() {
         exchange.publish(rules(&[&load_with(&engine, "2.0.0", Does::TrapOnLong, second)]));
         records.map(|record| {
             let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("evaluated") };
-            verdicts[0].verdict.word()
+            verdicts.all().map(|(_, verdict)| verdict.word()).next().expect("a verdict")
         })
     };
     assert_eq!(run(open, closed, [create(), get(), get()]), ["alert"; 3]);
@@ -224,14 +224,14 @@ fn what_is_removed_judges_no_more_and_what_comes_back_does() {
         let judgement = judge.record(record(false).as_bytes());
         accounting.count(&judgement);
         let Judgement::Evaluated { verdicts, .. } = judgement else { panic!("evaluated") };
-        verdicts.len()
+        verdicts.all().count()
     };
     assert_eq!(count(&mut judge), 1);
     exchange.publish(rules(&[]));
     assert_eq!(count(&mut judge), 0);
     exchange.publish(rules(&[&package]));
     assert_eq!(count(&mut judge), 1);
-    assert_eq!((accounting.evaluated, accounting.rules[0].alert), (3, 2));
+    assert_eq!((accounting.evaluated, accounting.rules()[0].alert), (3, 2));
 }
 
 /// What is the tenant's own does not begin anew with a new version, and a rule that stays is not touched by the swap of

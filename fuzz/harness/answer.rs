@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Arbitrary, Unstructured};
 use portcullis::{Alert, Answer, Fault, Judge, Limits, Package, RuleSet, RuleVerdict, Sandbox, Verdict};
-use portcullis_event::{Outcome, normalize};
+use portcullis_event::{Buffers, Outcome, normalize};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
@@ -49,14 +49,14 @@ fn evaluate(memory: &[u8]) -> Result<Option<Answer>, Fault> {
         digits
     });
     let record = json!({"p_log_type": "Amazon.EKS.Audit", "userAgent": digits}).to_string();
-    let mut buffer = String::new();
-    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffer) else { panic!("not evaluated") };
+    let mut buffers = Buffers::default();
+    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("not evaluated") };
 
     let mut sandbox = Sandbox::new(PACKAGE.clone(), Limits::default());
     let answer = sandbox.evaluate(&serde_json::to_string(&event).expect("an event is JSON"));
 
     let rules = RuleSet::new(vec![PACKAGE.clone()]).expect("one rule");
-    let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event, record.as_bytes()).pop();
+    let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event, record.as_bytes()).into_asked().pop();
     match (&answer, verdict.map(|RuleVerdict { verdict, .. }| verdict)) {
         (Ok(None), Some(Verdict::NoMatch)) => {}
         (Ok(Some(answer)), Some(Verdict::Alert(alert))) => check(answer, &alert),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use portcullis::package::{Manifest, RULE_INTERFACE};
-use portcullis::{Judge, Limits, Package, RuleSet, RuleVerdict, Sandbox, Verdict};
-use portcullis_event::{Outcome, normalize};
+use portcullis::{Judge, Limits, Package, RuleSet, Sandbox, Verdict};
+use portcullis_event::{Buffers, Outcome, normalize};
 use wasm_smith::{Config, Module};
 
 use super::component::{self, ENGINE, OPEN_MANIFEST, PARROT, SPEC, component};
@@ -145,11 +145,11 @@ fn manifest(json: &[u8]) {
     let package = Package::load(&ENGINE, &bytes, "the package").expect("a package with a manifest");
     let rules = RuleSet::new(vec![package.clone()]).expect("one rule");
     let mut judge = Judge::new(Arc::new(rules), limits());
-    let mut buffer = String::new();
+    let mut buffers = Buffers::default();
     for record in RECORDS {
-        let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffer) else { panic!("{record}") };
+        let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("{record}") };
         let verdicts = judge.event(&event, record.as_bytes());
-        let skipped = matches!(verdicts[..], [RuleVerdict { verdict: Verdict::Skipped, .. }]);
+        let skipped = verdicts.all().all(|(_, verdict)| matches!(verdict, Verdict::Skipped));
         assert_eq!(skipped, package.prefilter().first_miss(&event).is_some(), "{record}: {verdicts:?}");
     }
 }

@@ -9,10 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use portcullis::read::{Documents, Record, Records, decompressed};
 use portcullis::vectors::pretty;
 use portcullis::{
-    Accounting, DEFAULT_TENANT, Incident, Incidents, Judge, Judgement, Limits, RuleSet, RuleVerdict, Verdict, embedded,
+    Accounting, DEFAULT_TENANT, Incident, Incidents, Judge, Judgement, Limits, RuleSet, Verdict, Verdicts, embedded,
     ledger_line, reject_line,
 };
-use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
+use portcullis_event::{Buffers, Event, Ignored, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ pub(crate) fn record(data: &[u8]) {
     run.finish();
 
     let is_line = data.len() as u64 <= MOST && !data.contains(&b'\n');
-    if is_line && matches!(normalize(data, &mut String::new()), Outcome::Evaluated(_)) {
+    if is_line && matches!(normalize(data, &mut Buffers::default()), Outcome::Evaluated(_)) {
         let line = data.trim_ascii_end().escape_ascii();
         assert_eq!(seen, [format!("1: {line}")], "a line that is a record is that record");
     }
@@ -160,12 +160,13 @@ impl Run {
     }
 
     /// `asked` is what the rules say without their prefilters.
-    fn verdicts(&mut self, verdicts: &[RuleVerdict], asked: &[RuleVerdict]) {
-        assert_eq!(verdicts.len(), asked.len());
-        for (RuleVerdict { package, verdict, notices }, asked) in verdicts.iter().zip(asked) {
-            assert_eq!((package, &**notices), (&asked.package, &[][..]));
+    fn verdicts(&mut self, verdicts: &Verdicts, asked: &Verdicts) {
+        assert_eq!(verdicts.all().count(), asked.all().count());
+        assert!(verdicts.asked().iter().all(|verdict| verdict.notices.is_empty()));
+        for ((package, verdict), (also, asked)) in verdicts.all().zip(asked.all()) {
+            assert_eq!(package, also);
             let spec = package.spec();
-            match (verdict, &asked.verdict) {
+            match (verdict, asked) {
                 (Verdict::NoMatch | Verdict::Skipped, Verdict::NoMatch) => {}
                 (Verdict::Alert(alert), Verdict::Alert(other)) => {
                     assert_eq!(alert, other, "one record has one alert");
@@ -193,14 +194,11 @@ impl Run {
             self.over(&incident);
         }
         assert_eq!(self.in_incidents + self.incidents.below_threshold(), self.alerts, "every alert is in one incident");
-        let counted: Vec<u64> = self
-            .accounting
-            .rules
-            .iter()
-            .map(|rule| rule.alert + rule.excluded + rule.no_match + rule.skipped + rule.fault)
-            .collect();
+        let rules = self.accounting.rules();
+        let counted: Vec<u64> =
+            rules.iter().map(|rule| rule.alert + rule.excluded + rule.no_match + rule.skipped() + rule.fault).collect();
         assert_eq!(counted, self.subscribed, "every rule has a verdict on what it subscribes to");
-        assert_eq!(self.alerts, self.accounting.rules.iter().map(|rule| rule.alert).sum::<u64>());
+        assert_eq!(self.alerts, rules.iter().map(|rule| rule.alert).sum::<u64>());
     }
 }
 

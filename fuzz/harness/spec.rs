@@ -1,7 +1,7 @@
 //! A rule's spec, which a stranger's package brings along.
 
 use portcullis::package::Spec;
-use portcullis_event::{Outcome, Rejected, normalize};
+use portcullis_event::{Buffers, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 
 /// Reads the bytes as a spec; one that is accepted says what the host relies on.
@@ -18,11 +18,11 @@ pub(crate) fn spec(data: &[u8]) {
     assert!(!spec.rule_id.contains(|c: char| c == '/' || c.is_control()), "{:?}", spec.rule_id);
     assert!(!spec.log_types.is_empty());
     assert!(spec.threshold > 0);
-    let mut buffer = String::new();
+    let mut buffers = Buffers::default();
     for vector in &spec.vectors {
         let record = vector.record.to_string();
         assert!(serde_json::from_str::<IgnoredAny>(&record).is_ok(), "{record}");
-        let outcome = normalize(record.as_bytes(), &mut buffer);
+        let outcome = normalize(record.as_bytes(), &mut buffers);
         assert!(!matches!(outcome, Outcome::Rejected(Rejected::NotJson(_) | Rejected::NotUtf8 { .. })), "{outcome:?}");
     }
 }

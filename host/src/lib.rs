@@ -18,10 +18,10 @@
 //!     "requestObject":{"spec":{"type":"NodePort"}}}"#;
 //!
 //! let Judgement::Evaluated { verdicts, .. } = judge.record(record) else { panic!("not an audit event") };
-//! for verdict in verdicts {
-//!     let rule = verdict.package.rule_id();
-//!     match verdict.verdict {
-//!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(&alert)?),
+//! for (package, verdict) in verdicts.all() {
+//!     let rule = package.rule_id();
+//!     match verdict {
+//!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(alert)?),
 //!         Verdict::NoMatch | Verdict::Skipped | Verdict::Excluded { .. } => println!("{rule} has nothing to say"),
 //!         Verdict::Fault(fault) => eprintln!("{rule} failed: it {fault}"),
 //!     }
@@ -58,7 +58,7 @@ pub use limits::{Limits, PackageLimits};
 pub use package::{Compiler, Package, PackageError};
 pub use pipeline::{
     Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
-    Tenants, Unowned, Verdict, ledger_line, reject_line,
+    Tenants, Unowned, Verdict, Verdicts, ledger_line, reject_line,
 };
 pub use rule_set::{Exchange, FolderError, RuleSet, RuleSetError, Shadow, ShadowReport, Tally, read_packages};
 pub use sandbox::{Answer, AnswerSeverity, Fault, Sandbox};

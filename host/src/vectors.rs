@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_event::{Event, Outcome, normalize};
+use portcullis_event::{Buffers, Event, Outcome, normalize};
 
 use crate::package::Vector;
 use crate::pipeline::{Judge, Verdict};
@@ -87,8 +87,8 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
     vectors
         .map(|vector| {
             let record = vector.record.to_string();
-            let mut buffer = String::new();
-            let (outcome, event) = match normalize(record.as_bytes(), &mut buffer) {
+            let mut buffers = Buffers::default();
+            let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
                 Outcome::Evaluated(event) => {
                     let outcome = match verdict(&mut judge, &event, &record) {
                         VectorOutcome::Verdict(Verdict::Skipped) => {
@@ -108,8 +108,13 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
 
 /// The verdict of a judge with one rule.
 fn verdict(judge: &mut Judge, event: &Event<'_>, record: &str) -> VectorOutcome {
-    let verdict = judge.event(event, record.as_bytes()).pop();
-    verdict.map_or(VectorOutcome::NotSubscribed, |verdict| VectorOutcome::Verdict(verdict.verdict))
+    let verdicts = judge.event(event, record.as_bytes());
+    let is_subscribed = verdicts.all().next().is_some();
+    match verdicts.into_asked().pop() {
+        Some(asked) => VectorOutcome::Verdict(asked.verdict),
+        None if is_subscribed => VectorOutcome::Verdict(Verdict::Skipped),
+        None => VectorOutcome::NotSubscribed,
+    }
 }
 
 /// What a skipped vector comes to, given what the rule says when it is asked all the same.

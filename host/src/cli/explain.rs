@@ -106,7 +106,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     let judge = tenants.judge(tenant);
     let verdicts = judge.event(event, record);
     for package in judge.rules().packages() {
-        let verdict = verdicts.iter().find(|verdict| verdict.package == *package).map(|verdict| &verdict.verdict);
+        let verdict = verdicts.all().find(|(said_by, _)| *said_by == package).map(|(_, verdict)| verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())

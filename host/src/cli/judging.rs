@@ -129,7 +129,7 @@ impl Run {
         let (Some(tenant), Judgement::Evaluated { verdicts, .. }) = (tenant, judgement) else {
             return Ok(());
         };
-        for verdict in verdicts {
+        for verdict in verdicts.into_asked() {
             self.tell_of_fault(tenant, &verdict, &place);
             if let Verdict::Alert(alert) = verdict.verdict {
                 self.alert(tenant, *alert, verdict.package.spec())?;
@@ -278,7 +278,7 @@ impl Run {
         if let Some(incidents) = &self.incidents {
             let over: u64 = incidents.iter().map(|incidents| incidents.over).sum();
             let below: u64 = incidents.iter().map(|incidents| incidents.open.below_threshold()).sum();
-            let rules = self.tenants.all().iter().flat_map(|(_, accounting)| &accounting.rules);
+            let rules = self.tenants.all().iter().flat_map(|(_, accounting)| accounting.rules());
             let alerts: u64 = rules.map(|rule| rule.alert).sum();
             say(format_args!(
                 "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",

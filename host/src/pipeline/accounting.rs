@@ -1,14 +1,16 @@
 //! The account of a run: every record under one outcome, every verdict under one word.
 
 use std::fmt;
+use std::sync::Arc;
 
+use portcullis_event::LogType;
 use semver::Version;
 
-use crate::pipeline::{Judgement, Verdict};
+use crate::pipeline::{Judgement, Verdict, Verdicts};
 use crate::{Fault, Package, RuleSet};
 
 /// How many records had which outcome, and how often each rule said what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Accounting {
     /// Records that were shown to the rules.
     pub evaluated: u64,
@@ -18,8 +20,11 @@ pub struct Accounting {
     pub rejected: u64,
     /// Evaluated records that had a field of a wrong type.
     pub malformed: u64,
-    /// What each version of each rule said, by rule id and version.
-    pub rules: Vec<RuleAccounting>,
+    /// By rule id and version; without the events since the versions at work last changed.
+    rules: Vec<RuleAccounting>,
+    /// The versions at work, and the events since.
+    at_work: Arc<[Package]>,
+    events: [u64; LogType::ALL.len()],
 }
 
 /// What one version of a rule said on the events that it subscribes to.
@@ -29,14 +34,14 @@ pub struct RuleAccounting {
     pub rule_id: String,
     /// Its version.
     pub version: Version,
+    /// Events that it subscribes to, while it was at work.
+    pub events: u64,
     /// Matches.
     pub alert: u64,
     /// Matches on events that the operator has excluded from alerting.
     pub excluded: u64,
     /// Asked, and no match.
     pub no_match: u64,
-    /// Not asked, because its prefilter rules a match out.
-    pub skipped: u64,
     /// Failed.
     pub fault: u64,
     /// Those of the faults that are of events which the rule was not asked about, while it was suspended.
@@ -57,46 +62,92 @@ impl Accounting {
         self.evaluated + self.ignored + self.rejected
     }
 
-    /// Counts a record. A version of a rule that has not been there before gets an account of its own.
+    /// What each version of each rule said, by rule id and version.
+    #[must_use]
+    pub fn rules(&self) -> Vec<RuleAccounting> {
+        let mut settled = self.clone();
+        settled.settle();
+        settled.rules
+    }
+
+    /// Counts a record, at a cost that follows the rules that were asked. A version of a rule that has not been there before
+    /// gets an account of its own.
     pub fn count(&mut self, judgement: &Judgement) {
         match judgement {
             Judgement::Evaluated { malformed, verdicts } => {
                 self.evaluated += 1;
                 self.malformed += u64::from(!malformed.is_empty());
-                let mut next = 0;
-                for verdict in verdicts {
-                    let place = self.place(&verdict.package, next);
-                    next = place + 1;
-                    let rule = &mut self.rules[place];
-                    *match verdict.verdict {
-                        Verdict::Alert(_) => &mut rule.alert,
-                        Verdict::Excluded { .. } => &mut rule.excluded,
-                        Verdict::NoMatch => &mut rule.no_match,
-                        Verdict::Skipped => &mut rule.skipped,
-                        Verdict::Fault(_) => &mut rule.fault,
-                    } += 1;
-                    rule.suspended += u64::from(matches!(verdict.verdict, Verdict::Fault(Fault::Suspended(_))));
-                }
+                self.count_verdicts(verdicts);
             }
             Judgement::Ignored(_) => self.ignored += 1,
             Judgement::Rejected(_) | Judgement::Unowned(_) => self.rejected += 1,
         }
     }
 
-    /// Where a package's account is; most often it is at the guess.
-    fn place(&mut self, package: &Package, guess: usize) -> usize {
-        let key = (package.rule_id(), package.version());
-        let order = |rule: &RuleAccounting| (&*rule.rule_id, &rule.version).cmp(&key);
-        if self.rules.get(guess).is_some_and(|rule| order(rule).is_eq()) {
-            return guess;
+    /// Adds what another account has counted.
+    pub fn add(&mut self, mut other: Self) {
+        other.settle();
+        self.evaluated += other.evaluated;
+        self.ignored += other.ignored;
+        self.rejected += other.rejected;
+        self.malformed += other.malformed;
+        for rule in other.rules {
+            match self.rules.binary_search_by(|own| own.key().cmp(&rule.key())) {
+                Ok(place) => self.rules[place].add(&rule),
+                Err(place) => self.rules.insert(place, rule),
+            }
         }
-        match self.rules.binary_search_by(order) {
+    }
+
+    fn count_verdicts(&mut self, verdicts: &Verdicts) {
+        if !Arc::ptr_eq(&self.at_work, verdicts.at_work()) {
+            self.settle();
+            self.at_work = Arc::clone(verdicts.at_work());
+        }
+        self.events[verdicts.log_type() as usize] += 1;
+        for asked in verdicts.asked() {
+            let by_id = |package: &Package| package.rule_id().cmp(asked.package.rule_id());
+            let at_work = self.at_work.binary_search_by(by_id).ok().map(|place| self.at_work[place].clone());
+            if let Some(at_work) = at_work.filter(|at_work| *at_work != asked.package) {
+                // Another version took over on this very event, which is therefore none of the one before.
+                self.settle();
+                self.of(&at_work).events -= 1;
+                self.of(&asked.package).events += 1;
+            }
+            let rule = self.of(&asked.package);
+            match &asked.verdict {
+                Verdict::Alert(_) => rule.alert += 1,
+                Verdict::Excluded { .. } => rule.excluded += 1,
+                Verdict::NoMatch => rule.no_match += 1,
+                Verdict::Skipped => {}
+                Verdict::Fault(fault) => {
+                    rule.fault += 1;
+                    rule.suspended += u64::from(matches!(fault, Fault::Suspended(_)));
+                }
+            }
+        }
+    }
+
+    /// Gives every version that is at work the events that it subscribes to.
+    fn settle(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        let at_work = Arc::clone(&self.at_work);
+        for package in at_work.iter() {
+            let subscribed = package.spec().log_types.iter().map(|log_type| events[*log_type as usize]);
+            self.of(package).events += subscribed.sum::<u64>();
+        }
+    }
+
+    fn of(&mut self, package: &Package) -> &mut RuleAccounting {
+        let key = (package.rule_id(), package.version());
+        let place = match self.rules.binary_search_by(|rule| rule.key().cmp(&key)) {
             Ok(place) => place,
             Err(place) => {
                 self.rules.insert(place, RuleAccounting::new(package));
                 place
             }
-        }
+        };
+        &mut self.rules[place]
     }
 }
 
@@ -105,13 +156,32 @@ impl RuleAccounting {
         Self {
             rule_id: package.rule_id().to_owned(),
             version: package.version().clone(),
+            events: 0,
             alert: 0,
             excluded: 0,
             no_match: 0,
-            skipped: 0,
             fault: 0,
             suspended: 0,
         }
+    }
+
+    /// Not asked, because its prefilter rules a match out.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.events - self.alert - self.excluded - self.no_match - self.fault
+    }
+
+    fn key(&self) -> (&str, &Version) {
+        (&self.rule_id, &self.version)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.alert += other.alert;
+        self.excluded += other.excluded;
+        self.no_match += other.no_match;
+        self.fault += other.fault;
+        self.suspended += other.suspended;
     }
 }
 
@@ -123,11 +193,12 @@ impl fmt::Display for Accounting {
             "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected",
             self.read()
         )?;
-        for RuleAccounting { rule_id, version, alert, excluded, no_match, skipped, fault, suspended } in &self.rules {
-            let subscribed = alert + excluded + no_match + skipped + fault;
+        for rule in self.rules() {
+            let RuleAccounting { rule_id, version, events, alert, excluded, no_match, fault, suspended } = &rule;
+            let skipped = rule.skipped();
             write!(
                 formatter,
-                "\n{rule_id} {version}: {subscribed} events = {alert} alert + {excluded} excluded + {no_match} no-match + {skipped} skipped + {fault} fault"
+                "\n{rule_id} {version}: {events} events = {alert} alert + {excluded} excluded + {no_match} no-match + {skipped} skipped + {fault} fault"
             )?;
             if *suspended > 0 {
                 write!(formatter, " ({suspended} while suspended)")?;

@@ -163,11 +163,6 @@ impl ActiveRule {
         self
     }
 
-    /// Whether another version is at work here than this one of the rule set: one that was gone back to.
-    pub(super) fn differs_from(&self, package: &Package) -> bool {
-        self.current.package != *package
-    }
-
     /// The verdict on an event that the prefilter lets through.
     pub(super) fn judge(&mut self, asked: &mut Asked<'_>) -> RuleVerdict {
         let (answer, notice) = self.current.ask(asked);

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_event::{Event, Ignored, Outcome, Rejected, normalize};
+use portcullis_event::{Buffers, Event, Outcome, normalize};
 
 use crate::enrich::Enrichment;
 use crate::package::Field;
-use crate::pipeline::Notice;
 use crate::pipeline::active_rule::{ActiveRule, Asked, Version};
-use crate::pipeline::claims::Unowned;
+use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, Shadow};
-use crate::{Alert, Exchange, Exclusion, Fault, Limits, Package, RuleSet};
+use crate::{Exchange, Exclusion, Fault, Limits, Package, RuleSet};
 
 /// The tenant of all records where none is named.
 pub const DEFAULT_TENANT: &str = "default";
@@ -27,6 +26,10 @@ pub struct Judge {
     limits: Limits,
     /// One for each package of the rule set, in its order.
     active: Vec<ActiveRule>,
+    /// The packages that they judge with.
+    at_work: Arc<[Package]>,
+    /// Those of them that have gone back to another version than the rule set's.
+    gone_back: Vec<usize>,
     /// One for each candidate in its shadow.
     shadows: Vec<Version>,
     exclusions: Vec<Exclusion>,
@@ -34,71 +37,8 @@ pub struct Judge {
     enrichment: Arc<Enrichment>,
     wanted_networks: bool,
     clock: fn() -> Timestamp,
-    buffer: String,
+    buffers: Buffers,
     candidates: Candidates,
-}
-
-/// What became of a record.
-#[derive(Debug)]
-pub enum Judgement {
-    /// It is a Kubernetes audit event, and every rule that subscribes to its log type has a verdict.
-    Evaluated {
-        /// The paths of the fields that had a wrong type.
-        malformed: Vec<String>,
-        /// The verdicts, by rule id.
-        verdicts: Vec<RuleVerdict>,
-    },
-    /// It is no Kubernetes audit event.
-    Ignored(Ignored),
-    /// It cannot be read.
-    Rejected(Rejected),
-    /// It is a Kubernetes audit event, and not one tenant's. It is rejected too.
-    Unowned(Unowned),
-}
-
-/// What one rule says about an event.
-#[derive(Debug)]
-pub struct RuleVerdict {
-    /// The version of the rule that says it.
-    pub package: Package,
-    /// What it says.
-    pub verdict: Verdict,
-    /// What an operator must hear with it, in this order.
-    pub notices: Vec<Notice>,
-}
-
-/// What a rule says about an event, or why it says nothing.
-#[derive(Debug)]
-pub enum Verdict {
-    /// A match.
-    Alert(Box<Alert>),
-    /// No match.
-    NoMatch,
-    /// The rule's prefilter rules a match out; the rule was not asked.
-    Skipped,
-    /// A match, on an event that the operator has excluded from alerting.
-    Excluded {
-        /// What would have been the alert.
-        alert: Box<Alert>,
-        /// Why the event is excluded.
-        reason: Arc<str>,
-    },
-    /// The rule failed.
-    Fault(Fault),
-}
-
-impl Verdict {
-    /// The word for it in ledgers and summaries.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Alert(_) => "alert",
-            Self::NoMatch => "no-match",
-            Self::Skipped => "skipped",
-            Self::Excluded { .. } => "excluded",
-            Self::Fault(_) => "fault",
-        }
-    }
 }
 
 impl Judge {
@@ -119,13 +59,15 @@ impl Judge {
             rules: Arc::new(RuleSet::default()),
             limits,
             active: Vec::new(),
+            at_work: Arc::default(),
+            gone_back: Vec::new(),
             shadows: Vec::new(),
             exclusions: Vec::new(),
             prefilters: true,
             enrichment: Arc::default(),
             wanted_networks: false,
             clock: Timestamp::now,
-            buffer: String::new(),
+            buffers: Buffers::default(),
             candidates: Candidates::default(),
         };
         judge.take_up();
@@ -181,9 +123,9 @@ impl Judge {
 
     /// Judges a raw record.
     pub fn record(&mut self, record: &[u8]) -> Judgement {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let judgement = self.outcome(normalize(record, &mut buffer), record);
-        self.buffer = buffer;
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let judgement = self.outcome(normalize(record, &mut buffers), record);
+        self.buffers = buffers;
         judgement
     }
 
@@ -200,14 +142,40 @@ impl Judge {
     }
 
     /// Judges an event; `record` is what it was made from, and goes into the ids of alerts.
-    pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
+    pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Verdicts {
         self.take_up();
+        let at_work = Arc::clone(&self.at_work);
+        self.find_candidates(event);
+        let asked =
+            if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event, record) };
+        Verdicts::new(event.log_type, at_work, asked)
+    }
+
+    /// Marks the rules that are to be asked about an event.
+    fn find_candidates(&mut self, event: &Event<'_>) {
+        if self.prefilters {
+            self.rules.candidates(event, &mut self.candidates);
+        } else {
+            self.rules.subscribed(event.log_type, &mut self.candidates);
+        }
+        // The index is that of the rule set's versions, and knows nothing of one that a judge has gone back to.
+        for rule in &self.gone_back {
+            let package = self.active[*rule].package();
+            let subscribes = is_subscribed(package, event);
+            let lets_through = !self.prefilters || package.prefilter().first_miss(event).is_none();
+            self.candidates.set(*rule, subscribes && lets_through);
+        }
+    }
+
+    /// Asks the candidates, and the rule set's shadow.
+    fn ask(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
         let (tenant, enrichment) = (Arc::clone(&self.tenant), Arc::clone(&self.enrichment));
         let mut asked = Asked::new(event, record, &tenant, &enrichment, self.clock);
-        let mut verdicts = Vec::with_capacity(self.active.len());
-        self.rules.candidates(event, &mut self.candidates);
-        for rule in 0..self.active.len() {
-            verdicts.extend(self.verdict(rule, &mut asked));
+        let mut next = 0;
+        let mut verdicts = Vec::new();
+        while let Some(rule) = self.candidates.next(next) {
+            verdicts.push(self.verdict(rule, &mut asked));
+            next = rule + 1;
         }
         if verdicts.iter().any(failed_when_asked) && self.take_up() {
             self.judge_again(&mut verdicts, &mut asked);
@@ -238,40 +206,44 @@ impl Judge {
         };
         self.shadows = rules.shadows().iter().map(&mut in_shadow).collect();
         self.rules = rules;
+        self.note_versions();
         true
     }
 
-    /// What a rule says, if it subscribes to the event's log type; the rule set's candidates are those of the event.
-    fn verdict(&mut self, rule: usize, asked: &mut Asked<'_>) -> Option<RuleVerdict> {
+    /// What versions are at work now.
+    fn note_versions(&mut self) {
+        self.at_work = self.active.iter().map(|rule| rule.package().clone()).collect();
+        let of_set = self.rules.packages();
+        self.gone_back = (0..of_set.len()).filter(|rule| self.at_work[*rule] != of_set[*rule]).collect();
+    }
+
+    /// What a rule says.
+    fn verdict(&mut self, rule: usize, asked: &mut Asked<'_>) -> RuleVerdict {
         let active = &mut self.active[rule];
-        let package = active.package();
-        if !package.spec().log_types.contains(&asked.event.log_type) {
-            return None;
-        }
-        // The index is that of the rule set's versions, and knows nothing of one that a judge has gone back to.
-        let lets_through = if active.differs_from(&self.rules.packages()[rule]) {
-            package.prefilter().first_miss(asked.event).is_none()
-        } else {
-            self.candidates.contains(rule)
-        };
-        if self.prefilters && !lets_through {
-            return Some(RuleVerdict { package: package.clone(), verdict: Verdict::Skipped, notices: Vec::new() });
-        }
         self.wanted_networks |=
-            self.enrichment.is_empty() && asks_for_sources(package) && Enrichment::is_wanted(asked.event);
-        Some(active.judge(asked))
+            self.enrichment.is_empty() && asks_for_sources(active.package()) && Enrichment::is_wanted(asked.event);
+        let verdict = active.judge(asked);
+        if *active.package() != self.at_work[rule] {
+            self.note_versions();
+        }
+        verdict
     }
 
     /// An event on which a version failed that has been replaced meanwhile is the new one's.
-    fn judge_again(&mut self, verdicts: &mut Vec<RuleVerdict>, asked: &mut Asked<'_>) {
-        self.rules.candidates(asked.event, &mut self.candidates);
-        for rule in 0..self.active.len() {
-            let package = self.active[rule].package();
-            let same_rule = |verdict: &RuleVerdict| verdict.package.rule_id() == package.rule_id();
-            let Some(place) = verdicts.iter().position(same_rule) else { continue };
-            if failed_when_asked(&verdicts[place]) && verdicts[place].package != *package {
-                verdicts.splice(place..=place, self.verdict(rule, asked));
+    fn judge_again(&mut self, verdicts: &mut [RuleVerdict], asked: &mut Asked<'_>) {
+        self.find_candidates(asked.event);
+        for verdict in verdicts.iter_mut().filter(|verdict| failed_when_asked(verdict)) {
+            let same_rule = |active: &ActiveRule| active.package().rule_id() == verdict.package.rule_id();
+            let Some(rule) = self.active.iter().position(same_rule) else { continue };
+            let package = self.active[rule].package().clone();
+            if package == verdict.package {
+                continue;
             }
+            *verdict = if self.candidates.contains(rule) {
+                self.verdict(rule, asked)
+            } else {
+                RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new() }
+            };
         }
     }
 
@@ -282,8 +254,11 @@ impl Judge {
         for (number, (Shadow { package, tally }, version)) in shadows.filter(|(_, (shadow, _))| !shadow.tally.is_over())
         {
             let active = verdicts.iter().find(|verdict| verdict.package.rule_id() == package.rule_id());
-            let subscribes = package.spec().log_types.contains(&asked.event.log_type);
-            if active.is_none() && !subscribes {
+            let subscribes = is_subscribed(package, asked.event);
+            let is_rule = |active: &&Package| active.rule_id() == package.rule_id();
+            let active_subscribes =
+                || self.at_work.iter().find(is_rule).is_some_and(|active| is_subscribed(active, asked.event));
+            if !subscribes && !active_subscribes() {
                 continue;
             }
             let active = active.map_or(Ok(false), |active| match active.verdict {
@@ -296,6 +271,10 @@ impl Judge {
             tally.count(asked.event.audit_id.as_deref(), active, candidate);
         }
     }
+}
+
+fn is_subscribed(package: &Package, event: &Event<'_>) -> bool {
+    package.spec().log_types.contains(&event.log_type)
 }
 
 /// Whether a rule was asked, and failed by itself.

@@ -16,16 +16,15 @@ pub fn ledger_line(n: u64, tenant: Option<&str>, judgement: &Judgement) -> Strin
     match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let verdicts: Map<String, Value> = verdicts
-                .iter()
-                .map(|verdict| {
-                    let version = verdict.package.version().to_string();
-                    let mut entry = json!({"version": version, "verdict": verdict.verdict.word()});
-                    match &verdict.verdict {
+                .all()
+                .map(|(package, verdict)| {
+                    let mut entry = json!({"version": package.version().to_string(), "verdict": verdict.word()});
+                    match verdict {
                         Verdict::Fault(fault) => entry["reason"] = fault.to_string().into(),
                         Verdict::Excluded { reason, .. } => entry["reason"] = reason.to_string().into(),
                         Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => {}
                     }
-                    (verdict.package.rule_id().to_owned(), entry)
+                    (package.rule_id().to_owned(), entry)
                 })
                 .collect();
             json!({"n": n, "tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
@@ -49,6 +48,7 @@ pub fn reject_line(n: u64, place: &str, tenant: Option<&str>, record: &[u8], jud
     let mut line = match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let faults: Vec<Value> = verdicts
+                .asked()
                 .iter()
                 .filter_map(|verdict| match &verdict.verdict {
                     Verdict::Fault(fault) => {

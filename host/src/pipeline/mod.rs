@@ -9,10 +9,12 @@ mod ledger;
 mod notice;
 mod suspension;
 mod tenants;
+mod verdicts;
 
 pub use accounting::{Accounting, RuleAccounting};
 pub use claims::{Claim, FieldPath, Unowned};
-pub use judge::{DEFAULT_TENANT, Judge, Judgement, RuleVerdict, Verdict};
+pub use judge::{DEFAULT_TENANT, Judge};
 pub use ledger::{ledger_line, reject_line};
 pub use notice::Notice;
 pub use tenants::{Judged, Tenants};
+pub use verdicts::{Judgement, RuleVerdict, Verdict, Verdicts};

@@ -70,13 +70,14 @@ impl Tenants {
     #[must_use]
     pub fn total(&self) -> Accounting {
         let accounts = self.all.iter().map(|(_, accounting)| accounting).chain([&self.nobodys]);
-        accounts.fold(Accounting::default(), |total, account| Accounting {
-            evaluated: total.evaluated + account.evaluated,
-            ignored: total.ignored + account.ignored,
-            rejected: total.rejected + account.rejected,
-            malformed: total.malformed + account.malformed,
-            rules: Vec::new(),
-        })
+        let mut total = Accounting::default();
+        for account in accounts {
+            total.evaluated += account.evaluated;
+            total.ignored += account.ignored;
+            total.rejected += account.rejected;
+            total.malformed += account.malformed;
+        }
+        total
     }
 
     /// Whose a record is, by its place in [`Tenants::all`]; `input` is the name of what it was read from.

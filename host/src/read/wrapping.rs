@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use portcullis_event::json::{self, RawValue, Read};
-use portcullis_event::{Ignored, Outcome, Rejected, normalize};
+use portcullis_event::json::{self, Raw, Read};
+use portcullis_event::{Buffers, Ignored, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 
 use super::scanner::LISTS;
@@ -21,7 +21,7 @@ const MESSAGE_LISTS: [&str; 2] = ["logEvents", "events"];
 /// Takes the records out of documents.
 #[derive(Default)]
 pub struct Records {
-    buffer: String,
+    buffers: Buffers,
 }
 
 /// A record and where it stands.
@@ -49,7 +49,7 @@ impl Records {
             return each(&Record { bytes: document.bytes, place }, Outcome::Rejected(rejected));
         }
         let list = document.item.and_then(|item| item.list);
-        unwrap(document.bytes, place, list, MAX_DEPTH, &mut self.buffer, each)
+        unwrap(document.bytes, place, list, MAX_DEPTH, &mut self.buffers, each)
     }
 }
 
@@ -59,10 +59,10 @@ fn unwrap<E>(
     place: Place<'_>,
     list: Option<&str>,
     depth: usize,
-    buffer: &mut String,
+    buffers: &mut Buffers,
     each: Each<'_, E>,
 ) -> Result<(), E> {
-    let outcome = normalize(bytes, buffer);
+    let outcome = normalize(bytes, buffers);
     let inside = match &outcome {
         _ if depth == 0 => Inside::Nothing,
         Outcome::Ignored(Ignored::Shape) => inside_object(bytes, list),
@@ -75,9 +75,9 @@ fn unwrap<E>(
     match inside {
         Inside::Nothing => each(&Record { bytes, place }, outcome),
         Inside::Ignored(ignored) => each(&Record { bytes, place }, Outcome::Ignored(ignored)),
-        Inside::Rest(rest) => unwrap(rest, place, None, depth - 1, &mut String::new(), each),
+        Inside::Rest(rest) => unwrap(rest, place, None, depth - 1, &mut Buffers::default(), each),
         Inside::Member(path, text) => {
-            unwrap(text.as_bytes(), place.member(path), None, depth - 1, &mut String::new(), each)
+            unwrap(text.as_bytes(), place.member(path), None, depth - 1, &mut Buffers::default(), each)
         }
         Inside::Documents(documents) => {
             let mut documents = documents(bytes);
@@ -85,7 +85,7 @@ fn unwrap<E>(
                 let around = place.moved(line, column);
                 let place = item.map_or(around, |item| around.item(item));
                 let list = item.and_then(|item| item.list);
-                unwrap(bytes, place, list, depth - 1, &mut String::new(), each)?;
+                unwrap(bytes, place, list, depth - 1, &mut Buffers::default(), each)?;
             }
             Ok(())
         }
@@ -115,7 +115,7 @@ fn inside_object<'t>(bytes: &'t [u8], list: Option<&str>) -> Inside<'t> {
             None => Inside::Documents(Documents::inside),
         };
     }
-    if let Some(object) = message.map(RawValue::get).filter(|message| message.starts_with('{')) {
+    if let Some(object) = message.map(Raw::get).filter(|message| message.starts_with('{')) {
         return Inside::Member("message", object.into());
     }
     if let Read::Present(message) = json::text(message) {

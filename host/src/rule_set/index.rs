@@ -1,8 +1,6 @@
 //! All prefilters of a rule set as one index: what an event costs follows the fields that prefilters name, and not the
 //! rules that cannot match it.
 
-use std::collections::HashMap;
-
 use portcullis_event::{Event, LogType};
 
 use crate::Package;
@@ -17,27 +15,55 @@ impl Candidates {
         Self(vec![0; rules.div_ceil(64)])
     }
 
-    fn insert(&mut self, rule: usize) {
-        self.0[rule / 64] |= 1 << (rule % 64);
+    pub(crate) fn set(&mut self, rule: usize, is_in: bool) {
+        let bit = 1 << (rule % 64);
+        let word = &mut self.0[rule / 64];
+        *word = if is_in { *word | bit } else { *word & !bit };
     }
 
     pub(crate) fn contains(&self, rule: usize) -> bool {
         self.0[rule / 64] & (1 << (rule % 64)) != 0
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The first of them from a place on.
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
+        let (first, bit) = (from / 64, from % 64);
+        let mut words = self.0.iter().enumerate().skip(first);
+        let masked = words.next().map(|(number, word)| (number, word & (u64::MAX << bit)));
+        let (number, word) =
+            masked.into_iter().chain(words.map(|(number, word)| (number, *word))).find(|(_, word)| *word != 0)?;
+        Some(number * 64 + word.trailing_zeros() as usize)
+    }
+
+    fn copy(&mut self, other: &Self) {
+        self.0.clone_from(&other.0);
+    }
+
     fn add(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
     }
 
-    fn keep(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    /// Keeps those that are in one of these; whether there are any.
+    fn keep(&mut self, some: &Self, others: &Self) -> bool {
+        let mut left = 0;
+        for (word, (some, others)) in self.0.iter_mut().zip(some.0.iter().zip(&others.0)) {
+            *word &= some | others;
+            left |= *word;
+        }
+        left != 0
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    subscribed: Vec<(LogType, Candidates)>,
+    /// By log type, in the order of [`LogType::ALL`].
+    subscribed: [Candidates; LogType::ALL.len()],
     fields: Vec<FieldIndex>,
+    none: Candidates,
 }
 
 /// Which rules let which values of one field through.
@@ -46,10 +72,32 @@ struct FieldIndex {
     field: Field,
     /// Rules that do not name the field.
     any: Candidates,
-    exact: HashMap<String, Candidates>,
-    prefixes: HashMap<String, Candidates>,
+    exact: Sorted,
+    prefixes: Sorted,
     /// The lengths of the prefixes, in bytes, each once.
     lengths: Vec<usize>,
+}
+
+/// Texts in their order, each with its rules. Not hashed: a stranger can choose texts, and two of them are found fastest so.
+#[derive(Debug, Default)]
+struct Sorted(Vec<(String, Candidates)>);
+
+impl Sorted {
+    fn get(&self, text: &str) -> Option<&Candidates> {
+        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok()?;
+        Some(&self.0[place].1)
+    }
+
+    fn insert(&mut self, text: &str, rule: usize, rules: usize) {
+        let place = match self.0.binary_search_by(|(known, _)| known.as_str().cmp(text)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.0.insert(place, (text.to_owned(), Candidates::none(rules)));
+                place
+            }
+        };
+        self.0[place].1.set(rule, true);
+    }
 }
 
 impl Index {
@@ -60,56 +108,70 @@ impl Index {
                 .iter()
                 .enumerate()
                 .filter(|(_, package)| matches(package))
-                .for_each(|(rule, _)| rules.insert(rule));
+                .for_each(|(rule, _)| rules.set(rule, true));
             rules
         };
-        let subscribed = LogType::ALL
-            .map(|log_type| (log_type, all(&|package| package.spec().log_types.contains(&log_type))))
-            .to_vec();
         let names = |package: &Package, field| package.prefilter().fields().iter().any(|(named, _)| *named == field);
         let fields = Field::ALL
             .into_iter()
             .filter(|field| packages.iter().any(|package| names(package, *field)))
             .map(|field| FieldIndex::new(field, all(&|package| !names(package, field)), packages))
             .collect();
-        Self { subscribed, fields }
+        Self {
+            subscribed: LogType::ALL.map(|log_type| all(&|package| package.spec().log_types.contains(&log_type))),
+            fields,
+            none: Candidates::none(packages.len()),
+        }
+    }
+
+    /// The rules that subscribe to a log type.
+    pub(super) fn subscribed(&self, log_type: LogType, candidates: &mut Candidates) {
+        candidates.copy(&self.subscribed[log_type as usize]);
     }
 
     pub(super) fn candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
-        let subscribed = self.subscribed.iter().find(|(log_type, _)| *log_type == event.log_type);
-        candidates.0.clear();
-        candidates.0.extend(subscribed.iter().flat_map(|(_, rules)| &rules.0));
-        let mut allowed = Candidates::default();
-        for field in &self.fields {
-            allowed.0.clone_from(&field.any.0);
-            if let Some(value) = field.field.of(event) {
-                field.exact.get(value).into_iter().for_each(|rules| allowed.add(rules));
-                for prefix in field.lengths.iter().filter_map(|length| value.get(..*length)) {
-                    field.prefixes.get(prefix).into_iter().for_each(|rules| allowed.add(rules));
+        self.subscribed(event.log_type, candidates);
+        for index in &self.fields {
+            let value = index.field.of(event);
+            let exact = value.and_then(|value| index.exact.get(value)).unwrap_or(&self.none);
+            let mut prefixes = value.into_iter().flat_map(|value| index.prefixes_of(value));
+            let is_left = match prefixes.next() {
+                None => candidates.keep(&index.any, exact),
+                Some(first) => {
+                    let mut allowed = first.clone();
+                    allowed.add(exact);
+                    prefixes.for_each(|rules| allowed.add(rules));
+                    candidates.keep(&index.any, &allowed)
                 }
+            };
+            // Most events concern nobody, and that shows in the first fields.
+            if !is_left {
+                return;
             }
-            candidates.keep(&allowed);
         }
     }
 }
 
 impl FieldIndex {
     fn new(field: Field, any: Candidates, packages: &[Package]) -> Self {
-        let mut exact = HashMap::new();
-        let mut prefixes = HashMap::new();
+        let (mut exact, mut prefixes) = (Sorted::default(), Sorted::default());
         for (rule, package) in packages.iter().enumerate() {
             let patterns = package.prefilter().fields().iter().filter(|(named, _)| *named == field);
             for pattern in patterns.flat_map(|(_, patterns)| patterns) {
-                let (values, value) = match pattern {
-                    Pattern::Exact(value) => (&mut exact, value),
-                    Pattern::Prefix(value) => (&mut prefixes, value),
-                };
-                values.entry(value.clone()).or_insert_with(|| Candidates::none(packages.len())).insert(rule);
+                match pattern {
+                    Pattern::Exact(value) => exact.insert(value, rule, packages.len()),
+                    Pattern::Prefix(value) => prefixes.insert(value, rule, packages.len()),
+                }
             }
         }
-        let mut lengths: Vec<usize> = prefixes.keys().map(String::len).collect();
+        let mut lengths: Vec<usize> = prefixes.0.iter().map(|(prefix, _)| prefix.len()).collect();
         lengths.sort_unstable();
         lengths.dedup();
         Self { field, any, exact, prefixes, lengths }
+    }
+
+    /// The rules of each prefix that a value has.
+    fn prefixes_of(&self, value: &str) -> impl Iterator<Item = &Candidates> {
+        self.lengths.iter().filter_map(move |length| self.prefixes.get(value.get(..*length)?))
     }
 }

@@ -11,7 +11,7 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex, PoisonError};
 }
 
-use portcullis_event::Event;
+use portcullis_event::{Event, LogType};
 use thiserror::Error;
 
 pub use exchange::Exchange;
@@ -125,6 +125,11 @@ impl RuleSet {
     /// Marks the candidates in the shadow that subscribe to the event's log type and whose prefilter lets it through.
     pub(crate) fn shadow_candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
         self.shadow_index.candidates(event, candidates);
+    }
+
+    /// Marks the rules that subscribe to a log type.
+    pub(crate) fn subscribed(&self, log_type: LogType, candidates: &mut Candidates) {
+        self.index.subscribed(log_type, candidates);
     }
 
     /// Marks the rules that subscribe to the event's log type and whose prefilter lets it through.

@@ -1,6 +1,6 @@
 //! Source addresses: reading them as clouds and proxies write them, and telling public ones from all others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
@@ -90,16 +90,51 @@ fn is_number(text: &str) -> bool {
 /// deciding. An IPv4-mapped IPv6 address is judged as the IPv4 address.
 #[must_use]
 pub fn is_global(address: IpAddr) -> bool {
-    static NETWORKS: LazyLock<Vec<(IpNet, bool)>> = LazyLock::new(|| {
+    /// Where in the numbers of all addresses something else begins to hold: from there on, whether they are global. IPv4 has
+    /// the place of IPv4-mapped IPv6.
+    static STRETCHES: LazyLock<Vec<(u128, bool)>> = LazyLock::new(|| {
         let mut networks: Vec<(IpNet, bool)> = SPECIAL_PURPOSE
             .iter()
             .map(|(network, global)| (network.parse().expect("a network of the table"), *global))
             .collect();
         networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
-        networks
+        let is_global = |address: IpAddr| {
+            networks.iter().find(|(network, _)| network.contains(&address)).is_none_or(|(_, global)| *global)
+        };
+        let begin = [IpAddr::from([0_u16; 8]), IpAddr::from([0; 4])];
+        let beginnings =
+            networks.iter().flat_map(|(network, _)| [Some(network.network()), behind(network.broadcast())]);
+        let mut stretches: Vec<(u128, bool)> = begin
+            .into_iter()
+            .chain(beginnings.flatten())
+            .map(|address| (number(address), is_global(address.to_canonical())))
+            .collect();
+        // Behind all of IPv4, IPv6 goes on.
+        let on = Ipv6Addr::from(number(IpAddr::from([255; 4])) + 1);
+        stretches.push((on.into(), is_global(on.into())));
+        stretches.sort_unstable();
+        stretches.dedup_by_key(|(first, _)| *first);
+        stretches
     });
-    let address = address.to_canonical();
-    NETWORKS.iter().find(|(network, _)| network.contains(&address)).is_none_or(|(_, global)| *global)
+    let number = number(address);
+    let next = STRETCHES.partition_point(|(first, _)| *first <= number);
+    STRETCHES[next - 1].1
+}
+
+/// The number of an address: IPv4's are those of IPv4-mapped IPv6.
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// The address behind the last of a network, if there is one.
+fn behind(last: IpAddr) -> Option<IpAddr> {
+    match last {
+        IpAddr::V4(last) => u32::from(last).checked_add(1).map(|next| Ipv4Addr::from(next).into()),
+        IpAddr::V6(last) => u128::from(last).checked_add(1).map(|next| Ipv6Addr::from(next).into()),
+    }
 }
 
 /// The special-purpose networks, each with whether it is globally reachable.

@@ -1,22 +1,23 @@
 //! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
 
-use crate::json::{self, Members, RawValue, Read};
+use crate::json::{self, Raw, Read};
+use crate::value::Value;
 use crate::{Event, LogType, ResponseStatus, Text};
 
-/// The members of an audit event that are read.
+/// The members of an audit event that are read, in the order in which an API server writes them.
 pub(crate) const FIELDS: [&str; 12] = [
+    "auditID",
     "stage",
+    "requestURI",
     "verb",
     "user",
     "sourceIPs",
     "userAgent",
     "objectRef",
-    "requestURI",
     "responseStatus",
     "requestObject",
     "requestReceivedTimestamp",
     "stageTimestamp",
-    "auditID",
 ];
 
 /// Notes the fields of a wrong type, under the place of the audit event in its record.
@@ -47,27 +48,27 @@ impl<'a> Malformed<'a> {
         read.present()
     }
 
-    pub(crate) fn text<'r>(&mut self, path: &'static str, raw: Option<&'r RawValue>) -> Option<Text<'r>> {
-        self.check(path, json::text(raw))
+    pub(crate) fn text<'r>(&mut self, path: &'static str, value: Option<Value<'r, '_>>) -> Option<Text<'r>> {
+        self.check(path, json::one_text(value))
     }
 
     /// The members of an object; none of them if it is malformed.
-    pub(crate) fn object<'r, const N: usize>(
+    pub(crate) fn object<'r, 't, const N: usize>(
         &mut self,
         path: &'static str,
-        raw: Option<&'r RawValue>,
+        value: Option<Value<'r, 't>>,
         names: [&str; N],
-    ) -> Members<'r, N> {
-        self.check(path, json::object(raw, names)).unwrap_or([None; N])
+    ) -> [Option<Value<'r, 't>>; N] {
+        self.check(path, json::named(value, names)).unwrap_or([None; N])
     }
 
     pub(crate) fn texts<'r>(
         &mut self,
         path: &'static str,
-        raw: Option<&'r RawValue>,
+        value: Option<Value<'r, '_>>,
         lone_text: bool,
     ) -> Vec<Text<'r>> {
-        let (texts, dropped) = self.check(path, json::texts(raw, lone_text)).unwrap_or_default();
+        let (texts, dropped) = self.check(path, json::texts(value, lone_text)).unwrap_or_default();
         if dropped {
             self.note(path);
         }
@@ -76,21 +77,25 @@ impl<'a> Malformed<'a> {
 }
 
 /// The event of an audit event's [`FIELDS`], which stand under `prefix` in their record.
-pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members<'a, { FIELDS.len() }>) -> Event<'a> {
+pub(crate) fn event<'a>(
+    log_type: LogType,
+    prefix: &'static str,
+    fields: &[Option<Value<'a, '_>>; FIELDS.len()],
+) -> Event<'a> {
     let [
+        audit_id,
         stage,
+        request_uri,
         verb,
         user,
         source_ips,
         user_agent,
         object_ref,
-        request_uri,
         response_status,
         request_object,
         received,
         stage_time,
-        audit_id,
-    ] = fields;
+    ] = *fields;
     let mut malformed = Malformed::under(prefix);
     let [username, groups, extra] = malformed.object("user", user, ["username", "groups", "extra"]);
     let [resource, namespace, name, subresource, api_group] =
@@ -107,17 +112,17 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
         source_ips,
         user_agent: malformed.text("userAgent", user_agent),
         resource: malformed.text("objectRef.resource", resource),
-        subresource: json::text(subresource).present(),
-        api_group: json::text(api_group).present(),
+        subresource: text(subresource),
+        api_group: text(api_group),
         namespace: malformed.text("objectRef.namespace", namespace),
         name: malformed.text("objectRef.name", name),
         request_uri: malformed.text("requestURI", request_uri),
         response_status: malformed
-            .check("responseStatus.code", json::integer(code))
+            .check("responseStatus.code", json::integer(code.map(Value::raw)))
             .map(|code| ResponseStatus { code }),
         service_type: service_type(request_object),
-        event_time: json::text(received).present().or_else(|| json::text(stage_time).present()),
-        audit_id: json::text(audit_id).present(),
+        event_time: text(received).or_else(|| text(stage_time)),
+        audit_id: text(audit_id),
         request_object: shown(request_object),
         malformed: malformed.into_paths(),
         ..Event::new(log_type)
@@ -125,20 +130,24 @@ pub(crate) fn event<'a>(log_type: LogType, prefix: &'static str, fields: Members
 }
 
 /// `extra.arn[0]`, if it is text.
-fn user_arn(extra: Option<&RawValue>) -> Option<Text<'_>> {
-    let [arn] = json::object(extra, ["arn"]).present()?;
-    let first = json::items(arn?, 1)?.into_iter().next();
-    json::text(first).present()
+fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
+    let [arn] = extra?.named(["arn"])?;
+    text(arn?.items().next())
+}
+
+/// A text that is never malformed.
+pub(crate) fn text<'a>(value: Option<Value<'a, '_>>) -> Option<Text<'a>> {
+    json::one_text(value).present()
 }
 
 /// The object sent, if it is not too long for rules.
-pub(crate) fn shown(request_object: Option<&RawValue>) -> Option<&RawValue> {
-    request_object.filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT)
+pub(crate) fn shown<'a>(request_object: Option<Value<'a, '_>>) -> Option<Raw<'a>> {
+    request_object.map(Value::raw).filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT)
 }
 
 /// `spec.type` of the object sent: the client's own data, never malformed.
-pub(crate) fn service_type(request_object: Option<&RawValue>) -> Option<Text<'_>> {
-    let [spec] = json::object(request_object, ["spec"]).present()?;
-    let [service_type] = json::object(spec, ["type"]).present()?;
-    json::text(service_type).present()
+pub(crate) fn service_type<'a>(request_object: Option<Value<'a, '_>>) -> Option<Text<'a>> {
+    let [spec] = request_object?.named(["spec"])?;
+    let [service_type] = spec?.named(["type"])?;
+    text(service_type)
 }

@@ -1,12 +1,14 @@
 //! Google Cloud audit log entries of GKE clusters.
 
 use crate::audit::{Malformed, service_type, shown};
-use crate::json::{self, RawValue, Read};
+use crate::json;
 use crate::record::Writer;
+use crate::value::Value;
 use crate::{Event, LogType, ResponseStatus, Text};
 
-/// The members of `protoPayload` that are read.
-const FIELDS: [&str; 6] = ["authenticationInfo", "methodName", "requestMetadata", "resourceName", "status", "request"];
+/// The members of `protoPayload` that are read, in the order in which Google writes them.
+const FIELDS: [&str; 7] =
+    ["authenticationInfo", "methodName", "requestMetadata", "resourceName", "serviceName", "status", "request"];
 
 /// The users' names, in the order in which they are tried, and where a wrong type of each is noted.
 const PRINCIPALS: [(&str, &str); 3] = [
@@ -15,11 +17,18 @@ const PRINCIPALS: [(&str, &str); 3] = [
     ("authoritySelector", "authenticationInfo.authoritySelector"),
 ];
 
-/// The event of a `protoPayload` that is known to be an object.
-pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
+/// The event of a `protoPayload`.
+///
+/// # Errors
+/// It is no object, or not Kubernetes': the name of its service, if it has one.
+pub(crate) fn event<'a>(payload: Option<Value<'a, '_>>, writer: Writer) -> Result<Event<'a>, Option<Text<'a>>> {
+    let [authentication, method, metadata, resource_name, service, status, request] =
+        payload.and_then(|payload| payload.named(FIELDS)).ok_or(None)?;
+    let service = json::one_text(service).present();
+    if !service.as_ref().is_some_and(|service| *service == "k8s.io") {
+        return Err(service);
+    }
     let mut malformed = Malformed::under("protoPayload");
-    let [authentication, method, metadata, resource_name, status, request] =
-        json::object(Some(payload), FIELDS).present().unwrap_or_default();
     let principals = malformed.object("authenticationInfo", authentication, PRINCIPALS.map(|(name, _)| name));
     let [caller_ip, googles_caller_ip, user_agent] =
         malformed.object("requestMetadata", metadata, ["callerIP", "callerIp", "callerSuppliedUserAgent"]);
@@ -29,43 +38,42 @@ pub(crate) fn event(payload: &RawValue, writer: Writer) -> Event<'_> {
 
     let source_ips = Vec::from_iter(malformed.text("requestMetadata.callerIP", caller_ip));
     let resource_name = malformed.text("resourceName", resource_name);
-    let object = resource_name.as_deref().map(ResourceName::parse).unwrap_or_default();
-    let owned = |part: Option<&str>| part.map(|part| Text::from(part.to_owned()));
-    Event {
+    let [group, resource, namespace, name, subresource] = match &resource_name {
+        None => [const { None }; 5],
+        Some(name) => match name.borrowed() {
+            Some(name) => ResourceName::parse(name).parts().map(|part| part.map(Text::from)),
+            None => ResourceName::parse(name).parts().map(|part| part.map(|part| part.to_owned().into())),
+        },
+    };
+    Ok(Event {
         verb: malformed.text("methodName", method).and_then(|method| last_part(&method)),
-        username: PRINCIPALS.iter().zip(principals).find_map(|((_, path), raw)| malformed.text(path, raw)),
+        username: PRINCIPALS.iter().zip(principals).find_map(|((_, path), value)| malformed.text(path, value)),
         source_ips,
         user_agent: malformed.text("requestMetadata.callerSuppliedUserAgent", user_agent),
-        resource: owned(object.resource),
-        subresource: owned(object.subresource),
-        api_group: owned(object.group),
-        namespace: owned(object.namespace),
-        name: owned(object.name),
+        resource,
+        subresource,
+        api_group: group,
+        namespace,
+        name,
         request_uri: resource_name.as_deref().map(|name| request_uri(name).into()),
-        response_status: malformed.check("status.code", json::integer(code)).map(|code| ResponseStatus { code }),
+        response_status: malformed
+            .check("status.code", json::integer(code.map(Value::raw)))
+            .map(|code| ResponseStatus { code }),
         service_type: service_type(request),
         request_object: shown(request),
         malformed: malformed.into_paths(),
         ..Event::new(LogType::Gke)
-    }
+    })
 }
 
 /// The last dotted part of a method's name, which is the verb.
-fn last_part(method: &str) -> Option<Text<'static>> {
-    let verb = method.rsplit('.').next().unwrap_or(method);
-    (!verb.is_empty()).then(|| verb.to_owned().into())
-}
-
-/// Whether `protoPayload` is an object that names Kubernetes as its service, else the service's name.
-pub(crate) fn service(payload: Option<&RawValue>) -> Result<&RawValue, Option<Text<'_>>> {
-    let Some(payload) = payload else { return Err(None) };
-    match json::object(Some(payload), ["serviceName"]) {
-        Read::Present([name]) => match json::text(name) {
-            Read::Present(name) if name == "k8s.io" => Ok(payload),
-            other => Err(other.present()),
-        },
-        Read::Absent | Read::Malformed => Err(None),
-    }
+fn last_part<'a>(method: &Text<'a>) -> Option<Text<'a>> {
+    let last = |method: &str| method.rfind('.').map_or(0, |dot| dot + 1);
+    let verb = match method.borrowed() {
+        Some(method) => Text::from(&method[last(method)..]),
+        None => method[last(method)..].to_owned().into(),
+    };
+    (!verb.is_empty()).then_some(verb)
 }
 
 /// `group/version/[namespaces/NS/]resource[/name[/subresource]]`, taken apart.
@@ -79,6 +87,11 @@ struct ResourceName<'n> {
 }
 
 impl<'n> ResourceName<'n> {
+    /// Group, resource, namespace, name and subresource.
+    fn parts(self) -> [Option<&'n str>; 5] {
+        [self.group, self.resource, self.namespace, self.name, self.subresource]
+    }
+
     fn parse(text: &'n str) -> Self {
         let mut parts = text.split('/');
         // The core group is absent here as it is in an audit event's `objectRef`.
@@ -109,9 +122,9 @@ fn request_uri(resource_name: &str) -> String {
     if resource_name.starts_with('/') {
         resource_name.to_owned()
     } else if let Some(rest) = resource_name.strip_prefix("core/v1/") {
-        format!("/api/v1/{rest}")
+        ["/api/v1/", rest].concat()
     } else {
-        format!("/apis/{resource_name}")
+        ["/apis/", resource_name].concat()
     }
 }
 

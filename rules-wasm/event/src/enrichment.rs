@@ -1,7 +1,9 @@
 //! What Panther's enrichment put into a record: the networks of its source addresses.
 
-use crate::json::{self, RawValue};
-use crate::{Asn, Text};
+use crate::Asn;
+use crate::audit::text;
+use crate::json;
+use crate::value::Value;
 
 /// Far more entries than a request has source addresses: a kube-apiserver takes 1 MiB of headers.
 const MAX_ENTRIES: usize = 200_000;
@@ -9,16 +11,13 @@ const MAX_ENTRIES: usize = 200_000;
 /// The entries of `p_enrichment.ipinfo_asn` under the source addresses' field, whose case does not matter: under all
 /// that have the name in some case. The value is a list of entries or a single one; an entry without a text `asn` is an
 /// unknown provider. Never malformed: it is not the API server's.
-pub(crate) fn asn<'a>(enrichment: Option<&'a RawValue>, field: &str) -> Vec<Asn<'a>> {
-    let Some([Some(providers)]) = json::object(enrichment, ["ipinfo_asn"]).present() else { return Vec::new() };
+pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn<'a>> {
+    let Some([Some(providers)]) = enrichment.and_then(|value| value.named(["ipinfo_asn"])) else { return Vec::new() };
     let mut asn = Vec::new();
     for value in json::members_in_any_case(providers, field) {
-        let is_list = json::for_each_item(value, &mut |item| {
-            if asn.len() < MAX_ENTRIES {
-                asn.push(entry(item));
-            }
-        });
-        if !is_list && !matches!(value.get(), "null" | "\"\"") {
+        if value.is_list() {
+            asn.extend(value.items().take(MAX_ENTRIES.saturating_sub(asn.len())).map(entry));
+        } else if !value.is_absent() {
             asn.push(entry(value));
         }
     }
@@ -29,10 +28,7 @@ pub(crate) fn asn<'a>(enrichment: Option<&'a RawValue>, field: &str) -> Vec<Asn<
     asn
 }
 
-fn entry(value: &RawValue) -> Asn<'_> {
-    let [asn, name, address]: [Option<Text<'_>>; 3] = json::object(Some(value), ["asn", "name", "p_match"])
-        .present()
-        .unwrap_or_default()
-        .map(|raw| json::text(raw).present());
+fn entry<'a>(value: Value<'a, '_>) -> Asn<'a> {
+    let [asn, name, address] = value.named(["asn", "name", "p_match"]).unwrap_or_default().map(text);
     Asn { asn, name, address }
 }

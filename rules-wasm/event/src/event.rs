@@ -7,7 +7,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::SourceScope;
-use crate::json::RawValue;
+use crate::json::Raw;
 
 /// A request to a Kubernetes API server, as its audit record tells it.
 ///
@@ -82,7 +82,7 @@ pub struct Event<'a> {
     /// 4 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
-    pub request_object: Option<&'a RawValue>,
+    pub request_object: Option<Raw<'a>>,
     /// The paths of the record's fields that had a wrong type.
     pub malformed: Vec<Text<'a>>,
 }
@@ -200,6 +200,14 @@ pub struct Asn<'a> {
 pub struct Text<'a>(Cow<'a, str>);
 
 impl<'a> Text<'a> {
+    /// What it borrows.
+    pub(crate) fn borrowed(&self) -> Option<&'a str> {
+        match self.0 {
+            Cow::Borrowed(text) => Some(text),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// The text itself.
     #[must_use]
     pub fn into_cow(self) -> Cow<'a, str> {
@@ -217,6 +225,12 @@ impl Deref for Text<'_> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self)
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Text<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self(text)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Reading an event from its JSON, which a rule does in its sandbox.
 
-use crate::json::{self, RawValue, Read};
+use crate::json::{self, Read};
+use crate::tokens::Tokens;
+use crate::value::{Document, Value};
 use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members with one text each.
@@ -33,6 +35,7 @@ impl<'a> Event<'a> {
     /// no normalized event: not JSON, no `logType` or `sourceScope` of the known ones, or a member of a wrong type.
     #[must_use]
     pub fn from_json(text: &'a str) -> Option<Self> {
+        let mut tokens = Tokens::default();
         let [
             log_type,
             source_scope,
@@ -43,10 +46,10 @@ impl<'a> Event<'a> {
             request_object,
             malformed,
             rest @ ..,
-        ] = json::members(text, MEMBERS).ok()?;
+        ] = Document::read(text, &mut tokens)?.value().named(MEMBERS)?;
         let mut texts: [Option<Text<'a>>; TEXTS.len()] = [const { None }; TEXTS.len()];
-        for (text, raw) in texts.iter_mut().zip(rest) {
-            *text = valid(json::text(raw))?;
+        for (text, value) in texts.iter_mut().zip(rest) {
+            *text = valid(json::one_text(value))?;
         }
         let [
             stage,
@@ -66,14 +69,14 @@ impl<'a> Event<'a> {
             audit_id,
         ] = texts;
         Some(Self {
-            log_type: LogType::named(&valid(json::text(log_type))??)?,
+            log_type: LogType::named(&valid(json::one_text(log_type))??)?,
             stage,
             verb,
             username,
             user_groups: list(user_groups)?,
             user_arn,
             source_ips: list(source_ips)?,
-            source_scope: SourceScope::named(&valid(json::text(source_scope))??)?,
+            source_scope: SourceScope::named(&valid(json::one_text(source_scope))??)?,
             asn: networks(asn)?,
             user_agent,
             resource,
@@ -82,15 +85,15 @@ impl<'a> Event<'a> {
             namespace,
             name,
             request_uri,
-            response_status: match valid(json::object(response_status, ["code"]))? {
-                Some([code]) => Some(ResponseStatus { code: code?.get().parse().ok()? }),
+            response_status: match valid(json::named(response_status, ["code"]))? {
+                Some([code]) => Some(ResponseStatus { code: code?.raw().get().parse().ok()? }),
                 None => None,
             },
             service_type,
             cluster,
             event_time,
             audit_id,
-            request_object,
+            request_object: request_object.map(Value::raw),
             malformed: list(malformed)?,
         })
     }
@@ -106,22 +109,24 @@ fn valid<T>(read: Read<T>) -> Option<Option<T>> {
     }
 }
 
-fn list(raw: Option<&RawValue>) -> Option<Vec<Text<'_>>> {
-    let (texts, dropped) = valid(json::texts(raw, false))?.unwrap_or_default();
+fn list<'a>(value: Option<Value<'a, '_>>) -> Option<Vec<Text<'a>>> {
+    let (texts, dropped) = valid(json::texts(value, false))?.unwrap_or_default();
     (!dropped).then_some(texts)
 }
 
-fn networks(raw: Option<&RawValue>) -> Option<Vec<Asn<'_>>> {
-    let Some(raw) = raw else { return Some(Vec::new()) };
-    let (mut networks, mut valid) = (Vec::new(), true);
-    let is_list = json::for_each_item(raw, &mut |entry| match network(entry) {
-        Some(network) => networks.push(network),
-        None => valid = false,
-    });
-    (is_list && valid).then_some(networks)
+fn networks<'a>(value: Option<Value<'a, '_>>) -> Option<Vec<Asn<'a>>> {
+    match value {
+        Some(value) if value.is_list() => value.items().map(network).collect(),
+        Some(_) => None,
+        None => Some(Vec::new()),
+    }
 }
 
-fn network(entry: &RawValue) -> Option<Asn<'_>> {
-    let [asn, name, address] = valid(json::object(Some(entry), ["asn", "name", "address"]))??;
-    Some(Asn { asn: valid(json::text(asn))?, name: valid(json::text(name))?, address: valid(json::text(address))? })
+fn network<'a>(entry: Value<'a, '_>) -> Option<Asn<'a>> {
+    let [asn, name, address] = entry.named(["asn", "name", "address"])?;
+    Some(Asn {
+        asn: valid(json::one_text(asn))?,
+        name: valid(json::one_text(name))?,
+        address: valid(json::one_text(address))?,
+    })
 }

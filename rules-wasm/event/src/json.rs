@@ -3,14 +3,51 @@
 //!
 //! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-pub use serde_json::value::RawValue;
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserializer as _, Serialize};
+use serde_json::value::RawValue;
 
 use crate::Text;
+use crate::escape::unescaped;
+use crate::tokens::Tokens;
+use crate::value::{Document, Value};
+
+/// The text of one valid JSON value, without white space around it. As JSON it is that value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+impl<'a> Raw<'a> {
+    /// A text that is one JSON value.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn new(text: &'a str) -> serde_json::Result<Self> {
+        match Document::read(text, &mut Tokens::default()) {
+            Some(document) => Ok(document.value().raw()),
+            None => Err(serde_json::from_str::<IgnoredAny>(text).err().unwrap_or_else(too_long)),
+        }
+    }
+
+    /// A text that is known to be one.
+    pub(crate) fn known(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Only of serde_json's own type its writer knows that it is JSON already.
+        serde_json::from_str::<&RawValue>(self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
 
 /// What a place in a record holds, against the type that it should have. Null and empty text are
 /// [`Absent`](Read::Absent).
@@ -35,7 +72,7 @@ impl<T> Read<T> {
 }
 
 /// The members of one object that were asked for, in the order asked; of members with one name the last.
-pub type Members<'a, const N: usize> = [Option<&'a RawValue>; N];
+pub type Members<'a, const N: usize> = [Option<Raw<'a>>; N];
 
 /// The names of two lists as one, for [`members`]; `N` is the sum of their lengths.
 ///
@@ -55,38 +92,36 @@ pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static s
 /// # Errors
 /// The text is not one JSON value, or not an object.
 pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_json::Result<Members<'a, N>> {
-    let mut members = [None; N];
-    find(text, Wanted { names: &names, members: &mut members })?;
-    Ok(members)
+    let mut tokens = Tokens::default();
+    let members = Document::read(text, &mut tokens).and_then(|document| document.value().named(names));
+    members.map(|members| members.map(|member| member.map(Value::raw))).ok_or_else(|| not_an_object(text))
 }
 
-/// The members of a value with this name in any case, if the value is an object; of those with equal names the last.
-pub(crate) fn members_in_any_case<'a>(raw: &'a RawValue, name: &str) -> Vec<&'a RawValue> {
-    let visitor = AnyCaseVisitor(name);
-    let members = serde_json::Deserializer::from_str(raw.get()).deserialize_map(visitor).unwrap_or_default();
-    members.into_iter().map(|(_, value)| value).collect()
-}
-
-/// Not generic, so that a component holds it once.
-fn find<'a>(text: &'a str, wanted: Wanted<'_, 'a>) -> serde_json::Result<()> {
+/// Why a text is no object, in the words of a reader that says where.
+pub(crate) fn not_an_object(text: &str) -> serde_json::Error {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(wanted)?;
-    deserializer.end()
+    let read = deserializer.deserialize_map(AnObject).and_then(|()| deserializer.end());
+    read.err().unwrap_or_else(too_long)
+}
+
+fn too_long() -> serde_json::Error {
+    de::Error::custom("longer than 4 GiB")
 }
 
 /// [`members`] of a value that should be an object.
-pub fn object<'a, const N: usize>(raw: Option<&'a RawValue>, names: [&str; N]) -> Read<Members<'a, N>> {
-    match raw.map(RawValue::get) {
+pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Read<Members<'a, N>> {
+    match raw.map(Raw::get) {
         None | Some("null" | "\"\"") => Read::Absent,
-        Some(text) => members(text, names).map_or(Read::Malformed, Read::Present),
+        Some(text) if text.starts_with('{') => members(text, names).map_or(Read::Malformed, Read::Present),
+        Some(_) => Read::Malformed,
     }
 }
 
 /// A value that should be text. A lone surrogate, which JSON's grammar lets pass and Unicode does not, is read as
 /// U+FFFD: one broken character must not hide a whole name.
 #[must_use]
-pub fn text(raw: Option<&RawValue>) -> Read<Text<'_>> {
-    let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
+pub fn text(raw: Option<Raw<'_>>) -> Read<Text<'_>> {
+    let Some(raw) = raw.map(Raw::get).filter(|raw| *raw != "null") else {
         return Read::Absent;
     };
     let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
@@ -95,7 +130,7 @@ pub fn text(raw: Option<&RawValue>) -> Read<Text<'_>> {
     if inner.is_empty() {
         Read::Absent
     } else if inner.contains('\\') {
-        unescape(raw).map_or(Read::Malformed, |text| Read::Present(text.into()))
+        Read::Present(unescaped(inner).into())
     } else {
         Read::Present(inner.into())
     }
@@ -103,8 +138,8 @@ pub fn text(raw: Option<&RawValue>) -> Read<Text<'_>> {
 
 /// A value that should be a 64-bit integer; an integral float and a text of an optional minus and digits count as one.
 #[must_use]
-pub fn integer(raw: Option<&RawValue>) -> Read<i64> {
-    let Some(number) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
+pub fn integer(raw: Option<Raw<'_>>) -> Read<i64> {
+    let Some(number) = raw.map(Raw::get).filter(|raw| *raw != "null") else {
         return Read::Absent;
     };
     let integer = if number.starts_with('"') {
@@ -135,34 +170,70 @@ fn integral(float: f64) -> Option<i64> {
 
 /// The first `max` items of a value, if it is a list.
 #[must_use]
-pub fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
-    let mut items = Vec::new();
-    let is_list = for_each_item(raw, &mut |item| {
-        if items.len() < max {
-            items.push(item);
+pub fn items(raw: Raw<'_>, max: usize) -> Option<Vec<Raw<'_>>> {
+    let mut tokens = Tokens::default();
+    let list = Document::read(raw.0, &mut tokens)?.value();
+    list.is_list().then(|| list.items().take(max).map(Value::raw).collect())
+}
+
+/// The members with these names of a value that should be an object.
+pub(crate) fn named<'a, 't, const N: usize>(
+    value: Option<Value<'a, 't>>,
+    names: [&str; N],
+) -> Read<[Option<Value<'a, 't>>; N]> {
+    let Some(value) = value else { return Read::Absent };
+    match value.named(names) {
+        Some(members) => Read::Present(members),
+        None if value.is_absent() => Read::Absent,
+        None => Read::Malformed,
+    }
+}
+
+/// The members of a value with this name in any case; of those with equal names the last.
+pub(crate) fn members_in_any_case<'a, 't>(value: Value<'a, 't>, name: &str) -> Vec<Value<'a, 't>> {
+    let mut members: Vec<(_, Value<'a, 't>)> = Vec::new();
+    let named = value.members().map(|(name, value)| (name.unescaped(), value));
+    for (key, value) in named.filter(|(key, _)| key.eq_ignore_ascii_case(name)) {
+        match members.iter_mut().find(|(earlier, _)| *earlier == key) {
+            Some(earlier) => earlier.1 = value,
+            None => members.push((key, value)),
         }
-    });
-    is_list.then_some(items)
+    }
+    members.into_iter().map(|(_, value)| value).collect()
 }
 
-/// Shows the items of a value one after the other, if it is a list; whether it is one.
-pub(crate) fn for_each_item<'a>(raw: &'a RawValue, show: &mut dyn FnMut(&'a RawValue)) -> bool {
-    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Items(show)).is_ok()
+/// A value that should be text, if it is there.
+pub(crate) fn one_text<'a>(value: Option<Value<'a, '_>>) -> Read<Text<'a>> {
+    value.map_or(Read::Absent, Value::text)
 }
 
-/// The text of a JSON string with escapes; none if it is no JSON string. `raw` holds the quotes.
-pub(crate) fn unescape(raw: &str) -> Option<String> {
-    let bytes = Bytes.deserialize(&mut serde_json::Deserializer::from_str(raw)).ok()?;
-    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+/// The texts of a list, and whether an item was dropped because it is none. A lone text is a list of one where
+/// `lone_text` says so.
+pub(crate) fn texts<'a>(value: Option<Value<'a, '_>>, lone_text: bool) -> Read<(Vec<Text<'a>>, bool)> {
+    let Some(value) = value.filter(|value| !value.is_absent()) else {
+        return Read::Absent;
+    };
+    if lone_text && let Read::Present(text) = value.text() {
+        return Read::Present((vec![text], false));
+    }
+    if !value.is_list() {
+        return Read::Malformed;
+    }
+    let (mut texts, mut dropped) = (Vec::new(), false);
+    for item in value.items() {
+        match item.text() {
+            Read::Present(text) => texts.push(text),
+            Read::Absent if item.string().is_some() => {}
+            Read::Absent | Read::Malformed => dropped = true,
+        }
+    }
+    Read::Present((texts, dropped))
 }
 
-/// The names of the members to find, and where their values go.
-struct Wanted<'m, 'a> {
-    names: &'m [&'m str],
-    members: &'m mut [Option<&'a RawValue>],
-}
+/// An object, of which nothing is wanted.
+struct AnObject;
 
-impl<'de> Visitor<'de> for Wanted<'_, 'de> {
+impl<'de> Visitor<'de> for AnObject {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,106 +241,8 @@ impl<'de> Visitor<'de> for Wanted<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match position(self.names, key) {
-                Some(position) => self.members[position] = Some(map.next_value()?),
-                None => drop(map.next_value::<de::IgnoredAny>()?),
-            }
-        }
+        // Names come raw: read as text, one with a lone surrogate would be an error.
+        while map.next_entry::<&RawValue, IgnoredAny>()?.is_some() {}
         Ok(())
     }
-}
-
-/// A key's place among the names. Keys come raw: read as text, one with a lone surrogate would be an error.
-fn position(names: &[&str], key: &RawValue) -> Option<usize> {
-    let key = unquoted(key.get());
-    names.iter().position(|name| *name == &*key)
-}
-
-/// The text of a key, or of another JSON string.
-fn unquoted(raw: &str) -> Cow<'_, str> {
-    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
-    if inner.contains('\\') { unescape(raw).unwrap_or_default().into() } else { inner.into() }
-}
-
-/// The bytes of a string. Asked for bytes, `serde_json` lets lone surrogates through, in the generalized UTF-8
-/// that `from_utf8` refuses.
-struct Bytes;
-
-impl<'de> DeserializeSeed<'de> for Bytes {
-    type Value = Vec<u8>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for Bytes {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("text")
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
-    }
-}
-
-struct AnyCaseVisitor<'n>(&'n str);
-
-impl<'de> Visitor<'de> for AnyCaseVisitor<'_> {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members: Self::Value = Vec::new();
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            let (key, value) = (unquoted(key.get()), map.next_value()?);
-            match members.iter_mut().find(|(earlier, _)| *earlier == key) {
-                Some(earlier) => earlier.1 = value,
-                None if key.eq_ignore_ascii_case(self.0) => members.push((key, value)),
-                None => {}
-            }
-        }
-        Ok(members)
-    }
-}
-
-struct Items<'s, 'a>(&'s mut dyn FnMut(&'a RawValue));
-
-impl<'de> Visitor<'de> for Items<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(item) = list.next_element()? {
-            (self.0)(item);
-        }
-        Ok(())
-    }
-}
-
-/// The texts of a list, and whether an item was dropped because it is none. A lone text is a list of one where
-/// `lone_text` says so.
-pub(crate) fn texts(raw: Option<&RawValue>, lone_text: bool) -> Read<(Vec<Text<'_>>, bool)> {
-    let Some(raw) = raw.filter(|raw| !matches!(raw.get(), "null" | "\"\"")) else {
-        return Read::Absent;
-    };
-    if lone_text && let Read::Present(text) = text(Some(raw)) {
-        return Read::Present((vec![text], false));
-    }
-    let (mut texts, mut dropped) = (Vec::new(), false);
-    let is_list = for_each_item(raw, &mut |item| match text(Some(item)) {
-        Read::Present(text) => texts.push(text),
-        Read::Absent if item.get() != "null" => {}
-        Read::Absent | Read::Malformed => dropped = true,
-    });
-    if is_list { Read::Present((texts, dropped)) } else { Read::Malformed }
 }

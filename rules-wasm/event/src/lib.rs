@@ -4,11 +4,11 @@
 //! inside a component. Rules use the [`Event`] type, [`address`] and [`json`] from here, through the SDK.
 //!
 //! ```
-//! use portcullis_event::{Outcome, normalize};
+//! use portcullis_event::{Buffers, Outcome, normalize};
 //!
 //! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"get","sourceIPs":["1.2.3.4"],"userAgent":5}"#;
-//! let mut buffer = String::new();
-//! let Outcome::Evaluated(event) = normalize(record, &mut buffer) else { panic!("not evaluated") };
+//! let mut buffers = Buffers::default();
+//! let Outcome::Evaluated(event) = normalize(record, &mut buffers) else { panic!("not evaluated") };
 //! assert_eq!(event.verb.as_deref(), Some("get"));
 //! assert_eq!(event.source_ips, ["1.2.3.4"]);
 //! assert_eq!(event.malformed, ["userAgent"]);
@@ -16,16 +16,20 @@
 
 pub mod address;
 mod audit;
+mod block;
 mod cloud_audit;
 mod enrichment;
+mod escape;
 mod event;
 mod from_json;
 pub mod json;
 mod record;
+mod tokens;
+mod value;
 
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
-pub use record::{Ignored, Outcome, Rejected, normalize};
+pub use record::{Buffers, Ignored, Outcome, Rejected, normalize};
 
 #[cfg(test)]
 mod schema {

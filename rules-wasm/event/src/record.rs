@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::de::IgnoredAny;
 
-use crate::json::{self, Members, RawValue, Read};
+use crate::audit::text;
+use crate::escape::unescape;
+use crate::json::{self, Read};
+use crate::tokens::Tokens;
+use crate::value::{Document, Value};
 use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, enrichment};
 
 /// What becomes of a record; each has exactly one of the three.
@@ -88,20 +92,21 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// The members of a record that tell what it is and hold what surrounds the audit event.
+/// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which clouds
+/// write them.
 const ENVELOPE: [&str; 12] = [
+    "time",
+    "category",
+    "properties",
+    "protoPayload",
+    "insertId",
+    "resource",
+    "timestamp",
     "p_log_type",
     "p_source_label",
     "p_enrichment",
     "kind",
     "apiVersion",
-    "category",
-    "properties",
-    "time",
-    "protoPayload",
-    "resource",
-    "timestamp",
-    "insertId",
 ];
 
 const ENVELOPE_AND_AUDIT: [&str; ENVELOPE.len() + audit::FIELDS.len()] = json::joined(&ENVELOPE, &audit::FIELDS);
@@ -115,35 +120,50 @@ pub(crate) enum Writer {
     Cloud,
 }
 
+/// The room in which records are read, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    record: Tokens,
+    inside: Inside,
+}
+
+/// An audit event that stands as text in a record.
+#[derive(Debug, Default)]
+struct Inside {
+    text: Vec<u8>,
+    tokens: Tokens,
+}
+
 /// Decides a record's outcome.
 ///
-/// The event borrows from the record, and from `buffer` where AKS holds the audit event as text in `properties.log`;
-/// the buffer's old content is discarded.
+/// The event borrows from the record, and from the buffers, whose old content is discarded: where AKS holds the audit event
+/// as text in `properties.log`, that text is there.
 #[must_use]
-pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
-    let text = match std::str::from_utf8(record) {
+pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> {
+    let Buffers { record: tokens, inside } = buffers;
+    let record = match std::str::from_utf8(record) {
         Ok(text) => text,
         Err(error) => {
             return Outcome::Rejected(Rejected::NotUtf8 { at: error.valid_up_to() });
         }
     };
-    let members = match json::members(text, ENVELOPE_AND_AUDIT) {
-        Ok(members) => members,
-        Err(error) => return Outcome::Rejected(not_an_object(text, &error)),
+    let document = Document::read(record, tokens);
+    let Some(members) = document.and_then(|document| document.value().named(ENVELOPE_AND_AUDIT)) else {
+        return Outcome::Rejected(not_an_object(record));
     };
     let [
+        time,
+        category,
+        properties,
+        payload,
+        insert_id,
+        resource,
+        timestamp,
         log_type,
         label,
         p_enrichment,
         kind,
         api_version,
-        category,
-        properties,
-        time,
-        payload,
-        resource,
-        timestamp,
-        insert_id,
         fields @ ..,
     ] = members;
 
@@ -156,32 +176,28 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
         Err(ignored) => return Outcome::Ignored(ignored),
     };
     let mut event = match log_type {
-        LogType::Eks => audit::event(log_type, "", fields),
+        LogType::Eks => audit::event(log_type, "", &fields),
         LogType::Aks => {
             if let Err(category) = audit_category(category) {
                 return Outcome::Ignored(Ignored::Category(category));
             }
-            match azure_audit_event(properties, buffer) {
+            match azure_audit_event(properties, inside) {
                 Ok(fields) => {
-                    let event = audit::event(log_type, "properties.log", fields);
-                    Event { event_time: event.event_time.clone().or_else(|| json::text(time).present()), ..event }
+                    let event = audit::event(log_type, "properties.log", &fields);
+                    Event { event_time: event.event_time.clone().or_else(|| text(time)), ..event }
                 }
                 Err(rejected) => return Outcome::Rejected(rejected),
             }
         }
-        LogType::Gke => match cloud_audit::service(payload) {
-            Ok(payload) => Event {
-                event_time: json::text(timestamp).present(),
-                audit_id: json::text(insert_id).present(),
-                ..cloud_audit::event(payload, writer)
-            },
+        LogType::Gke => match cloud_audit::event(payload, writer) {
+            Ok(event) => Event { event_time: text(timestamp), audit_id: text(insert_id), ..event },
             Err(service) => return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string()))),
         },
     };
     let field = if log_type == LogType::Gke { "callerIP" } else { "sourceIPs" };
     event.asn = enrichment::asn(p_enrichment, field);
     event.source_scope = SourceScope::of(event.source_ips.iter().map(|address| &**address));
-    event.cluster = json::text(label).present();
+    event.cluster = text(label);
     if log_type == LogType::Gke && event.cluster.is_none() {
         event.cluster = cluster_label(resource);
     }
@@ -189,19 +205,19 @@ pub fn normalize<'a>(record: &'a [u8], buffer: &'a mut String) -> Outcome<'a> {
 }
 
 /// Why a text that holds no JSON object is rejected.
-fn not_an_object(text: &str, error: &serde_json::Error) -> Rejected {
+fn not_an_object(text: &str) -> Rejected {
     if text.trim_ascii().is_empty() {
         Rejected::Empty
     } else if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         Rejected::NotAnObject
     } else {
-        Rejected::NotJson(error.to_string())
+        Rejected::NotJson(json::not_an_object(text).to_string())
     }
 }
 
 /// What `p_log_type` says: one of the three, nothing, or something to ignore.
-fn known_log_type(raw: Option<&RawValue>) -> Result<Option<LogType>, Ignored> {
-    match json::text(raw) {
+fn known_log_type(value: Option<Value<'_, '_>>) -> Result<Option<LogType>, Ignored> {
+    match json::one_text(value) {
         Read::Absent => Ok(None),
         Read::Present(name) => match LogType::named(&name) {
             Some(log_type) => Ok(Some(log_type)),
@@ -212,17 +228,17 @@ fn known_log_type(raw: Option<&RawValue>) -> Result<Option<LogType>, Ignored> {
 }
 
 fn log_type_of_shape(
-    kind: Option<&RawValue>,
-    api_version: Option<&RawValue>,
-    category: Option<&RawValue>,
-    payload: Option<&RawValue>,
+    kind: Option<Value<'_, '_>>,
+    api_version: Option<Value<'_, '_>>,
+    category: Option<Value<'_, '_>>,
+    payload: Option<Value<'_, '_>>,
 ) -> Option<LogType> {
-    let is = |raw, expected: fn(&str) -> bool| json::text(raw).present().is_some_and(|text| expected(&text));
+    let is = |value, expected: fn(&str) -> bool| text(value).is_some_and(|text| expected(&text));
     if is(kind, |kind| kind == "Event") && is(api_version, |version| version.starts_with("audit.k8s.io/")) {
         Some(LogType::Eks)
     } else if audit_category(category).is_ok() {
         Some(LogType::Aks)
-    } else if payload.is_some_and(|payload| payload.get().starts_with('{')) {
+    } else if payload.is_some_and(Value::is_object) {
         Some(LogType::Gke)
     } else {
         None
@@ -230,37 +246,38 @@ fn log_type_of_shape(
 }
 
 /// Whether an Azure category holds audit events, else its name.
-fn audit_category(raw: Option<&RawValue>) -> Result<(), Option<String>> {
-    match json::text(raw).present() {
+fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
+    match text(value) {
         Some(category) if category == "kube-audit" || category == "kube-audit-admin" => Ok(()),
         other => Err(other.map(|category| category.to_string())),
     }
 }
 
-/// The audit event in `properties.log`: JSON text, which is unescaped into the buffer, or an object.
+/// The members of the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
 fn azure_audit_event<'a>(
-    properties: Option<&'a RawValue>,
-    buffer: &'a mut String,
-) -> Result<Members<'a, { audit::FIELDS.len() }>, Rejected> {
+    properties: Option<Value<'a, 'a>>,
+    inside: &'a mut Inside,
+) -> Result<[Option<Value<'a, 'a>>; audit::FIELDS.len()], Rejected> {
     let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
-    let Read::Present([log]) = json::object(properties, ["log"]) else {
+    let Some([log]) = properties.and_then(|properties| properties.named(["log"])) else {
         return rejected("properties is no object");
     };
-    let text = match log.map(RawValue::get) {
-        None => return rejected("there is none"),
-        Some(object) if object.starts_with('{') => object,
-        Some(escaped) if escaped.starts_with('"') => {
-            *buffer = json::unescape(escaped).unwrap_or_default();
-            buffer
-        }
-        Some(_) => return rejected("it is neither text nor an object"),
+    let Some(log) = log else { return rejected("there is none") };
+    if let Some(fields) = log.named(audit::FIELDS) {
+        return Ok(fields);
+    }
+    let Some(string) = log.string() else {
+        return rejected("it is neither text nor an object");
     };
-    json::members(text, audit::FIELDS).map_err(|error| Rejected::NoAuditEvent(error.to_string()))
+    let text = unescape(string.text, &mut inside.text);
+    let document = Document::read(text, &mut inside.tokens);
+    let fields = document.and_then(|document| document.value().named(audit::FIELDS));
+    fields.ok_or_else(|| Rejected::NoAuditEvent(json::not_an_object(text).to_string()))
 }
 
 /// The cluster's name in a Google log entry's monitored resource.
-fn cluster_label(resource: Option<&RawValue>) -> Option<Text<'_>> {
-    let [labels] = json::object(resource, ["labels"]).present()?;
-    let [name] = json::object(labels, ["cluster_name"]).present()?;
-    json::text(name).present()
+fn cluster_label<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
+    let [labels] = resource?.named(["labels"])?;
+    let [name] = labels?.named(["cluster_name"])?;
+    text(name)
 }

@@ -1,10 +1,13 @@
 //! Whatever a record is: it has an outcome, and its event is one that rules can read.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use portcullis_event::{Event, Outcome, normalize};
+use portcullis_event::json::{self, Raw};
+use portcullis_event::{Buffers, Event, Outcome, normalize};
 use proptest::prelude::*;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Every member of an event is one that the schema describes, and those that it requires are always there.
 fn check_against_schema(event: &Value) {
@@ -88,12 +91,130 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// JSON with something wrong or odd in it: white space, escapes, numbers of all kinds, and bytes changed, doubled or left out.
+fn nearly_json() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        " ",
+        "\n",
+        "\t",
+        "\r",
+        "\u{b}",
+        "\u{1}",
+        "\u{1a}",
+        "\u{c}",
+        "\0",
+        "\u{7f}",
+        "é",
+        "😀",
+        "\"a\"",
+        "\"b\":",
+        "\"\\\"\"",
+        "\"\\\\\"",
+        "\\u00e9",
+        "\\ud800",
+        "\\u12",
+        "\\x",
+        "null",
+        "true",
+        "false",
+        "nul",
+        "NaN",
+        "0",
+        "-0",
+        "01",
+        "1",
+        "-",
+        "+1",
+        "1.5",
+        "1.",
+        ".5",
+        "1e5",
+        "1E+5",
+        "1e",
+        "1e-",
+        "-1.0e-7",
+        "99999999999999999999",
+        "{}",
+        "[]",
+        "[1,2]",
+        "{\"a\":[{}]}",
+        // Longer than what is looked at in one step.
+        "\"................................................................................\"",
+        "                                                                              ",
+    ]);
+    let mixed = prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat());
+    let changed = (
+        any_value(),
+        any::<bool>(),
+        prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<char>()), 0..3),
+    );
+    let changed = changed.prop_map(|(value, pretty, changes)| {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        let mut text: Vec<char> = text.expect("JSON").chars().collect();
+        for (place, what, character) in changes {
+            let place = place.index(text.len());
+            match what {
+                0 => drop(text.remove(place)),
+                1 => text[place] = character,
+                2 => text.insert(place, text[place]),
+                _ => text.truncate(place),
+            }
+            if text.is_empty() {
+                text.push(character);
+            }
+        }
+        text.into_iter().collect()
+    });
+    prop_oneof![mixed, changed]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Our reader against serde_json's: the same texts are JSON, and are the same values.
+    #[test]
+    fn what_is_json_is_what_serde_json_takes_for_it(text in nearly_json(), shift in 0..70_usize) {
+        let text = " ".repeat(shift) + &text;
+        let theirs = serde_json::from_str::<&RawValue>(&text);
+        match Raw::new(&text) {
+            Ok(ours) => prop_assert_eq!(ours.get(), theirs.expect("JSON").get()),
+            Err(error) => {
+                let why = theirs.err().map(|error| error.to_string());
+                prop_assert_eq!(why, Some(error.to_string()));
+            }
+        }
+        let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text);
+        if let Ok(theirs) = members {
+            let ours = json::members(&text, ["a", "b", "kind", "user"]).expect("an object");
+            for (name, ours) in ["a", "b", "kind", "user"].into_iter().zip(ours) {
+                prop_assert_eq!(ours.map(Raw::get), theirs.get(name).map(|raw| raw.get()));
+            }
+        }
+        if let Ok(theirs) = serde_json::from_str::<Vec<&RawValue>>(&text) {
+            let ours = json::items(Raw::new(&text).expect("JSON"), usize::MAX).expect("a list");
+            let texts = |raw: &[&str]| raw.join(" | ");
+            prop_assert_eq!(
+                texts(&ours.iter().map(|raw| raw.get()).collect::<Vec<_>>()),
+                texts(&theirs.iter().map(|raw| raw.get()).collect::<Vec<_>>())
+            );
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn any_bytes_have_an_outcome(record in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = normalize(&record, &mut String::new());
+        let _ = normalize(&record, &mut Buffers::default());
     }
 
     #[test]
@@ -105,8 +226,8 @@ proptest! {
             members.insert("p_log_type".to_owned(), log_type.into());
         }
         let text = record.to_string();
-        let mut buffer = String::new();
-        match normalize(text.as_bytes(), &mut buffer) {
+        let mut buffers = Buffers::default();
+        match normalize(text.as_bytes(), &mut buffers) {
             Outcome::Evaluated(event) => {
                 let json = serde_json::to_string(&event).expect("an event is JSON");
                 check_against_schema(&serde_json::from_str(&json).expect("JSON"));

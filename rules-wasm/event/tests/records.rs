@@ -1,11 +1,11 @@
 //! What becomes of raw records of the three clouds: outcomes, fields, malformed fields.
 
-use portcullis_event::{Event, Outcome, SourceScope, normalize};
+use portcullis_event::{Buffers, Event, Outcome, SourceScope, normalize};
 use serde_json::{Value, json};
 
 /// The event of a record as JSON, or `ignored: …`, `rejected: …`.
 fn outcome(record: &[u8]) -> Result<Value, String> {
-    match normalize(record, &mut String::new()) {
+    match normalize(record, &mut Buffers::default()) {
         Outcome::Evaluated(event) => Ok(serde_json::to_value(&event).expect("an event is JSON")),
         Outcome::Ignored(ignored) => Err(format!("ignored: {ignored}")),
         Outcome::Rejected(rejected) => Err(format!("rejected: {rejected}")),
@@ -327,8 +327,8 @@ fn depth_is_no_way_to_be_rejected() {
     let record = format!(
         r#"{{"p_log_type":"Amazon.EKS.Audit","annotations":{deep},"verb":{deep},"user":{{"extra":{deep},"username":"a"}},"requestObject":{{"x":{deep},"spec":{{"type":"NodePort"}}}}}}"#
     );
-    let mut buffer = String::new();
-    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffer) else { panic!("not evaluated") };
+    let mut buffers = Buffers::default();
+    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("not evaluated") };
     assert_eq!(event.service_type.as_deref(), Some("NodePort"));
     assert_eq!(event.username.as_deref(), Some("a"));
     assert_eq!(event.malformed, ["verb"]);

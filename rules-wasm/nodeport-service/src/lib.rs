@@ -1,7 +1,7 @@
 //! *Kubernetes.Service.NodePort.Deployed*: a service of type `NodePort` was deployed, which opens a port of every node
 //! to whoever reaches the nodes.
 
-use portcullis_rule::json::{self, RawValue};
+use portcullis_rule::json::{self, Raw};
 use portcullis_rule::{Alert, Event, Rule};
 
 /// The rule.
@@ -46,7 +46,7 @@ fn alert(event: &Event) -> Alert {
 }
 
 /// The ports asked for, as the client wrote them.
-fn ports<'e>(event: &Event<'e>) -> Option<Vec<&'e RawValue>> {
+fn ports<'e>(event: &Event<'e>) -> Option<Vec<Raw<'e>>> {
     let [spec] = json::object(event.request_object, ["spec"]).present()?;
     let [ports] = json::object(spec, ["ports"]).present()?;
     json::items(ports?, Alert::MAX_ITEMS)
@@ -87,7 +87,7 @@ mod tests {
     fn it_says_who_deployed_what_where() {
         let mut event = deployed();
         let object = r#"{"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":30080},5]}}"#;
-        event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
+        event.request_object = Some(Raw::new(object).expect("JSON"));
         let alert = NodePortService::evaluate(&event).expect("a match");
         assert_eq!(alert.title(), "NodePort service prod/web deployed by ada in cluster eks-1");
         assert_eq!(alert.dedup(), "prod/web in cluster eks-1");
@@ -135,7 +135,7 @@ mod tests {
     fn an_object_without_readable_ports_is_no_obstacle() {
         for object in ["[]", "5", r#"{"spec":[]}"#, r#"{"spec":{"ports":5}}"#, r#"{"spec":{}}"#] {
             let mut event = deployed();
-            event.request_object = Some(serde_json::from_str::<&RawValue>(object).expect("JSON"));
+            event.request_object = Some(Raw::new(object).expect("JSON"));
             let alert = NodePortService::evaluate(&event).expect("a match");
             assert_eq!(context(&alert)["ports"], Value::Null, "{object}");
         }

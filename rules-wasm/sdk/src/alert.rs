@@ -1,6 +1,6 @@
 //! What a match becomes, kept to a size that the host is sure to take.
 
-use portcullis_event::json::RawValue;
+use portcullis_event::json::Raw;
 use portcullis_event::{Event, ResponseStatus, Text};
 
 /// How bad it is, in Panther's five steps.
@@ -168,7 +168,7 @@ impl ContextValue for ResponseStatus {
 }
 
 /// A part of the record as it is; one that is too long is null.
-impl ContextValue for RawValue {
+impl ContextValue for Raw<'_> {
     fn write(&self, json: &mut String) {
         json.push_str(if self.get().len() > Alert::MAX_TEXT { "null" } else { self.get() });
     }
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_json() {
-        let raw: &RawValue = serde_json::from_str(r#"{"port":80}"#).expect("JSON");
+        let raw = Raw::new(r#"{"port":80}"#).expect("JSON");
         let alert = Alert::new(&Event::new(LogType::Eks), "", "").with("name", "a\"\n").with("list", vec![raw, raw]);
         let alert = alert.with("number", -5_i64).with("yes", true).with("status", ResponseStatus { code: 201 });
         let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
