@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis::{Claim, Engine, FieldPath, Judge, Limits, Package, RuleSet, Tenants, embedded};
-use portcullis_event::normalize;
+use portcullis_event::{Buffers, normalize};
 
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/support/packages.rs"]
@@ -43,12 +43,12 @@ fn tenant(name: &str, rules: &Arc<RuleSet>, limits: Limits) -> (Judge, Vec<Claim
 fn round(good: &Arc<RuleSet>, other: &Arc<RuleSet>, limits: Limits) -> [Duration; 2] {
     let mut tenants = Tenants::new(vec![tenant("good", good, Limits::default()), tenant("other", other, limits)]);
     let records = [record("good"), record("other")];
-    let mut buffer = String::new();
+    let mut buffers = Buffers::default();
     [(); 2].map(|()| {
         let begun = Instant::now();
         for n in 0..2 * RECORDS {
             let record = records[n % 2].as_bytes();
-            tenants.outcome(normalize(record, &mut buffer), record, "benchmark");
+            tenants.outcome(normalize(record, &mut buffers), record, "benchmark");
         }
         begun.elapsed()
     })

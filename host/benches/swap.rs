@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use portcullis::activation::{Activator, History, Policy, Proof, Watched};
 use portcullis::package::{Recipe, pack};
 use portcullis::{Compiler, Engine, Exchange, Judge, Limits, RuleSet, embedded};
-use portcullis_event::normalize;
+use portcullis_event::{Buffers, normalize};
 use semver::Version;
 
 /// How long one stretch takes.
@@ -34,11 +34,11 @@ struct Stretch {
 
 /// Judges for a while, as `run` does between reading and writing.
 fn judge(judge: &mut Judge, records: &[&[u8]]) -> Stretch {
-    let (begun, mut buffer, mut judged) = (Instant::now(), String::new(), 0_u32);
+    let (begun, mut buffers, mut judged) = (Instant::now(), Buffers::default(), 0_u32);
     let (mut last, mut gap) = (begun, Duration::ZERO);
     while last.duration_since(begun) < STRETCH {
         let record = records[judged as usize % records.len()];
-        judge.outcome(normalize(record, &mut buffer), record);
+        judge.outcome(normalize(record, &mut buffers), record);
         judged += 1;
         let now = Instant::now();
         gap = gap.max(now.duration_since(last));
