@@ -1,0 +1,38 @@
+//! What both rules say about a record, in a form that all engines share.
+
+use std::fmt;
+
+/// The rules, in the order of [`Verdicts`].
+pub(crate) const RULES: [&str; 2] = ["Kubernetes.Service.NodePort.Deployed", "Kubernetes.System.Principal.PublicIP"];
+
+/// Whether each rule alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts(pub [bool; RULES.len()]);
+
+impl Verdicts {
+    /// The rule with this id alerts too. Says whether there is one.
+    pub(crate) fn add(&mut self, id: &str) -> bool {
+        let place = RULES.iter().position(|rule| *rule == id);
+        if let Some(place) = place {
+            self.0[place] = true;
+        }
+        place.is_some()
+    }
+
+    /// From a digit: 1 for the first rule and 2 for the second, added up.
+    pub(crate) fn from_digit(digit: char) -> Option<Self> {
+        let number = digit.to_digit(4)?;
+        Some(Self([number & 1 != 0, number & 2 != 0]))
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            [false, false] => "no alert",
+            [true, false] => "an alert of the NodePort rule",
+            [false, true] => "an alert of the system principal rule",
+            [true, true] => "alerts of both rules",
+        })
+    }
+}
