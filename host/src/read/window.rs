@@ -44,8 +44,14 @@ impl<R: Read> Window<R> {
 
     /// Gives up the first bytes.
     pub(super) fn consume(&mut self, count: usize) {
-        (self.line, self.column) = self.position(count);
-        self.start += count;
+        let end = self.start + count;
+        // A line has been found already, and is given up whole: most often it is that.
+        if count > 0 && end == self.no_line_end + 1 && self.buffer[self.no_line_end] == b'\n' {
+            (self.line, self.column) = (self.line + 1, 1);
+        } else {
+            (self.line, self.column) = self.position(count);
+        }
+        self.start = end;
     }
 
     /// Gives up the first bytes, which are no part of any line.

@@ -36,6 +36,7 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn from_json(text: &'a str) -> Option<Self> {
         let mut tokens = Tokens::default();
+        let document = Document::read(text, &mut tokens)?;
         let [
             log_type,
             source_scope,
@@ -46,7 +47,7 @@ impl<'a> Event<'a> {
             request_object,
             malformed,
             rest @ ..,
-        ] = Document::read(text, &mut tokens)?.value().named(MEMBERS)?;
+        ] = document.value().named(MEMBERS)?;
         let mut texts: [Option<Text<'a>>; TEXTS.len()] = [const { None }; TEXTS.len()];
         for (text, value) in texts.iter_mut().zip(rest) {
             *text = valid(json::one_text(value))?;

@@ -92,9 +92,15 @@ pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static s
 /// # Errors
 /// The text is not one JSON value, or not an object.
 pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_json::Result<Members<'a, N>> {
+    members_of(text, names).ok_or_else(|| not_an_object(text))
+}
+
+/// The same without a reason: what finds one is large, and rules are not to be.
+fn members_of<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
     let mut tokens = Tokens::default();
-    let members = Document::read(text, &mut tokens).and_then(|document| document.value().named(names));
-    members.map(|members| members.map(|member| member.map(Value::raw))).ok_or_else(|| not_an_object(text))
+    let document = Document::read(text, &mut tokens)?;
+    let members = document.value().named(names)?;
+    Some(members.map(|member| member.map(Value::raw)))
 }
 
 /// Why a text is no object, in the words of a reader that says where.
@@ -112,8 +118,7 @@ fn too_long() -> serde_json::Error {
 pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Read<Members<'a, N>> {
     match raw.map(Raw::get) {
         None | Some("null" | "\"\"") => Read::Absent,
-        Some(text) if text.starts_with('{') => members(text, names).map_or(Read::Malformed, Read::Present),
-        Some(_) => Read::Malformed,
+        Some(text) => members_of(text, names).map_or(Read::Malformed, Read::Present),
     }
 }
 
@@ -172,7 +177,8 @@ fn integral(float: f64) -> Option<i64> {
 #[must_use]
 pub fn items(raw: Raw<'_>, max: usize) -> Option<Vec<Raw<'_>>> {
     let mut tokens = Tokens::default();
-    let list = Document::read(raw.0, &mut tokens)?.value();
+    let document = Document::read(raw.0, &mut tokens)?;
+    let list = document.value();
     list.is_list().then(|| list.items().take(max).map(Value::raw).collect())
 }
 

@@ -148,7 +148,7 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
         }
     };
     let document = Document::read(record, tokens);
-    let Some(members) = document.and_then(|document| document.value().named(ENVELOPE_AND_AUDIT)) else {
+    let Some(members) = document.as_ref().and_then(|document| document.value().named(ENVELOPE_AND_AUDIT)) else {
         return Outcome::Rejected(not_an_object(record));
     };
     let [
@@ -182,10 +182,7 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
                 return Outcome::Ignored(Ignored::Category(category));
             }
             match azure_audit_event(properties, inside) {
-                Ok(fields) => {
-                    let event = audit::event(log_type, "properties.log", &fields);
-                    Event { event_time: event.event_time.clone().or_else(|| text(time)), ..event }
-                }
+                Ok(event) => Event { event_time: event.event_time.clone().or_else(|| text(time)), ..event },
                 Err(rejected) => return Outcome::Rejected(rejected),
             }
         }
@@ -253,26 +250,25 @@ fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
     }
 }
 
-/// The members of the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
-fn azure_audit_event<'a>(
-    properties: Option<Value<'a, 'a>>,
-    inside: &'a mut Inside,
-) -> Result<[Option<Value<'a, 'a>>; audit::FIELDS.len()], Rejected> {
+/// The audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
+fn azure_audit_event<'a>(properties: Option<Value<'a, '_>>, inside: &'a mut Inside) -> Result<Event<'a>, Rejected> {
     let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
     let Some([log]) = properties.and_then(|properties| properties.named(["log"])) else {
         return rejected("properties is no object");
     };
     let Some(log) = log else { return rejected("there is none") };
     if let Some(fields) = log.named(audit::FIELDS) {
-        return Ok(fields);
+        return Ok(audit::event(LogType::Aks, "properties.log", &fields));
     }
     let Some(string) = log.string() else {
         return rejected("it is neither text nor an object");
     };
     let text = unescape(string.text, &mut inside.text);
     let document = Document::read(text, &mut inside.tokens);
-    let fields = document.and_then(|document| document.value().named(audit::FIELDS));
-    fields.ok_or_else(|| Rejected::NoAuditEvent(json::not_an_object(text).to_string()))
+    match document.as_ref().and_then(|document| document.value().named(audit::FIELDS)) {
+        Some(fields) => Ok(audit::event(LogType::Aks, "properties.log", &fields)),
+        None => Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string())),
+    }
 }
 
 /// The cluster's name in a Google log entry's monitored resource.

@@ -237,7 +237,7 @@ impl Cursor<'_> {
 
 /// A place in the text, or a number of what is in it: no more than the text's length, which has been looked at.
 #[inline]
-fn short(number: usize) -> u32 {
+pub(crate) fn short(number: usize) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "it is no more than what fits")]
     {
         number as u32

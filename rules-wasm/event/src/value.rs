@@ -5,21 +5,21 @@ use std::borrow::Cow;
 use crate::Text;
 use crate::escape::unescaped;
 use crate::json::{Raw, Read};
-use crate::tokens::{Tokens, scalar_length};
+use crate::tokens::{Member, Tokens, scalar_length, short};
 
 /// A text that is one JSON value, with its tokens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Document<'a, 't> {
     text: &'a str,
     tokens: &'t Tokens,
 }
 
-/// A value in a document.
+/// A value in a document; small, since a dozen of them are handed on at a time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Value<'a, 't> {
-    document: Document<'a, 't>,
+pub(crate) struct Value<'a, 'd> {
+    document: &'d Document<'a, 'd>,
     /// Where it begins.
-    at: usize,
+    at: u32,
     /// How many lists and objects begin before it.
     container: u32,
 }
@@ -31,49 +31,56 @@ impl<'a, 't> Document<'a, 't> {
     }
 
     /// The value that it is.
-    pub(crate) fn value(self) -> Value<'a, 't> {
+    pub(crate) fn value(&self) -> Value<'a, '_> {
         Value { document: self, at: self.behind_space(0), container: 0 }
     }
 
     #[inline]
-    fn byte(self, at: usize) -> u8 {
+    fn byte(&self, at: usize) -> u8 {
         self.text.as_bytes()[at]
     }
 
     /// The first place from this one on that is no white space; there is one.
     #[inline]
-    fn behind_space(self, at: usize) -> usize {
+    fn behind_space(&self, at: usize) -> u32 {
         // Between the tokens of JSON nothing else is so low.
-        if self.byte(at) > b' ' { at } else { self.behind_more_space(at) }
+        short(if self.byte(at) > b' ' { at } else { self.behind_more_space(at) })
     }
 
     #[cold]
-    fn behind_more_space(self, at: usize) -> usize {
+    fn behind_more_space(&self, at: usize) -> usize {
         at + self.text.as_bytes()[at..].iter().take_while(|byte| **byte <= b' ').count()
     }
 
     /// The string that begins here.
     #[inline]
-    fn string(self, at: usize) -> Quoted<'a> {
+    fn string(&self, at: usize) -> Quoted<'a> {
         self.between([at, self.tokens.next(at + 1)])
+    }
+
+    /// The place of the name between two quotes among others.
+    #[inline(never)]
+    fn place(&self, quotes: [usize; 2], names: &[&str]) -> Option<usize> {
+        let name = self.between(quotes).unescaped();
+        names.iter().position(|asked| asked.len() == name.len() && **asked == *name)
     }
 
     /// What stands between two quotes.
     #[inline]
-    fn between(self, [opening, closing]: [usize; 2]) -> Quoted<'a> {
+    fn between(&self, [opening, closing]: [usize; 2]) -> Quoted<'a> {
         Quoted { text: &self.text[opening + 1..closing], has_escapes: self.tokens.has_escapes(closing) }
     }
 }
 
-impl<'a, 't> Value<'a, 't> {
+impl<'a, 'd> Value<'a, 'd> {
     #[inline]
     fn byte(self) -> u8 {
-        self.document.byte(self.at)
+        self.document.byte(self.at as usize)
     }
 
     /// Its text.
     pub(crate) fn raw(self) -> Raw<'a> {
-        Raw::known(&self.document.text[self.at..self.end().0])
+        Raw::known(&self.document.text[self.at as usize..self.end().0])
     }
 
     pub(crate) fn is_object(self) -> bool {
@@ -91,7 +98,7 @@ impl<'a, 't> Value<'a, 't> {
 
     /// A string, if it is one.
     pub(crate) fn string(self) -> Option<Quoted<'a>> {
-        (self.byte() == b'"').then(|| self.document.string(self.at))
+        (self.byte() == b'"').then(|| self.document.string(self.at as usize))
     }
 
     /// It as text, as [`json::text`](crate::json::text) reads it.
@@ -109,14 +116,17 @@ impl<'a, 't> Value<'a, 't> {
         if !self.is_object() {
             return None;
         }
+        let document = self.document;
         let mut members = [None; N];
-        let beginnings = names.iter().fold(0, |beginnings, name| beginnings | beginning(name));
         let mut next = 0;
-        for (name, value) in self.members() {
-            if !name.has_escapes && beginnings & beginning(name.text) == 0 {
-                continue;
-            }
-            if let Some(place) = name.place(&names, next) {
+        let mut rest = self.members();
+        while let Some((member, value)) = rest.next_member() {
+            let [opening, closing] = member.name.map(|quote| quote as usize);
+            let name = &document.text.as_bytes()[opening + 1..closing];
+            // Most often they come in the order asked.
+            let is_next = names.get(next).is_some_and(|asked| asked.as_bytes() == name);
+            let place = if is_next { Some(next) } else { document.place([opening, closing], &names) };
+            if let Some(place) = place {
                 members[place] = Some(value);
                 next = place + 1;
             }
@@ -125,21 +135,21 @@ impl<'a, 't> Value<'a, 't> {
     }
 
     /// Its members, each with its name; of what is no object, none.
-    pub(crate) fn members(self) -> Members<'a, 't> {
+    pub(crate) fn members(self) -> Members<'a, 'd> {
         let Self { document, container, .. } = self;
         let members = if self.is_object() { document.tokens.container(container).members } else { [0; 2] };
         Members { document, members }
     }
 
     /// Its items; of what is no list, none.
-    pub(crate) fn items(self) -> Items<'a, 't> {
+    pub(crate) fn items(self) -> Items<'a, 'd> {
         Items(self.is_list().then(|| self.first_inside()).flatten())
     }
 
     /// What stands behind its opening bracket, unless that is the closing one.
     fn first_inside(self) -> Option<Self> {
-        let at = self.document.behind_space(self.at + 1);
-        let is_empty = at == self.end().0 - 1;
+        let at = self.document.behind_space(self.at as usize + 1);
+        let is_empty = at as usize == self.end().0 - 1;
         (!is_empty).then_some(Self { at, container: self.container + 1, ..self })
     }
 
@@ -147,6 +157,7 @@ impl<'a, 't> Value<'a, 't> {
     #[inline]
     fn end(self) -> (usize, u32) {
         let Self { document, at, container } = self;
+        let at = at as usize;
         match self.byte() {
             b'"' => (document.tokens.next(at + 1) + 1, container),
             b'{' | b'[' => {
@@ -162,49 +173,49 @@ impl<'a, 't> Value<'a, 't> {
     fn next(self) -> Option<Self> {
         let (end, container) = self.end();
         let document = self.document;
-        let at = document.behind_space(end);
-        (document.byte(at) == b',').then(|| Self { document, at: document.behind_space(at + 1), container })
+        let comma = document.behind_space(end) as usize;
+        (document.byte(comma) == b',').then(|| Self { document, at: document.behind_space(comma + 1), container })
     }
 }
 
-/// A bit that says something about a name: of two names with different ones, one is not the other.
-#[inline]
-fn beginning(name: &str) -> u64 {
-    let first = name.as_bytes().first().copied().unwrap_or_default();
-    1 << ((usize::from(first) + 5 * name.len()) % 64)
-}
-
 /// The members that are left of an object.
-pub(crate) struct Members<'a, 't> {
-    document: Document<'a, 't>,
+pub(crate) struct Members<'a, 'd> {
+    document: &'d Document<'a, 'd>,
     /// The number of the next one, and of the first behind the object.
     members: [u32; 2],
 }
 
-impl<'a, 't> Iterator for Members<'a, 't> {
-    type Item = (Quoted<'a>, Value<'a, 't>);
+impl<'a, 'd> Iterator for Members<'a, 'd> {
+    type Item = (Quoted<'a>, Value<'a, 'd>);
 
-    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        let (member, value) = self.next_member()?;
+        Some((self.document.between(member.name.map(|quote| quote as usize)), value))
+    }
+}
+
+impl<'a, 'd> Members<'a, 'd> {
+    #[inline]
+    fn next_member(&mut self) -> Option<(Member, Value<'a, 'd>)> {
         let Self { document, members: [next, behind] } = *self;
         if next == behind {
             return None;
         }
         let member = document.tokens.member(next);
-        let value = Value { document, at: member.value as usize, container: member.container };
+        let value = Value { document, at: member.value, container: member.container };
         self.members[0] = match value.byte() {
             b'{' | b'[' => document.tokens.container(member.container).members[1],
             _ => next + 1,
         };
-        Some((document.between(member.name.map(|quote| quote as usize)), value))
+        Some((member, value))
     }
 }
 
 /// The items that are left of a list.
-pub(crate) struct Items<'a, 't>(Option<Value<'a, 't>>);
+pub(crate) struct Items<'a, 'd>(Option<Value<'a, 'd>>);
 
-impl<'a, 't> Iterator for Items<'a, 't> {
-    type Item = Value<'a, 't>;
+impl<'a, 'd> Iterator for Items<'a, 'd> {
+    type Item = Value<'a, 'd>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.0?;
@@ -221,15 +232,6 @@ pub(crate) struct Quoted<'a> {
 }
 
 impl<'a> Quoted<'a> {
-    /// The place of this text in a list; most often it is the next one.
-    #[inline]
-    fn place(self, texts: &[&str], next: usize) -> Option<usize> {
-        let text = self.unescaped();
-        let (before, rest) = texts.split_at(next);
-        let is = |asked: &&str| asked.len() == text.len() && **asked == *text;
-        rest.iter().position(is).map(|place| next + place).or_else(|| before.iter().position(is))
-    }
-
     /// The text that it stands for.
     #[inline]
     pub(crate) fn unescaped(self) -> Cow<'a, str> {
