@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use semver::Version;
@@ -24,6 +27,8 @@ pub(super) struct Store {
     files: BTreeMap<PathBuf, Shelved>,
     /// By the SHA-256 of the file.
     compiled: HashMap<String, Package>,
+    /// What was compiled before anybody wanted it, and what came of it.
+    ahead: HashMap<String, Result<Package, PackageError>>,
 }
 
 struct Shelved {
@@ -48,7 +53,7 @@ struct Stamp {
 
 impl Store {
     pub(super) fn new(paths: Vec<PathBuf>, compiler: Compiler) -> Self {
-        Self { paths, compiler, files: BTreeMap::new(), compiled: HashMap::new() }
+        Self { paths, compiler, files: BTreeMap::new(), compiled: HashMap::new(), ahead: HashMap::new() }
     }
 
     /// A store of the same files, which takes packages that these keys have signed; without any list, everybody's.
@@ -63,6 +68,7 @@ impl Store {
             files.extend(package_files(path)?);
         }
         let mut before = std::mem::take(&mut self.files);
+        let is_first = before.is_empty();
         for file in files {
             let stamp = fs::metadata(&file).and_then(|metadata| Stamp::of(&metadata));
             if stamp.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -87,7 +93,29 @@ impl Store {
         for sha256 in &gone {
             self.compiled.remove(sha256);
         }
+        if is_first {
+            self.compile_ahead();
+        }
         Ok(())
+    }
+
+    /// Compiles the newest version of each rule on all processors: most likely it is wanted.
+    fn compile_ahead(&mut self) {
+        let newest = |versions: Versions| versions.into_values().next_back()?.into_iter().next();
+        let newest: Vec<Arc<Candidate>> = self.rules().into_values().filter_map(newest).collect();
+        let next = AtomicUsize::new(0);
+        let compile = || {
+            let next = || newest.get(next.fetch_add(1, Ordering::Relaxed));
+            let compiled = |candidate: &Arc<Candidate>| {
+                (candidate.sha256().to_owned(), self.compiler.compile(Arc::clone(candidate)))
+            };
+            std::iter::from_fn(next).map(compiled).collect::<Vec<_>>()
+        };
+        let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(newest.len());
+        self.ahead = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(compile)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
     }
 
     fn read(&self, file: &Path) -> Found {
@@ -144,7 +172,8 @@ impl Store {
         if let Some(package) = self.compiled.get(candidate.sha256()) {
             return Ok(package.clone());
         }
-        let package = self.compiler.compile(Arc::clone(candidate))?;
+        let ahead = self.ahead.remove(candidate.sha256());
+        let package = ahead.unwrap_or_else(|| self.compiler.compile(Arc::clone(candidate)))?;
         self.compiled.insert(candidate.sha256().to_owned(), package.clone());
         Ok(package)
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, anyhow};
 use portcullis::activation::{Action, Activator, Control, History, Listed, News, Policy, Proof, Reload, Watched};
 use portcullis::config::TenantLimits;
-use portcullis::package::PublicKey;
-use portcullis::{Engine, Exchange, PackageLimits, RuleSet, embedded};
+use portcullis::package::{Cache, PublicKey};
+use portcullis::{Compiler, Engine, Exchange, PackageLimits, RuleSet, embedded};
 
 use super::compiler;
 use super::failure::{Exit, Failure, OrExit, say};
@@ -70,12 +70,13 @@ pub(crate) struct Activation {
     engines: BTreeMap<usize, Engine>,
     stores: HashMap<StoreKey, usize>,
     embedded: HashMap<usize, Arc<RuleSet>>,
+    cache: Option<Cache>,
     /// The bar that is in the way of what is said, once there is one.
     progress: Arc<OnceLock<Arc<Progress>>>,
 }
 
 impl Activation {
-    pub(crate) fn new(start: &Start<'_>, several: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(start: &Start<'_>, several: bool, cache: Option<Cache>) -> Result<Self, Failure> {
         let proof = if matches!(start, Start::Explain) { Proof::WithoutVectors } else { Proof::Vectors };
         let is_told = !matches!(start, Start::Look { .. });
         let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
@@ -97,6 +98,7 @@ impl Activation {
             engines: BTreeMap::new(),
             stores: HashMap::new(),
             embedded: HashMap::new(),
+            cache,
             progress,
         })
     }
@@ -118,16 +120,17 @@ impl Activation {
             if let Some(rules) = self.embedded.get(&limits.stack) {
                 return Ok(Rules::Embedded(Arc::clone(rules)));
             }
-            let rules = RuleSet::new(embedded::packages(&engine).or_exit(Exit::Setup)?).or_exit(Exit::Setup)?;
+            let compiler = Compiler::new(engine).with_cache(self.cache.clone());
+            let rules = RuleSet::new(embedded::compiled(&compiler).or_exit(Exit::Setup)?).or_exit(Exit::Setup)?;
             let rules = Arc::new(rules);
             self.embedded.insert(limits.stack, Arc::clone(&rules));
             return Ok(Rules::Embedded(rules));
         }
         let keys = policy.trusted_keys.clone();
         let key = (paths.to_vec(), limits.stack, limits.package, keys);
-        let activator = &mut self.activator;
+        let (activator, cache) = (&mut self.activator, &self.cache);
         let store = self.stores.entry(key).or_insert_with_key(|(paths, _, limits, keys)| {
-            let compiler = compiler(&engine, *limits).with_trusted_keys(keys.as_deref());
+            let compiler = compiler(&engine, *limits).with_trusted_keys(keys.as_deref()).with_cache(cache.clone());
             activator.add_store(paths.clone(), compiler)
         });
         self.names.push(Arc::clone(name));

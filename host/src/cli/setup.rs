@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use portcullis::activation::{Control, Listed, Policy, Standing, Watched};
 use portcullis::config::{Tenant, TenantLimits};
 use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
-use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, Tenants};
+use portcullis::package::Cache;
+use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, RuleSet, Tenants};
 
 use super::activation::{Activation, Rules, Start};
 use super::failure::{Exit, Failure, OrExit, say};
@@ -24,6 +25,9 @@ pub(crate) struct SetupArgs {
     /// A config in TOML: enrichment, exclusions, limits, tenants
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Keep the native code of rules in this folder, which must be yours alone, and start faster the next time
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// A database of networks, MaxMind's GeoLite2-ASN or one of IPinfo's (.mmdb): whose a source address is, where the record
     /// does not say
     #[arg(long, value_name = "FILE")]
@@ -83,7 +87,8 @@ impl SetupArgs {
         }
         let files = self.files(config, &tenants);
         let several = tenants.iter().any(|tenant| tenant.claims.is_some());
-        let mut activation = Activation::new(start, several)?;
+        let cache = self.cache.as_deref().map(Cache::open).transpose().or_exit(Exit::Setup)?;
+        let mut activation = Activation::new(start, several, cache)?;
         let mut setups = Vec::new();
         for tenant in tenants {
             let paths = tenant.rules.as_ref().unwrap_or(&self.rules);
@@ -169,14 +174,19 @@ impl Setup {
         Ok(())
     }
 
-    /// A judge for each tenant, with its empty account.
+    /// By tenant, where its rules are published.
+    pub(crate) fn exchanges(&self) -> Vec<Arc<Exchange<RuleSet>>> {
+        let exchange = |tenant: &TenantSetup| match &tenant.rules {
+            Rules::Embedded(rules) => Arc::new(Exchange::new(Arc::clone(rules))),
+            Rules::Followed(number) => self.activation.exchange(*number),
+        };
+        self.tenants.iter().map(exchange).collect()
+    }
+
+    /// A judge for each tenant, with its empty account and the rules that it has now.
     pub(crate) fn tenants(&self) -> Tenants {
         let judge = |tenant: &TenantSetup| {
-            let exchange = match &tenant.rules {
-                Rules::Embedded(rules) => Arc::new(Exchange::new(Arc::clone(rules))),
-                Rules::Followed(number) => self.activation.exchange(*number),
-            };
-            Judge::following(exchange, tenant.limits)
+            Judge::new(tenant.rules.now(&self.activation), tenant.limits)
                 .with_tenant(Arc::clone(&tenant.name))
                 .with_enrichment(Arc::clone(&self.enrichment))
                 .with_exclusions(&tenant.exclusions, Timestamp::now)

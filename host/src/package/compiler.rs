@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::{Candidate, Inner, Package, PackageError, PublicKey, Refusal, gate};
+use super::{Cache, Candidate, Inner, Package, PackageError, PublicKey, Refusal, gate};
 use crate::{Engine, PackageLimits};
 
 /// Checks packages and compiles them, in this process or in a child.
@@ -22,6 +22,7 @@ pub struct Compiler {
     limits: PackageLimits,
     trusted: Option<Arc<[PublicKey]>>,
     program: Option<PathBuf>,
+    cache: Option<Cache>,
 }
 
 /// A component is not valid, or does not compile.
@@ -60,7 +61,7 @@ impl Compiler {
     /// to be no compile bombs.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, limits: PackageLimits::default(), trusted: None, program: None }
+        Self { engine, limits: PackageLimits::default(), trusted: None, program: None, cache: None }
     }
 
     /// The same, with these limits.
@@ -80,6 +81,12 @@ impl Compiler {
     #[must_use]
     pub fn in_child(self, program: PathBuf) -> Self {
         Self { program: Some(program), ..self }
+    }
+
+    /// The same, which looks here first whether a component has been compiled before, and keeps what it compiles.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<Cache>) -> Self {
+        Self { cache, ..self }
     }
 
     /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
@@ -106,7 +113,7 @@ impl Compiler {
     pub fn compile(&self, candidate: Arc<Candidate>) -> Result<Package, PackageError> {
         let origin = candidate.origin.clone();
         let package = self
-            .component(&candidate.bytes)
+            .component(&candidate)
             .and_then(|component| Inner::new(&self.engine, candidate, &component))
             .map_err(|error| PackageError { origin, reason: Refusal::Compile(error) })?;
         Ok(Package(Arc::new(package)))
@@ -131,18 +138,29 @@ impl Compiler {
         })
     }
 
-    fn component(&self, bytes: &[u8]) -> Result<Component, CompileError> {
-        match &self.program {
-            None => {
-                gate::validate(bytes).map_err(|error| CompileError::Gate(error.to_string()))?;
-                let component = Component::from_binary(self.engine.wasmtime(), bytes);
-                component.map_err(|error| CompileError::Refused(format!("{error:#}")))
-            }
-            Some(program) => self.compile_in_child(program, bytes),
+    fn component(&self, candidate: &Candidate) -> Result<Component, CompileError> {
+        let cached = |cache: &Cache| cache.component(&self.engine, candidate.sha256());
+        if let Some(component) = self.cache.as_ref().and_then(cached) {
+            return Ok(component);
         }
+        let code = match &self.program {
+            None => precompile_with(self.engine.wasmtime(), &candidate.bytes)?,
+            Some(program) => self.compile_in_child(program, &candidate.bytes)?,
+        };
+        if let Some(cache) = &self.cache {
+            cache.keep(&self.engine, candidate.sha256(), &code);
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the way back from the compiler; only native code that this program made is safe"
+        )]
+        // SAFETY: the engine made it here; or it came through a pipe whose other end nobody had but the child, which ran
+        // this program's own binary and ended well: it is what `precompile` gave it.
+        let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
+        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
     }
 
-    fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Component, CompileError> {
+    fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
         let mut child = self.start(program).map_err(CompileError::Process)?;
         let output = self.talk(&mut child, bytes);
         // It ends by itself when its pipes are closed; where it has been given up, it is made to.
@@ -155,14 +173,7 @@ impl Compiler {
         if code.len() > self.largest_code() {
             return Err(CompileError::Refused(format!("its native code has more than {} bytes", self.largest_code())));
         }
-        #[expect(
-            unsafe_code,
-            reason = "the way back from the child; only native code that this very program made is safe"
-        )]
-        // SAFETY: the bytes came through a pipe whose other end nobody had but the child, which ran this program's own
-        // binary and ended well: they are what `precompile` gave it.
-        let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
-        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+        Ok(code)
     }
 
     fn start(&self, program: &Path) -> io::Result<Child> {
@@ -235,9 +246,12 @@ impl Compiler {
 /// # Errors
 /// The component is not valid, or does not compile.
 pub fn precompile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let config = Engine::config(Engine::STACK).parallel_compilation(false).clone();
+    let engine = wasmtime::Engine::new(&config).map_err(|error| CompileError::Refused(format!("{error:#}")))?;
+    precompile_with(&engine, wasm)
+}
+
+fn precompile_with(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
     gate::validate(wasm).map_err(|error| CompileError::Gate(error.to_string()))?;
-    let refused = |error: wasmtime::Error| CompileError::Refused(format!("{error:#}"));
-    let engine = Engine::config(Engine::STACK).parallel_compilation(false).clone();
-    let engine = wasmtime::Engine::new(&engine).map_err(refused)?;
-    engine.precompile_component(wasm).map_err(refused)
+    engine.precompile_component(wasm).map_err(|error| CompileError::Refused(format!("{error:#}")))
 }

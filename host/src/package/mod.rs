@@ -1,5 +1,6 @@
 //! One version of one rule in one file: a component, its spec and its manifest.
 
+mod cache;
 mod candidate;
 mod compiler;
 mod componentize;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
+pub use cache::{Cache, CacheError};
 pub use candidate::Candidate;
 pub use compiler::{CompileError, Compiler, precompile};
 pub use gate::GateError;
