@@ -3,6 +3,7 @@
 mod accounting;
 mod activation;
 mod authoring;
+mod cache;
 mod enrichment;
 mod exchange_model;
 mod exclusions;
@@ -23,6 +24,7 @@ mod support;
 mod swap;
 mod tenants;
 mod terminal;
+mod threads;
 mod vectors;
 mod watch;
 mod wrappings;

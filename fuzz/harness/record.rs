@@ -221,7 +221,7 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
 
 /// What is written down about a record.
 fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
-    let line = json_line(&ledger_line(n, Some(DEFAULT_TENANT), judgement));
+    let line = json_line(&ledger_line(Some(DEFAULT_TENANT), judgement).numbered(n));
     assert_eq!(line["n"], n);
     let (outcome, wrong) = match judgement {
         Judgement::Evaluated { malformed, .. } => ("evaluated", !malformed.is_empty()),
@@ -230,10 +230,11 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     };
     assert_eq!(line["outcome"], outcome);
     let place = record.place.to_string();
-    let Some(line) = reject_line(n, &place, Some(DEFAULT_TENANT), record.bytes, judgement) else {
+    let Some(line) = reject_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement) else {
         assert!(!wrong, "no line for {judgement:?}");
         return;
     };
+    let line = line.numbered(n);
     assert!(wrong, "{line}");
     let line = json_line(&line);
     assert_eq!((&line["n"], &line["place"]), (&n.into(), &place.into()));

@@ -3,6 +3,8 @@
 mod account;
 mod live;
 mod packages;
+#[path = "../../host/benches/support/records.rs"]
+pub(crate) mod records;
 
 use std::ffi::OsStr;
 use std::io::Write as _;

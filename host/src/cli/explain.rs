@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use portcullis::enrich::Enrichment;
 use portcullis::package::Pattern;
-use portcullis::read::{Record, Records};
+use portcullis::read::{Documents, Record, Records};
 use portcullis::vectors::pretty;
 use portcullis::{Package, Verdict, printable};
 use portcullis_event::{Asn, Event, Outcome, address};
@@ -57,7 +57,7 @@ fn explained(
     explain: impl Fn(&Record<'_>, Outcome<'_>) -> anyhow::Result<String>,
 ) -> Result<String, Failure> {
     let name = input.name();
-    let mut documents = input.open(|file| Box::new(file))?;
+    let mut documents = Documents::new(input.open(|file| Box::new(file))?);
     let mut records = Records::default();
     let mut found = None;
     let mut count = 0;

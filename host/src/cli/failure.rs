@@ -28,31 +28,26 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     exit: Exit,
     error: anyhow::Error,
-    unreadable: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), unreadable: false }
+        Self { exit, error: error.into() }
     }
 
     /// Nobody reads an output any more, which is no error.
     pub(crate) fn closed_pipe() -> Self {
-        Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe"), unreadable: false }
+        Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe") }
     }
 
     /// An input cannot be read, or not to its end.
     pub(crate) fn unreadable(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Io, error, unreadable: true }
+        Self { exit: Exit::Io, error }
     }
 
     /// The same, with what it is about.
     pub(crate) fn context(self, about: String) -> Self {
         Self { error: self.error.context(about), ..self }
-    }
-
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.unreadable
     }
 
     pub(crate) fn is_closed_pipe(&self) -> bool {

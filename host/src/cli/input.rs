@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use portcullis::read::{Documents, decompressed};
+use portcullis::read::decompressed;
 
 use super::failure::{Exit, Failure, OrExit, say};
 
@@ -49,11 +49,11 @@ impl Input {
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// The documents in it, decompressed; `reading` sees a file's bytes as they are read.
+    /// Its bytes, decompressed; `reading` sees a file's as they are read.
     pub(crate) fn open(
         &self,
         reading: impl FnOnce(File) -> Box<dyn Read + Send>,
-    ) -> Result<Documents<Box<dyn Read + Send>>, Failure> {
+    ) -> Result<Box<dyn Read + Send>, Failure> {
         let input: Box<dyn Read + Send> = if self.is_standard() {
             if stdin().is_terminal() {
                 say("reading records from standard input; Ctrl-D ends");
@@ -63,7 +63,7 @@ impl Input {
             reading(open_file(&self.path).map_err(Failure::unreadable)?)
         };
         let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
-        Ok(Documents::new(input.map_err(Failure::unreadable)?))
+        input.map_err(Failure::unreadable)
     }
 
     fn is_standard(&self) -> bool {

@@ -1,17 +1,14 @@
 //! A run of `portcullis run` between two records: judges, writes, tells, and accounts for all of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use portcullis::activation::Control;
 use portcullis::package::Spec;
-use portcullis::read::Record;
 use portcullis::{
-    Accounting, Alert, Fault, Incident, Incidents, Judged, Judgement, Notice, Package, RuleVerdict, Tenants, Unowned,
-    Verdict, ledger_line, reject_line,
+    Accounting, Alert, Fault, Incident, Incidents, Notice, Package, RuleVerdict, Tenants, Unowned, Verdict,
 };
-use portcullis_event::Outcome;
 
 use super::failure::{Failure, both, say};
 use super::output::Output;
@@ -19,6 +16,7 @@ use super::progress::Progress;
 use super::run::Args;
 use super::setup::Setup;
 use super::sink::Sink;
+use super::worker::{JudgedBatch, Noted, Wanted, Worker};
 
 /// Said once, of the first record that it is true of.
 const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
@@ -26,7 +24,12 @@ const NO_NETWORKS: &str = "warning: nothing says whose network the public source
 
 /// A run between two records.
 pub(super) struct Run {
-    tenants: Tenants,
+    /// For each thread the tenants with their judges and accounts; the names are the same in all.
+    tenants: Vec<Arc<Mutex<Tenants>>>,
+    /// By tenant.
+    names: Vec<Arc<str>>,
+    /// Whether there are several tenants, or one that has only the records that it claims.
+    several: bool,
     /// Records so far.
     records: u64,
     /// For each tenant its own: nobody's alerts close another's incidents.
@@ -71,15 +74,19 @@ struct IncidentsSoFar {
 }
 
 impl Run {
-    pub(super) fn new(setup: &Setup, args: &Args, progress: Arc<Progress>) -> Result<Self, Failure> {
-        let tenants = setup.tenants();
+    /// A run with so many threads to judge.
+    pub(super) fn new(setup: &Setup, args: &Args, threads: usize, progress: Arc<Progress>) -> Result<Self, Failure> {
+        let first = setup.tenants();
+        let names: Vec<Arc<str>> = first.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
+        let several = first.nobodys().is_some();
+        let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
+        let none_so_far =
+            |_: &Arc<str>| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
         Ok(Self {
-            incidents: args.incidents.then(|| {
-                let none_so_far =
-                    |_| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
-                tenants.all().iter().map(none_so_far).collect()
-            }),
-            tenants,
+            incidents: args.incidents.then(|| names.iter().map(none_so_far).collect()),
+            tenants: std::iter::once(first).chain(others).map(Mutex::new).map(Arc::new).collect(),
+            names,
+            several,
             records: 0,
             sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
@@ -93,60 +100,61 @@ impl Run {
         })
     }
 
-    pub(super) fn record(&mut self, input: &str, record: &Record<'_>, outcome: Outcome<'_>) -> Result<(), Failure> {
-        let place = || format!("{input}:{}", record.place);
-        let n = self.records;
-        self.records += 1;
-        let time = match &outcome {
-            Outcome::Evaluated(event) if self.incidents.is_some() => {
-                Some(event.event_time.as_ref().map(ToString::to_string))
-            }
-            _ => None,
-        };
-        let Judged { tenant, judgement } = self.tenants.outcome(outcome, record.bytes, input);
-        self.progress.record();
-        let owner = tenant.map(|tenant| self.tenants.all()[tenant].0.tenant());
-        if let Some(ledger) = &mut self.ledger {
-            ledger.write_line(&ledger_line(n, owner, &judgement))?;
+    /// A worker for each thread.
+    pub(super) fn workers(&self) -> Vec<Worker> {
+        let wanted =
+            Wanted { ledger: self.ledger.is_some(), rejects: self.rejects.is_some(), times: self.incidents.is_some() };
+        self.tenants.iter().map(|tenants| Worker::new(Arc::clone(tenants), wanted)).collect()
+    }
+
+    /// Writes what there is to write about a batch.
+    pub(super) fn write(&mut self, batch: JudgedBatch) -> Result<(), Failure> {
+        let first = self.records;
+        self.records += batch.records;
+        self.progress.records(batch.records);
+        for noted in batch.noted {
+            self.write_record(first + noted.n, noted)?;
         }
-        if let Some(rejects) = &mut self.rejects
-            && let Some(line) = reject_line(n, &place(), owner, record.bytes, &judgement)
-        {
-            rejects.write_line(&line)?;
-            rejects.flush()?;
+        Ok(())
+    }
+
+    fn write_record(&mut self, n: u64, noted: Noted) -> Result<(), Failure> {
+        let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, .. } = noted;
+        if let (Some(output), Some(line)) = (&mut self.ledger, ledger) {
+            output.write_line(&line.numbered(n))?;
+        }
+        if let (Some(output), Some(line)) = (&mut self.rejects, reject) {
+            output.write_line(&line.numbered(n))?;
+            output.flush()?;
         }
         if let (Some(tenant), Some(time)) = (tenant, time) {
             self.advance(tenant, time.as_deref())?;
         }
-        if let Judgement::Unowned(unowned) = &judgement
-            && self.told.is_new(unowned)
+        if let Some(unowned) = unowned
+            && self.told.is_new(&unowned)
         {
             self.say(format_args!(
-                "{}: warning: the record {unowned}. It is rejected; of others like it, only their number is told",
-                place()
+                "{place}: warning: the record {unowned}. It is rejected; of others like it, only their number is told"
             ));
         }
-        let (Some(tenant), Judgement::Evaluated { verdicts, .. }) = (tenant, judgement) else {
-            return Ok(());
-        };
-        for verdict in verdicts.into_asked() {
+        let Some(tenant) = tenant else { return Ok(()) };
+        for verdict in verdicts {
             self.tell_of_fault(tenant, &verdict, &place);
             if let Verdict::Alert(alert) = verdict.verdict {
                 self.alert(tenant, *alert, verdict.package.spec())?;
             }
         }
-        if !self.told.networks && self.tenants.all()[tenant].0.wanted_networks() {
-            self.told.networks = true;
-            self.say(format_args!("{}: {NO_NETWORKS}", place()));
+        if wanted_networks && !std::mem::replace(&mut self.told.networks, true) {
+            self.say(format_args!("{place}: {NO_NETWORKS}"));
         }
         Ok(())
     }
 
     /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
-    fn tell_of_fault(&self, tenant: usize, verdict: &RuleVerdict, place: &dyn Fn() -> String) {
+    fn tell_of_fault(&self, tenant: usize, verdict: &RuleVerdict, place: &str) {
         let named = |package: &Package| {
-            let of = self.tenants.nobodys().map(|_| format!(" of {}", self.tenants.all()[tenant].0.tenant()));
-            format!("{}: {} {}{}", place(), package.rule_id(), package.version(), of.unwrap_or_default())
+            let of = if self.several { format!(" of {}", self.names[tenant]) } else { String::new() };
+            format!("{place}: {} {}{of}", package.rule_id(), package.version())
         };
         let rule = || named(&verdict.package);
         if let Verdict::Fault(fault) = &verdict.verdict {
@@ -201,7 +209,7 @@ impl Run {
             }
         };
         let Some(alert) = shown else { return Ok(()) };
-        self.write(|sink| sink.alert(&alert, spec))
+        write_aside(&mut self.sink, &self.progress, |sink| sink.alert(&alert, spec))
     }
 
     /// A tenant's event has this time.
@@ -220,12 +228,7 @@ impl Run {
         *over += 1;
         // The version that raised its first alert may be gone.
         let spec = &specs[&(incident.alert.rule_id.clone(), incident.alert.rule_version.clone())];
-        let write = |sink: &mut Sink| sink.incident(incident, spec);
-        if self.sink.on_terminal() { self.progress.aside(|| write(&mut self.sink)) } else { write(&mut self.sink) }
-    }
-
-    fn write(&mut self, write: impl FnOnce(&mut Sink) -> Result<(), Failure>) -> Result<(), Failure> {
-        if self.sink.on_terminal() { self.progress.aside(|| write(&mut self.sink)) } else { write(&mut self.sink) }
+        write_aside(&mut self.sink, &self.progress, |sink| sink.incident(incident, spec))
     }
 
     fn say(&self, text: impl std::fmt::Display) {
@@ -238,7 +241,7 @@ impl Run {
             return Ok(());
         }
         let mut result = Ok(());
-        for tenant in 0..self.tenants.all().len() {
+        for tenant in 0..self.names.len() {
             let open = self.incidents.as_mut().map(|incidents| incidents[tenant].open.close_all());
             for incident in open.unwrap_or_default() {
                 // The count goes on, whoever reads the alerts no more.
@@ -265,11 +268,16 @@ impl Run {
         if self.records == 0 {
             say("the input holds no record");
         }
-        match self.tenants.nobodys() {
-            None => say(&self.tenants.all()[0].1),
+        let (first, others) = self.tenants.split_first().expect("there is a thread");
+        let mut tenants = first.lock().unwrap_or_else(PoisonError::into_inner);
+        for other in others {
+            tenants.add(&other.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        match tenants.nobodys() {
+            None => say(&tenants.all()[0].1),
             Some(nobodys) => {
-                say(self.tenants.total());
-                for (judge, accounting) in self.tenants.all() {
+                say(tenants.total());
+                for (judge, accounting) in tenants.all() {
                     say_of(&format!("tenant {}", judge.tenant()), accounting);
                 }
                 say_of("no tenant", nobodys);
@@ -278,7 +286,7 @@ impl Run {
         if let Some(incidents) = &self.incidents {
             let over: u64 = incidents.iter().map(|incidents| incidents.over).sum();
             let below: u64 = incidents.iter().map(|incidents| incidents.open.below_threshold()).sum();
-            let rules = self.tenants.all().iter().flat_map(|(_, accounting)| accounting.rules());
+            let rules = tenants.all().iter().flat_map(|(_, accounting)| accounting.rules());
             let alerts: u64 = rules.map(|rule| rule.alert).sum();
             say(format_args!(
                 "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",
@@ -286,6 +294,15 @@ impl Run {
             ));
         }
     }
+}
+
+/// Writes to the sink; where that is the terminal, with the bar out of the way.
+fn write_aside(
+    sink: &mut Sink,
+    progress: &Progress,
+    write: impl FnOnce(&mut Sink) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if sink.on_terminal() { progress.aside(|| write(sink)) } else { write(sink) }
 }
 
 /// Says of whom each line is.

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how an answer ends.
 
 mod activation;
+mod batch;
 mod compile;
 mod explain;
 mod export;
@@ -10,6 +11,7 @@ mod inspect;
 mod judging;
 mod keygen;
 mod new;
+mod outlet;
 mod output;
 mod pack;
 mod progress;
@@ -18,6 +20,7 @@ mod run;
 mod setup;
 mod sink;
 mod test;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

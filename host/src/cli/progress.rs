@@ -47,8 +47,8 @@ impl Progress {
         if self.bar.is_hidden() { Box::new(file) } else { Box::new(self.bar.wrap_read(file)) }
     }
 
-    pub(crate) fn record(&self) {
-        self.records.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn records(&self, count: u64) {
+        self.records.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn alert(&self) {

@@ -1,23 +1,27 @@
 //! `portcullis run`: records in, alerts out.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::mpsc::{self, TrySendError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::available_parallelism;
 
 use anyhow::{Context as _, anyhow};
 use portcullis::activation::Control;
-use portcullis::read::Records;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::activation::Start;
+use super::batch::{self, Batch, Published};
 use super::failure::{Exit, Failure, OrExit, both, say};
 use super::input::{Identity, Input};
 use super::judging::Run;
+use super::outlet::Outlet;
 use super::progress::Progress;
 use super::setup::{Setup, SetupArgs};
 use super::sink::Format;
+use super::worker::Worker;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -47,6 +51,9 @@ pub(crate) struct Args {
     pub(super) ledger: Option<PathBuf>,
     #[command(flatten)]
     follow: FollowArgs,
+    /// How many threads judge records; alerts come in the order of the records all the same [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// Show no progress and no closing summary; warnings and what goes wrong are still said
     #[arg(long, short)]
     pub(super) quiet: bool,
@@ -100,74 +107,67 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));
-    let mut run = Run::new(&setup, args, Arc::clone(&progress))?;
+    let threads = args.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let mut run = Run::new(&setup, args, threads, Arc::clone(&progress))?;
+    let published = Published::new(setup.exchanges());
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
     run.control.clone_from(&control);
-    let run = Arc::new(Mutex::new(run));
-    interruption.reaches(&run, control);
+    let workers = run.workers();
+    let outlet = Arc::new(Outlet::new(run, threads));
+    interruption.reaches(&outlet, control);
 
-    let result = read(&inputs, &run, &progress, &interruption);
-    let finished = lock(&run).finish();
+    let result = judge(&inputs, published, workers, &outlet, &progress);
+    let finished = outlet.finish();
     both(result, finished)?;
     Ok(if interruption.is_set() { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Judges all records, or those until the run is interrupted. An input that cannot be read to its end costs the others
-/// nothing.
-fn read(inputs: &[Input], run: &Mutex<Run>, progress: &Progress, interruption: &Interruption) -> Result<(), Failure> {
-    let mut unreadable = Ok(());
-    for input in inputs {
-        let result = read_input(input, run, progress, interruption);
-        match result {
-            Ok(()) => {}
-            Err(failure) if failure.is_unreadable() && !interruption.is_set() => {
-                if let Err(earlier) = std::mem::replace(&mut unreadable, Err(failure)) {
-                    progress.aside(|| earlier.report());
-                }
-            }
-            other => return other,
-        }
-        if interruption.is_set() {
-            break;
-        }
-    }
-    unreadable
-}
-
-fn read_input(
-    input: &Input,
-    run: &Mutex<Run>,
+/// Judges all records, or those until the outlet takes no more. This thread reads; what the others have no time for it judges
+/// itself, which then does not leave its processor's cache.
+fn judge(
+    inputs: &[Input],
+    published: Published,
+    mut workers: Vec<Worker>,
+    outlet: &Outlet,
     progress: &Progress,
-    interruption: &Interruption,
 ) -> Result<(), Failure> {
-    let mut records = Records::default();
-    let mut documents = input.open(|file| progress.reading(file))?;
-    let name = input.name();
-    loop {
-        let document = match documents.next_document() {
-            Ok(Some(document)) => document,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                let line = documents.line();
-                let error = anyhow!(error).context(format!("{name}: cannot be read any further in line {line}"));
-                return Err(Failure::unreadable(error));
+    let mut own = workers.pop().expect("there is a worker for each thread, and this is one");
+    let (sender, receiver) = mpsc::sync_channel::<Batch>(2 * workers.len());
+    let receiver = Mutex::new(receiver);
+    std::thread::scope(|scope| {
+        for mut worker in workers {
+            let receiver = &receiver;
+            scope.spawn(move || {
+                let _unless_it_panics = StopOnPanic(outlet);
+                let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok(batch) = next() {
+                    outlet.put(worker.judge(&batch));
+                }
+            });
+        }
+        let mut hand_over = |batch: Batch| {
+            if !outlet.takes_another() {
+                return;
+            }
+            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
+                outlet.put(own.judge(&batch));
             }
         };
-        let mut run = lock(run);
-        let ended = records.for_each(&document, &mut |record, outcome| {
-            run.record(&name, record, outcome).map_err(Some)?;
-            if interruption.is_set() { Err(None) } else { Ok(()) }
-        });
-        match ended {
-            Ok(()) => {}
-            Err(None) => return Ok(()),
-            Err(Some(failure)) => return Err(failure),
-        }
-    }
+        let result = batch::read(inputs, published, progress, &|| outlet.is_stopped(), &mut hand_over);
+        drop(sender);
+        result
+    })
 }
 
-fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
-    run.lock().unwrap_or_else(PoisonError::into_inner)
+/// The others must not wait for a batch that never comes.
+struct StopOnPanic<'o>(&'o Outlet);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Failure::new(Exit::Io, anyhow!("a thread that judges has panicked")));
+        }
+    }
 }
 
 /// What a signal is to reach: nothing yet while rules are loaded.
@@ -181,7 +181,7 @@ struct Interruption {
 
 /// What signals reach.
 struct Target {
-    run: Arc<Mutex<Run>>,
+    outlet: Arc<Outlet>,
     /// Where rules come out of files.
     control: Option<Control>,
 }
@@ -200,8 +200,8 @@ impl Interruption {
     }
 
     /// What signals reach from now on.
-    fn reaches(&self, run: &Arc<Mutex<Run>>, control: Option<Control>) {
-        let target = self.target.get_or_init(|| Target { run: Arc::clone(run), control });
+    fn reaches(&self, outlet: &Arc<Outlet>, control: Option<Control>) {
+        let target = self.target.get_or_init(|| Target { outlet: Arc::clone(outlet), control });
         if let (true, Some(control)) = (self.hangup.load(Ordering::Relaxed), &target.control) {
             control.reload();
         }
@@ -222,7 +222,7 @@ impl Interruption {
         if signals.forever().any(ends) {
             self.flag.store(true, Ordering::Relaxed);
             match self.target.get() {
-                Some(target) => finish(&target.run),
+                Some(target) => finish(&target.outlet),
                 None => std::process::exit(Exit::Interrupted as i32),
             }
         }
@@ -234,20 +234,12 @@ impl Interruption {
 }
 
 /// Ends the process between two records, with the account.
-fn finish(run: &Mutex<Run>) {
+fn finish(outlet: &Outlet) {
     // A record whose alert nobody takes off our hands must not hold the process for ever.
-    for _ in 0..100 {
-        if let Ok(mut run) = run.try_lock() {
-            if let Err(failure) = run.finish() {
-                failure.report();
-            }
-            // Still locked: no record may follow the account.
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if !outlet.end() {
+        say(
+            "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
+        );
     }
-    say(
-        "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
-    );
     std::process::exit(Exit::Interrupted as i32);
 }

@@ -1,12 +1,13 @@
 //! A rule at work for one tenant, and the version that it has replaced.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_event::Event;
 
 use crate::enrich::Enrichment;
 use crate::pipeline::alert_budget::{AlertBudget, Budget};
+use crate::pipeline::shared::{Shared, locked};
 use crate::pipeline::suspension::Suspension;
 use crate::pipeline::{Notice, RuleVerdict, Verdict};
 use crate::rule_set::Predecessor as Named;
@@ -52,7 +53,7 @@ impl<'a> Asked<'a> {
 pub(super) struct Version {
     pub(super) package: Package,
     sandbox: Sandbox,
-    suspension: Suspension,
+    suspension: Arc<Mutex<Suspension>>,
     alert_length: usize,
 }
 
@@ -60,10 +61,10 @@ pub(super) struct Version {
 type Answer = Result<Option<Box<Alert>>, Fault>;
 
 impl Version {
-    pub(super) fn new(package: Package, limits: &Limits) -> Self {
+    pub(super) fn new(package: Package, limits: &Limits, shared: &Shared) -> Self {
         Self {
             sandbox: Sandbox::new(package.clone(), *limits),
-            suspension: Suspension::new(limits.suspend_after),
+            suspension: shared.suspension(&package, limits),
             alert_length: limits.alert,
             package,
         }
@@ -71,7 +72,7 @@ impl Version {
 
     /// Asks the rule, unless it is suspended.
     pub(super) fn ask(&mut self, asked: &mut Asked<'_>) -> (Answer, Option<Notice>) {
-        if let Some(left) = self.suspension.passes_over(|| asked.known_time()) {
+        if let Some(left) = locked(&self.suspension).passes_over(|| asked.known_time()) {
             return (Err(Fault::Suspended(left)), None);
         }
         let answer = self.sandbox.evaluate(asked.json()).and_then(|answer| {
@@ -82,8 +83,8 @@ impl Version {
             answer.map(alert).transpose()
         });
         let notice = match &answer {
-            Ok(_) => self.suspension.answered(),
-            Err(_) => self.suspension.faulted(asked.known_time()),
+            Ok(_) => locked(&self.suspension).answered(),
+            Err(_) => locked(&self.suspension).faulted(asked.known_time()),
         };
         (answer, notice)
     }
@@ -104,26 +105,32 @@ pub(super) struct ActiveRule {
     failed: Option<Package>,
     /// The number of the last pardon that has held here.
     pardon: u64,
-    alerts: AlertBudget,
+    alerts: Arc<Mutex<AlertBudget>>,
     exclusions: Vec<Exclusion>,
 }
 
 impl ActiveRule {
     /// A rule of a rule set that was not here before; what it has replaced may be known all the same.
-    pub(super) fn new(package: &Package, rules: &RuleSet, limits: &Limits, exclusions: &[Exclusion]) -> Self {
+    pub(super) fn new(
+        package: &Package,
+        rules: &RuleSet,
+        limits: &Limits,
+        exclusions: &[Exclusion],
+        shared: &Shared,
+    ) -> Self {
         let predecessor = match rules.predecessor(package.rule_id()) {
             Named::This(named) => {
-                Some(Predecessor { version: Version::new(named.clone(), limits), left: Limits::PROBATION })
+                Some(Predecessor { version: Version::new(named.clone(), limits, shared), left: Limits::PROBATION })
             }
             Named::Own | Named::None => None,
         };
         Self {
             exclusions: exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect(),
-            current: Version::new(package.clone(), limits),
+            current: Version::new(package.clone(), limits, shared),
             predecessor,
             failed: None,
             pardon: 0,
-            alerts: AlertBudget::new(limits.alerts_per_minute),
+            alerts: shared.budget(package, limits),
         }
     }
 
@@ -134,7 +141,7 @@ impl ActiveRule {
     /// The same rule as a new rule set has it. A version that is new here is on probation beside its predecessor. What the
     /// tenant has of the rule stays: exclusions, and the budget of alerts. A version that has been rolled back here does not
     /// come back, unless it is meant to.
-    pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits) -> Self {
+    pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits, shared: &Shared) -> Self {
         let named = rules.predecessor(package.rule_id());
         let may_stay = |before: &Package| match named {
             Named::Own => true,
@@ -147,13 +154,13 @@ impl ActiveRule {
             self.predecessor = self.predecessor.filter(|before| may_stay(&before.version.package));
             return self;
         }
-        let mut own = std::mem::replace(&mut self.current, Version::new(package.clone(), limits));
+        let mut own = std::mem::replace(&mut self.current, Version::new(package.clone(), limits, shared));
         own.sandbox.rest();
         let before = match named {
             Named::None => None,
             // Of versions that came and went between two events, none was ever here.
             Named::This(named) if *named != own.package && self.failed.as_ref() != Some(named) => {
-                Some(Version::new(named.clone(), limits))
+                Some(Version::new(named.clone(), limits, shared))
             }
             Named::This(_) | Named::Own => Some(own),
         };
@@ -225,9 +232,11 @@ impl ActiveRule {
         if let Some(exclusion) = self.exclusions.iter().find(covers) {
             return (Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) }, None);
         }
-        let limit = self.alerts.limit();
+        let second = asked.known_time().unwrap_or_else(asked.clock).as_second();
+        let mut alerts = locked(&self.alerts);
+        let limit = alerts.limit();
         let over = |notice| (Verdict::Fault(Fault::Alerts(limit)), notice);
-        match self.alerts.take(asked.known_time().unwrap_or_else(asked.clock).as_second()) {
+        match alerts.take(second) {
             Budget::Left => (Verdict::Alert(alert), None),
             Budget::UsedUp => over(Some(Notice::AlertsUsedUp)),
             Budget::Exceeded => over(None),

@@ -8,6 +8,7 @@ use portcullis_event::{Buffers, Event, Outcome, normalize};
 use crate::enrich::Enrichment;
 use crate::package::Field;
 use crate::pipeline::active_rule::{ActiveRule, Asked, Version};
+use crate::pipeline::shared::Shared;
 use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, Shadow};
 use crate::{Exchange, Exclusion, Fault, Limits, Package, RuleSet};
@@ -32,7 +33,8 @@ pub struct Judge {
     gone_back: Vec<usize>,
     /// One for each candidate in its shadow.
     shadows: Vec<Version>,
-    exclusions: Vec<Exclusion>,
+    exclusions: Arc<[Exclusion]>,
+    shared: Arc<Shared>,
     prefilters: bool,
     enrichment: Arc<Enrichment>,
     wanted_networks: bool,
@@ -52,7 +54,11 @@ impl Judge {
     /// The same, with the rules that are published here, now and later.
     #[must_use]
     pub fn following(exchange: Arc<Exchange<RuleSet>>, limits: Limits) -> Self {
-        let mut judge = Self {
+        Self::empty(exchange, limits).with_rules()
+    }
+
+    fn empty(exchange: Arc<Exchange<RuleSet>>, limits: Limits) -> Self {
+        Self {
             tenant: DEFAULT_TENANT.into(),
             exchange,
             generation: 0,
@@ -62,16 +68,15 @@ impl Judge {
             at_work: Arc::default(),
             gone_back: Vec::new(),
             shadows: Vec::new(),
-            exclusions: Vec::new(),
+            exclusions: Arc::default(),
+            shared: Arc::default(),
             prefilters: true,
             enrichment: Arc::default(),
             wanted_networks: false,
             clock: Timestamp::now,
             buffers: Buffers::default(),
             candidates: Candidates::default(),
-        };
-        judge.take_up();
-        judge
+        }
     }
 
     /// The same judge, for this tenant.
@@ -102,16 +107,47 @@ impl Judge {
     /// time.
     #[must_use]
     pub fn with_exclusions(self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
-        let active = self.rules.packages().iter();
-        let active = active.map(|package| ActiveRule::new(package, &self.rules, &self.limits, exclusions)).collect();
-        Self { active, exclusions: exclusions.to_vec(), clock, ..self }
+        let judge = Self { exclusions: exclusions.into(), clock, ..self };
+        let active = judge.rules.packages().iter().map(|package| judge.active_rule(package)).collect();
+        Self { active, ..judge }
     }
 
-    /// Whether a rule that looks for public sources was asked about an event whose networks nobody knows, for want of
-    /// enrichment.
+    /// Another judge for the same tenant, to work beside this one on another thread: together they suspend rules, and use up
+    /// budgets of alerts. It has this one's rules until it is given others.
     #[must_use]
-    pub fn wanted_networks(&self) -> bool {
-        self.wanted_networks
+    pub fn another(&self) -> Self {
+        let judge = Self {
+            tenant: Arc::clone(&self.tenant),
+            exclusions: Arc::clone(&self.exclusions),
+            shared: Arc::clone(&self.shared),
+            prefilters: self.prefilters,
+            enrichment: Arc::clone(&self.enrichment),
+            clock: self.clock,
+            ..Self::empty(Arc::new(Exchange::new(Arc::clone(&self.rules))), self.limits)
+        };
+        judge.with_rules()
+    }
+
+    /// Judges with these rules from the next event on, if it has others.
+    pub fn give(&mut self, rules: &Arc<RuleSet>) {
+        if !Arc::ptr_eq(&self.rules, rules) {
+            self.exchange.publish(Arc::clone(rules));
+        }
+    }
+
+    fn with_rules(mut self) -> Self {
+        self.take_up();
+        self
+    }
+
+    fn active_rule(&self, package: &Package) -> ActiveRule {
+        ActiveRule::new(package, &self.rules, &self.limits, &self.exclusions, &self.shared)
+    }
+
+    /// Whether, since this was last asked, a rule that looks for public sources was asked about an event whose networks
+    /// nobody knows, for want of enrichment.
+    pub fn take_wanted_networks(&mut self) -> bool {
+        std::mem::take(&mut self.wanted_networks)
     }
 
     /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
@@ -194,15 +230,18 @@ impl Judge {
         let mut successor = |package: &Package| {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
-                Some(rule) => rule.under(package, &rules, &self.limits),
-                None => ActiveRule::new(package, &rules, &self.limits, &self.exclusions),
+                Some(rule) => rule.under(package, &rules, &self.limits, &self.shared),
+                None => ActiveRule::new(package, &rules, &self.limits, &self.exclusions, &self.shared),
             }
         };
         self.active = rules.packages().iter().map(&mut successor).collect();
         let mut before = std::mem::take(&mut self.shadows);
         let mut in_shadow = |Shadow { package, .. }: &Shadow| {
             let known = before.iter().position(|version| version.package == *package);
-            known.map_or_else(|| Version::new(package.clone(), &self.limits), |place| before.swap_remove(place))
+            known.map_or_else(
+                || Version::new(package.clone(), &self.limits, &self.shared),
+                |place| before.swap_remove(place),
+            )
         };
         self.shadows = rules.shadows().iter().map(&mut in_shadow).collect();
         self.rules = rules;

@@ -9,11 +9,28 @@ use serde_json::{Map, Value, json};
 
 use crate::pipeline::{Judgement, Verdict};
 
-/// A record's line in the ledger, as JSON without a line end; `n` counts records from 0. A record that is not one tenant's
-/// has no tenant.
+/// A line about a record that has yet to get its number.
+#[derive(Clone, Debug)]
+pub struct Unnumbered(String);
+
+impl Unnumbered {
+    fn new(line: &Value) -> Self {
+        let line = line.to_string();
+        // Behind the opening brace.
+        Self(line[1..].to_owned())
+    }
+
+    /// The line, as JSON without a line end; `n` counts records from 0.
+    #[must_use]
+    pub fn numbered(&self, n: u64) -> String {
+        format!("{{\"n\":{n},{}", self.0)
+    }
+}
+
+/// A record's line in the ledger. A record that is not one tenant's has no tenant.
 #[must_use]
-pub fn ledger_line(n: u64, tenant: Option<&str>, judgement: &Judgement) -> String {
-    match judgement {
+pub fn ledger_line(tenant: Option<&str>, judgement: &Judgement) -> Unnumbered {
+    Unnumbered::new(&match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let verdicts: Map<String, Value> = verdicts
                 .all()
@@ -27,24 +44,28 @@ pub fn ledger_line(n: u64, tenant: Option<&str>, judgement: &Judgement) -> Strin
                     (package.rule_id().to_owned(), entry)
                 })
                 .collect();
-            json!({"n": n, "tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
+            json!({"tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
         }
-        Judgement::Ignored(_) => json!({"n": n, "tenant": tenant, "outcome": "ignored"}),
-        Judgement::Rejected(rejected) => rejection(n, tenant, rejected),
-        Judgement::Unowned(unowned) => rejection(n, tenant, unowned),
-    }
-    .to_string()
+        Judgement::Ignored(_) => json!({"tenant": tenant, "outcome": "ignored"}),
+        Judgement::Rejected(rejected) => rejection(tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(tenant, unowned),
+    })
 }
 
-fn rejection(n: u64, tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
-    json!({"n": n, "tenant": tenant, "outcome": "rejected", "reason": reason.to_string()})
+fn rejection(tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
+    json!({"tenant": tenant, "outcome": "rejected", "reason": reason.to_string()})
 }
 
-/// A record's line in the rejects, as JSON without a line end: for one that is rejected, has malformed fields, or made a
+/// A record's line in the rejects: for one that is rejected, has malformed fields, or made a
 /// rule fault. `place` says where the record came from. The record itself stands in `record`, or where it is not UTF-8
 /// in `record_base64`.
 #[must_use]
-pub fn reject_line(n: u64, place: &str, tenant: Option<&str>, record: &[u8], judgement: &Judgement) -> Option<String> {
+pub fn reject_line(
+    place: &dyn Fn() -> String,
+    tenant: Option<&str>,
+    record: &[u8],
+    judgement: &Judgement,
+) -> Option<Unnumbered> {
     let mut line = match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let faults: Vec<Value> = verdicts
@@ -64,20 +85,20 @@ pub fn reject_line(n: u64, place: &str, tenant: Option<&str>, record: &[u8], jud
                 (true, false) => "fault",
                 (false, false) => "malformed, fault",
             };
-            json!({"n": n, "tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
+            json!({"tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
         }
         Judgement::Ignored(_) => return None,
-        Judgement::Rejected(rejected) => rejection(n, tenant, rejected),
-        Judgement::Unowned(unowned) => rejection(n, tenant, unowned),
+        Judgement::Rejected(rejected) => rejection(tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(tenant, unowned),
     };
-    line["place"] = place.into();
+    line["place"] = place().into();
     let cut = matches!(judgement, Judgement::Rejected(Rejected::TooLong { .. }));
     let record = if cut { whole_characters(record) } else { record };
     match std::str::from_utf8(record) {
         Ok(text) => line["record"] = text.into(),
         Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),
     }
-    Some(line.to_string())
+    Some(Unnumbered::new(&line))
 }
 
 /// The beginning of a record, without the character that it was cut in.

@@ -1,5 +1,7 @@
 //! Several tenants in one process: to each its records, its rules, its account.
 
+use std::sync::Arc;
+
 use portcullis_event::Outcome;
 
 use crate::pipeline::claims::{Claim, Claims, Unowned};
@@ -9,7 +11,7 @@ use crate::pipeline::{Accounting, Judge, Judgement};
 /// could use up: each has its own instances of its rules, its own suspensions, its own budget of alerts.
 pub struct Tenants {
     /// Where there is but one, all records are its.
-    claims: Option<Claims>,
+    claims: Option<Arc<Claims>>,
     all: Vec<(Judge, Accounting)>,
     /// Of records that are not one tenant's.
     nobodys: Accounting,
@@ -40,7 +42,7 @@ impl Tenants {
             (judge, accounting)
         };
         Self {
-            claims: Some(Claims::new(claims)),
+            claims: Some(Arc::new(Claims::new(claims))),
             all: judges.into_iter().map(with_account).collect(),
             nobodys: Accounting::default(),
         }
@@ -50,6 +52,28 @@ impl Tenants {
     #[must_use]
     pub fn all(&self) -> &[(Judge, Accounting)] {
         &self.all
+    }
+
+    /// The same tenants, with judges and accounts for another thread.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let another = |(judge, _): &(Judge, Accounting)| {
+            let accounting = Accounting::new(judge.rules());
+            (judge.another(), accounting)
+        };
+        Self {
+            claims: self.claims.clone(),
+            all: self.all.iter().map(another).collect(),
+            nobodys: Accounting::default(),
+        }
+    }
+
+    /// Adds the accounts of the same tenants on another thread.
+    pub fn add(&mut self, other: &Self) {
+        for ((_, own), (_, other)) in self.all.iter_mut().zip(&other.all) {
+            own.add(other.clone());
+        }
+        self.nobodys.add(other.nobodys.clone());
     }
 
     /// What one of them judges with.

@@ -1,0 +1,216 @@
+//! Documents of the inputs by the batch, for whoever judges them.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::anyhow;
+use portcullis::read::{Document, Documents, Item};
+use portcullis::{Exchange, RuleSet};
+
+use super::failure::Failure;
+use super::input::Input;
+use super::progress::Progress;
+
+/// A batch is handed over when it has so many bytes, if not before.
+const BYTES: usize = 256 << 10;
+
+/// Or so many documents.
+const DOCUMENTS: usize = 1024;
+
+/// Documents that came one after the other.
+pub(super) struct Batch {
+    /// The batch's number, from 0.
+    pub(super) number: u64,
+    /// The name of the input.
+    pub(super) input: Arc<str>,
+    /// The rules that it is judged with.
+    pub(super) rules: Current,
+    kept: Kept,
+    pool: Pool,
+}
+
+/// The documents of a batch.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    documents: Vec<KeptDocument>,
+}
+
+/// Room of batches that have been judged, for those to come.
+#[derive(Clone, Default)]
+struct Pool(Arc<Mutex<Vec<Kept>>>);
+
+impl Pool {
+    fn take(&self) -> Kept {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        kept.bytes.clear();
+        kept.documents.clear();
+        kept
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let kept = std::mem::take(&mut self.kept);
+        // What one long document has taken is given back.
+        if kept.bytes.capacity() <= 4 * BYTES {
+            self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+        }
+    }
+}
+
+/// The rule sets of all tenants at one time, by tenant.
+pub(super) type Current = Arc<[Arc<RuleSet>]>;
+
+/// What is published for the tenants. Looked at when a batch is handed over: so a new version takes over between two
+/// records, whichever thread judges them.
+pub(super) struct Published {
+    exchanges: Vec<Arc<Exchange<RuleSet>>>,
+    seen: Vec<u64>,
+    current: Current,
+}
+
+impl Published {
+    pub(super) fn new(exchanges: Vec<Arc<Exchange<RuleSet>>>) -> Self {
+        Self { seen: vec![0; exchanges.len()], exchanges, current: Arc::default() }
+    }
+
+    fn now(&mut self) -> Current {
+        let newer: Vec<Option<Arc<RuleSet>>> =
+            self.exchanges.iter().zip(&mut self.seen).map(|(exchange, seen)| exchange.newer(seen)).collect();
+        if newer.iter().any(Option::is_some) {
+            let before = |place: usize| Arc::clone(&self.current[place]);
+            let rules = newer.into_iter().enumerate().map(|(place, newer)| newer.unwrap_or_else(|| before(place)));
+            self.current = rules.collect();
+        }
+        Arc::clone(&self.current)
+    }
+}
+
+/// A document whose bytes are with others.
+struct KeptDocument {
+    end: usize,
+    length: u64,
+    line: u64,
+    column: u64,
+    item: Option<Item>,
+}
+
+impl Batch {
+    fn new(number: u64, input: Arc<str>, pool: Pool) -> Self {
+        Self { number, input, rules: Arc::default(), kept: pool.take(), pool }
+    }
+
+    fn push(&mut self, document: &Document<'_>) {
+        let Document { bytes, length, line, column, item } = *document;
+        let Kept { bytes: all, documents } = &mut self.kept;
+        all.extend_from_slice(bytes);
+        documents.push(KeptDocument { end: all.len(), length, line, column, item });
+    }
+
+    /// The documents in it.
+    pub(super) fn documents(&self) -> impl Iterator<Item = Document<'_>> {
+        let mut start = 0;
+        self.kept.documents.iter().map(move |KeptDocument { end, length, line, column, item }| {
+            let bytes = &self.kept.bytes[std::mem::replace(&mut start, *end)..*end];
+            Document { bytes, length: *length, line: *line, column: *column, item: *item }
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.kept.bytes.len() >= BYTES || self.kept.documents.len() >= DOCUMENTS
+    }
+}
+
+/// Fills batches and hands them over.
+struct Filling<'h> {
+    batch: Batch,
+    published: Published,
+    hand_over: &'h mut dyn FnMut(Batch),
+}
+
+impl Filling<'_> {
+    fn flush(&mut self) {
+        if self.batch.kept.documents.is_empty() {
+            return;
+        }
+        self.batch.rules = self.published.now();
+        let next = Batch::new(self.batch.number + 1, Arc::clone(&self.batch.input), self.batch.pool.clone());
+        (self.hand_over)(std::mem::replace(&mut self.batch, next));
+    }
+}
+
+/// An input that is read only when all documents that have been read of it are on their way: more may be long in coming.
+struct Flushing<'f, 'h, R> {
+    input: R,
+    filling: Rc<RefCell<&'f mut Filling<'h>>>,
+}
+
+impl<R: Read> Read for Flushing<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.filling.borrow_mut().flush();
+        self.input.read(buffer)
+    }
+}
+
+/// Hands over the documents of all inputs, until it is to stop. An input that cannot be read to its end costs the others
+/// nothing.
+///
+/// # Errors
+/// An input could not be read to its end: the last one of which that is true; the others have been told.
+pub(super) fn read(
+    inputs: &[Input],
+    published: Published,
+    progress: &Progress,
+    stops: &dyn Fn() -> bool,
+    hand_over: &mut dyn FnMut(Batch),
+) -> Result<(), Failure> {
+    let mut filling = Filling { batch: Batch::new(0, "".into(), Pool::default()), published, hand_over };
+    let mut unreadable = Ok(());
+    for input in inputs {
+        filling.batch.input = input.name().into();
+        let result = read_one(input, progress, stops, &mut filling);
+        filling.flush();
+        if stops() {
+            break;
+        }
+        if let Err(failure) = result
+            && let Err(earlier) = std::mem::replace(&mut unreadable, Err(failure))
+        {
+            progress.aside(|| earlier.report());
+        }
+    }
+    unreadable
+}
+
+fn read_one(
+    input: &Input,
+    progress: &Progress,
+    stops: &dyn Fn() -> bool,
+    filling: &mut Filling<'_>,
+) -> Result<(), Failure> {
+    let name = Arc::clone(&filling.batch.input);
+    let bytes = input.open(|file| progress.reading(file))?;
+    let filling = Rc::new(RefCell::new(filling));
+    let mut documents = Documents::new(Flushing { input: bytes, filling: Rc::clone(&filling) });
+    while !stops() {
+        match documents.next_document() {
+            Ok(Some(document)) => {
+                let mut filling = filling.borrow_mut();
+                filling.batch.push(&document);
+                if filling.batch.is_full() {
+                    filling.flush();
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                let line = documents.line();
+                let error = anyhow!(error).context(format!("{name}: cannot be read any further in line {line}"));
+                return Err(Failure::unreadable(error));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Judges batches, one after the other, on a thread of its own; what is to be written about them is told in order elsewhere.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portcullis::read::{Record, Records};
+use portcullis::{Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line};
+use portcullis_event::Outcome;
+
+use super::batch::Batch;
+
+/// What is to be written about records.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) ledger: bool,
+    pub(super) rejects: bool,
+    /// The times of events, which incidents are closed by.
+    pub(super) times: bool,
+}
+
+/// A worker with its judges.
+pub(super) struct Worker {
+    tenants: Arc<Mutex<Tenants>>,
+    records: Records,
+    wanted: Wanted,
+}
+
+/// A batch that has been judged.
+pub(super) struct JudgedBatch {
+    /// The batch's number.
+    pub(super) number: u64,
+    /// How many records there were in it.
+    pub(super) records: u64,
+    /// Those of them that there is something to write about.
+    pub(super) noted: Vec<Noted>,
+}
+
+/// A record that there is something to write about.
+pub(super) struct Noted {
+    /// Its number in the batch, from 0.
+    pub(super) n: u64,
+    /// Where it is; where that is of interest.
+    pub(super) place: String,
+    pub(super) tenant: Option<usize>,
+    pub(super) ledger: Option<Unnumbered>,
+    pub(super) reject: Option<Unnumbered>,
+    /// The time of its event, if it was one; and if it has one.
+    #[expect(clippy::option_option, reason = "an event without a time is not no event")]
+    pub(super) time: Option<Option<String>>,
+    pub(super) unowned: Option<Unowned>,
+    /// Alerts, faults, and what an operator must hear.
+    pub(super) verdicts: Vec<RuleVerdict>,
+    /// A rule was asked about it that would have liked to know the network of its source.
+    pub(super) wanted_networks: bool,
+}
+
+impl Worker {
+    /// Counts in these accounts.
+    pub(super) fn new(tenants: Arc<Mutex<Tenants>>, wanted: Wanted) -> Self {
+        Self { tenants, records: Records::default(), wanted }
+    }
+
+    pub(super) fn judge(&mut self, batch: &Batch) -> JudgedBatch {
+        let Self { tenants, records, wanted } = self;
+        let mut tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        for (tenant, rules) in batch.rules.iter().enumerate() {
+            tenants.judge(tenant).give(rules);
+        }
+        let mut judged = JudgedBatch { number: batch.number, records: 0, noted: Vec::new() };
+        for document in batch.documents() {
+            let done = records.for_each(&document, &mut |record, outcome| {
+                let n = judged.records;
+                judged.records += 1;
+                judged.noted.extend(note(&mut tenants, *wanted, &batch.input, n, record, outcome));
+                Ok::<(), std::convert::Infallible>(())
+            });
+            let Ok(()) = done;
+        }
+        judged
+    }
+}
+
+/// Judges a record, and notes what is to be written about it.
+fn note(
+    tenants: &mut Tenants,
+    wanted: Wanted,
+    input: &str,
+    n: u64,
+    record: &Record<'_>,
+    outcome: Outcome<'_>,
+) -> Option<Noted> {
+    let time = match &outcome {
+        Outcome::Evaluated(event) if wanted.times => Some(event.event_time.as_ref().map(ToString::to_string)),
+        _ => None,
+    };
+    let Judged { tenant, judgement } = tenants.outcome(outcome, record.bytes, input);
+    let owner = tenant.map(|tenant| tenants.all()[tenant].0.tenant());
+    let place = || format!("{input}:{}", record.place);
+    let ledger = wanted.ledger.then(|| ledger_line(owner, &judgement));
+    let reject = if wanted.rejects { reject_line(&place, owner, record.bytes, &judgement) } else { None };
+    let (unowned, verdicts) = match judgement {
+        Judgement::Unowned(unowned) => (Some(unowned), Vec::new()),
+        Judgement::Evaluated { verdicts, .. } => (None, verdicts.into_asked()),
+        Judgement::Ignored(_) | Judgement::Rejected(_) => (None, Vec::new()),
+    };
+    let verdicts: Vec<RuleVerdict> = verdicts.into_iter().filter(is_telling).collect();
+    let wanted_networks = tenant.is_some_and(|tenant| tenants.judge(tenant).take_wanted_networks());
+    let is_placed = unowned.is_some() || !verdicts.is_empty() || wanted_networks;
+    let is_noted = is_placed || ledger.is_some() || reject.is_some() || time.is_some();
+    is_noted.then(|| Noted {
+        n,
+        place: if is_placed { place() } else { String::new() },
+        tenant,
+        ledger,
+        reject,
+        time,
+        unowned,
+        verdicts,
+        wanted_networks,
+    })
+}
+
+/// Whether there is something to say besides that it was counted.
+fn is_telling(verdict: &RuleVerdict) -> bool {
+    !verdict.notices.is_empty() || matches!(verdict.verdict, Verdict::Alert(_) | Verdict::Fault(_))
+}

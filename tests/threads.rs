@@ -1,0 +1,53 @@
+//! Many threads judge as one does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::support::{records, run};
+
+/// What a run writes, by what it is.
+fn written(folder: &Path, input: &Path, threads: usize) -> BTreeMap<&'static str, String> {
+    let file = |name: &str| folder.join(format!("{name}-{threads}")).to_str().expect("UTF-8").to_owned();
+    let (output, ledger, rejects) = (file("alerts"), file("ledger"), file("rejects"));
+    let threads = threads.to_string();
+    let input = input.to_str().expect("UTF-8");
+    let args = ["run", input, "--threads", &threads, "--incidents", "--output", &output, "--ledger", &ledger];
+    let ended = run(args.into_iter().chain(["--rejects", &rejects]));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let read = |file: &str| fs::read_to_string(file).expect("it was written");
+    BTreeMap::from([
+        ("alerts and incidents", read(&output)),
+        ("ledger", read(&ledger)),
+        ("rejects", read(&rejects)),
+        ("account", ended.stderr),
+    ])
+}
+
+#[test]
+fn whatever_their_number_they_write_the_same_in_the_same_order() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = folder.path().join("records.ndjson");
+    let mut text = String::new();
+    for (n, record) in records::records(7, 3_000).enumerate() {
+        text += &record;
+        text += "\n";
+        match n % 100 {
+            // Something wrong, something in a list over several lines, something long.
+            11 => text += "{\"kind\":\"Event\",\n",
+            37 => text += &format!("{{\"items\":[\n{record},\n{record}\n]}}\n"),
+            73 => text += &format!("{{\"kind\":\"{}\"}}\n", "x".repeat(100_000)),
+            _ => {}
+        }
+    }
+    fs::write(&input, text).expect("written");
+    let one = written(folder.path(), &input, 1);
+    assert!(one["ledger"].lines().count() > 3_000 && one["rejects"].lines().count() >= 30);
+    assert!(one["alerts and incidents"].contains("\"incident\""));
+    for threads in [2, 3, 8] {
+        let several = written(folder.path(), &input, threads);
+        for (what, one) in &one {
+            assert!(several[what] == *one, "the {what} of {threads} threads differ from those of one");
+        }
+    }
+}
