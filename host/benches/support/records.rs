@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 /// A sequence of numbers that look random and are the same for the same seed (Steele, Lea and Flood, "Fast splittable
-/// pseudorandom number generators", 2014: SplitMix64).
+/// pseudorandom number generators", 2014: `SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -309,7 +309,7 @@ fn answer(random: &mut Random, object: &Value) -> Value {
 }
 
 /// So many records, each a line of JSON without its end.
-pub fn records(seed: u64, count: usize) -> impl Iterator<Item = String> {
+pub(crate) fn records(seed: u64, count: usize) -> impl Iterator<Item = String> {
     let mut random = Random(seed);
     (0..count).map(move |n| {
         let request = Request::new(&mut random, n);

@@ -25,7 +25,7 @@ impl OneByOne for Portcullis {
             other => bail!("not evaluated, but {other:?}"),
         };
         let mut alerts = Verdicts::default();
-        for verdict in verdicts {
+        for verdict in verdicts.into_asked() {
             let rule = verdict.package.rule_id();
             match verdict.verdict {
                 Verdict::Alert(_) => ensure!(alerts.add(rule), "the embedded rule {rule} is not one of those compared"),
