@@ -18,23 +18,76 @@ pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
     if buffer.len() < string.len() + COPY {
         buffer.resize(string.len() + COPY, 0);
     }
-    let mut text = Text { string, buffer, read: 0, written: 0 };
-    let mut escapes = Escapes::default();
-    let mut base = 0;
     let (blocks, rest) = string.as_chunks::<BLOCK>();
     let mut last = [0; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
+    let mut escapes = Escapes::default();
+    // Up to here the string has been read, and the text written.
+    let (mut read, mut written) = (0, 0);
+    let mut base = 0;
     for block in blocks.iter().chain([&last]) {
         let mut places = escapes.escaped(backslashes(block));
         while places != 0 {
-            text.escaped(base + places.trailing_zeros() as usize);
+            let at = base + places.trailing_zeros() as usize;
             places &= places - 1;
+            // The second half of a pair has been read already.
+            if at > read {
+                // All up to the backslash as it is.
+                copy(&string[read..], at - 1 - read, &mut buffer[written..]);
+                written += at - 1 - read;
+                read = at;
+                // These are themselves, and copied with what follows.
+                if !matches!(string[at], b'"' | b'\\' | b'/') {
+                    let (character, length) = character(&string[at..]);
+                    written += character.encode_utf8(&mut buffer[written..]).len();
+                    read += length;
+                }
+            }
         }
         base += BLOCK;
     }
-    text.copy(string.len());
-    let written = text.written;
+    copy(&string[read..], string.len() - read, &mut buffer[written..]);
+    written += string.len() - read;
     std::str::from_utf8(&buffer[..written]).unwrap_or_default()
+}
+
+/// Copies the first so many bytes.
+#[inline]
+fn copy(from: &[u8], count: usize, to: &mut [u8]) {
+    match (from.first_chunk::<COPY>(), to.first_chunk_mut::<COPY>()) {
+        (Some(bytes), Some(room)) if count <= COPY => *room = *bytes,
+        _ => to[..count].copy_from_slice(&from[..count]),
+    }
+}
+
+/// The character that an escape stands for, given from behind its backslash, and the length of that.
+#[inline(never)]
+fn character(escape: &[u8]) -> (char, usize) {
+    match escape[0] {
+        b'n' => ('\n', 1),
+        b't' => ('\t', 1),
+        b'r' => ('\r', 1),
+        b'b' => ('\u{8}', 1),
+        b'f' => ('\u{c}', 1),
+        _ => code_point(escape),
+    }
+}
+
+/// A character by its number: one code unit of UTF-16, or two where the first is half of a pair and the second its other half.
+fn code_point(escape: &[u8]) -> (char, usize) {
+    let first = code_unit(escape).unwrap_or_default();
+    let is_half = (0xd800..0xdc00).contains(&first) && escape.get(5) == Some(&b'\\');
+    let second = if is_half { escape.get(6..).and_then(code_unit) } else { None };
+    let (number, length) = match second.filter(|second| (0xdc00..0xe000).contains(second)) {
+        Some(second) => (0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00), 11),
+        None => (first, 5),
+    };
+    (char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER), length)
+}
+
+fn code_unit(escape: &[u8]) -> Option<u32> {
+    let digits = escape.get(..5)?.strip_prefix(b"u")?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Which bytes are escaped, block by block.
@@ -59,83 +112,6 @@ impl Escapes {
         let (ends, carry) = odd_starts.overflowing_add(backslashes);
         self.next = u64::from(carry);
         (EVEN ^ (ends << 1)) & follows
-    }
-}
-
-/// A text that is being written.
-struct Text<'b> {
-    string: &'b [u8],
-    buffer: &'b mut [u8],
-    /// Up to here it has been read, and written.
-    read: usize,
-    written: usize,
-}
-
-impl Text<'_> {
-    /// All up to an escaped byte, but for the backslash before it.
-    #[inline]
-    fn escaped(&mut self, at: usize) {
-        // The second half of a pair that has been read.
-        if at <= self.read {
-            return;
-        }
-        self.copy(at - 1);
-        self.read = at;
-        // These are themselves, and copied with what follows.
-        if !matches!(self.string[at], b'"' | b'\\' | b'/') {
-            self.other(at);
-        }
-    }
-
-    #[inline(never)]
-    fn other(&mut self, at: usize) {
-        self.buffer[self.written] = match self.string[at] {
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'r' => b'\r',
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            _ => return self.code_point(at - 1),
-        };
-        self.written += 1;
-        self.read = at + 1;
-    }
-
-    /// A character by its number: one code unit of UTF-16, or two where the first is half of a pair and the second its
-    /// other half.
-    fn code_point(&mut self, at: usize) {
-        let first = self.code_unit(at).unwrap_or_default();
-        self.read = at + 6;
-        let second = (0xd800..0xdc00).contains(&first).then(|| self.code_unit(at + 6)).flatten();
-        let character = match second.filter(|second| (0xdc00..0xe000).contains(second)) {
-            Some(second) => {
-                self.read += 6;
-                char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
-            }
-            None => char::from_u32(first),
-        };
-        let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
-        self.written += character.encode_utf8(&mut self.buffer[self.written..]).len();
-    }
-
-    fn code_unit(&self, at: usize) -> Option<u32> {
-        let digits = self.string.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    }
-
-    /// All up to a place as it is.
-    #[inline]
-    fn copy(&mut self, to: usize) {
-        let (mut from, mut at) = (self.read, self.written);
-        self.written += to - from;
-        while from < to {
-            match (self.string.get(from..from + COPY), self.buffer.get_mut(at..at + COPY)) {
-                (Some(bytes), Some(room)) => room.copy_from_slice(bytes),
-                _ => return self.buffer[at..self.written].copy_from_slice(&self.string[from..to]),
-            }
-            from += COPY;
-            at += COPY;
-        }
     }
 }
 
