@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::support::{records, run};
+use crate::support::{Does, SECOND, live, pairs, record, records, run, said, version};
 
 /// What a run writes, by what it is.
 fn written(folder: &Path, input: &Path, threads: usize) -> BTreeMap<&'static str, String> {
@@ -50,4 +50,19 @@ fn whatever_their_number_they_write_the_same_in_the_same_order() {
             assert!(several[what] == *one, "the {what} of {threads} threads differ from those of one");
         }
     }
+}
+
+/// A version that fails is rolled back by each judge for itself, and once on record.
+#[test]
+fn a_version_that_fails_in_several_is_rolled_back_once() {
+    let mut live = live("", &["--watch", "--threads", "4"]);
+    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
+    live.wait_for("activated", "2.0.0");
+    let long = record(true);
+    live.send(&[&*long; 400]);
+    live.wait_for("rolled-back", "2.0.0");
+    let (run, folder) = live.end();
+    assert_eq!((run.ledger.len(), pairs(&said(&run.ledger))), (400, vec![("1.0.0", "alert")]));
+    let history = crate::support::history(&folder.path().join("history"));
+    assert_eq!(history.iter().filter(|entry| entry["action"] == "rolled-back").count(), 1, "{history:?}");
 }

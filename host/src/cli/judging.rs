@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use portcullis::activation::Control;
 use portcullis::package::Spec;
 use portcullis::{
-    Accounting, Alert, Fault, Incident, Incidents, Notice, Package, RuleVerdict, Tenants, Unowned, Verdict,
+    Accounting, Alert, Fault, Incident, Incidents, Notice, Package, RuleSet, RuleVerdict, Tenants, Unowned, Verdict,
 };
 
 use super::failure::{Failure, both, say};
@@ -44,6 +44,8 @@ pub(super) struct Run {
     pub(super) control: Option<Control>,
     /// By tenant, the number that it has there.
     followed: Vec<Option<usize>>,
+    /// By tenant, which versions of which rules have been rolled back and reported: each judge does so by itself.
+    reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
     finished: bool,
 }
 
@@ -96,6 +98,7 @@ impl Run {
             told: Told::default(),
             control: None,
             followed: setup.followed(),
+            reported: Vec::new(),
             finished: false,
         })
     }
@@ -111,6 +114,12 @@ impl Run {
     pub(super) fn write(&mut self, batch: JudgedBatch) -> Result<(), Failure> {
         let first = self.records;
         self.records += batch.records;
+        self.reported.resize_with(batch.rules.len(), Default::default);
+        for ((rules, reported), now) in self.reported.iter_mut().zip(batch.rules.iter()) {
+            if !Arc::ptr_eq(rules, now) {
+                (*rules, *reported) = (Arc::clone(now), Vec::new());
+            }
+        }
         self.progress.records(batch.records);
         for noted in batch.noted {
             self.write_record(first + noted.n, noted)?;
@@ -151,7 +160,7 @@ impl Run {
     }
 
     /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
-    fn tell_of_fault(&self, tenant: usize, verdict: &RuleVerdict, place: &str) {
+    fn tell_of_fault(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) {
         let named = |package: &Package| {
             let of = if self.several { format!(" of {}", self.names[tenant]) } else { String::new() };
             format!("{place}: {} {}{of}", package.rule_id(), package.version())
@@ -172,7 +181,11 @@ impl Run {
             Notice::RolledBack { package, fault } => {
                 let version = verdict.package.version();
                 self.say(format_args!("{} failed: it {fault}. The verdict of {version} counts", named(package)));
-                if let (Some(control), Some(followed)) = (&self.control, self.followed[tenant]) {
+                let reported = &mut self.reported[tenant].1;
+                if let (Some(control), Some(followed)) = (&self.control, self.followed[tenant])
+                    && !reported.contains(package)
+                {
+                    reported.push(package.clone());
                     control.rolled_back(followed, package, &verdict.package, fault);
                 }
             }

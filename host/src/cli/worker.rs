@@ -6,7 +6,7 @@ use portcullis::read::{Record, Records};
 use portcullis::{Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line};
 use portcullis_event::Outcome;
 
-use super::batch::Batch;
+use super::batch::{Batch, Current};
 
 /// What is to be written about records.
 #[derive(Clone, Copy)]
@@ -28,6 +28,8 @@ pub(super) struct Worker {
 pub(super) struct JudgedBatch {
     /// The batch's number.
     pub(super) number: u64,
+    /// The rules that it was judged with.
+    pub(super) rules: Current,
     /// How many records there were in it.
     pub(super) records: u64,
     /// Those of them that there is something to write about.
@@ -65,7 +67,8 @@ impl Worker {
         for (tenant, rules) in batch.rules.iter().enumerate() {
             tenants.judge(tenant).give(rules);
         }
-        let mut judged = JudgedBatch { number: batch.number, records: 0, noted: Vec::new() };
+        let rules = Arc::clone(&batch.rules);
+        let mut judged = JudgedBatch { number: batch.number, rules, records: 0, noted: Vec::new() };
         for document in batch.documents() {
             let done = records.for_each(&document, &mut |record, outcome| {
                 let n = judged.records;

@@ -24,6 +24,8 @@ mod event;
 mod from_json;
 pub mod json;
 mod record;
+mod scalar;
+mod strings;
 mod tokens;
 mod value;
 

@@ -5,8 +5,9 @@
 //! quotes and brackets, 64 bytes at a time and without a branch for what they are; then the grammar, from place to place.
 //! Neither recurses: depth costs memory, never the stack.
 
-use crate::block::{BLOCK, Masks, masks};
-use crate::escape::Escapes;
+use crate::block::BLOCK;
+use crate::scalar::{is_scalar, scalar_length};
+use crate::strings::Strings;
 
 /// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
 const KEPT: usize = 1 << 16;
@@ -120,7 +121,7 @@ impl Tokens {
         for ((number, block), (found, escapes)) in blocks.iter().chain([&last]).enumerate().zip(rooms) {
             (*found, *escapes) = strings.tokens(block, text, number * BLOCK);
         }
-        !strings.is_wrong && strings.inside == 0
+        strings.are_right()
     }
 
     /// Whether the tokens and what stands between them are one JSON value.
@@ -294,93 +295,4 @@ fn between(bytes: &[u8], state: State, in_container: bool, in_object: bool) -> O
         };
     }
     Some(state)
-}
-
-/// The length of the number or word at the beginning.
-pub(crate) fn scalar_length(bytes: &[u8]) -> usize {
-    let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']');
-    bytes.iter().position(ends).unwrap_or(bytes.len())
-}
-
-/// Whether this is a number or one of the three words.
-fn is_scalar(text: &[u8]) -> bool {
-    matches!(text, b"true" | b"false" | b"null") || is_number(text)
-}
-
-fn is_number(text: &[u8]) -> bool {
-    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let text = text.strip_prefix(b"-").unwrap_or(text);
-    let whole = digits(text);
-    if whole == 0 || (whole > 1 && text[0] == b'0') {
-        return false;
-    }
-    let mut text = &text[whole..];
-    if let Some(fraction) = text.strip_prefix(b".") {
-        let count = digits(fraction);
-        if count == 0 {
-            return false;
-        }
-        text = &fraction[count..];
-    }
-    if let [b'e' | b'E', exponent @ ..] = text {
-        let exponent = if let [b'+' | b'-', rest @ ..] = exponent { rest } else { exponent };
-        let count = digits(exponent);
-        return count > 0 && count == exponent.len();
-    }
-    text.is_empty()
-}
-
-/// What is known of strings at the end of a block.
-#[derive(Default)]
-struct Strings {
-    /// All ones inside of one.
-    inside: u64,
-    escapes: Escapes,
-    /// 1 if an escape was in the string that goes on.
-    has_escapes: u64,
-    /// One of them is not as it should be.
-    is_wrong: bool,
-}
-
-impl Strings {
-    /// The tokens of a block as bits; and which of them close strings with escapes.
-    #[inline]
-    fn tokens(&mut self, block: &[u8; BLOCK], text: &[u8], base: usize) -> (u64, u64) {
-        let Masks { mut quotes, backslashes, brackets, controls } = masks(block);
-        let escaped = self.escapes.escaped(backslashes);
-        let mut others = escaped & !quotes & !backslashes;
-        quotes &= !escaped;
-        let inside = odd_below(quotes) ^ self.inside;
-        self.inside = if inside >> 63 == 1 { u64::MAX } else { 0 };
-        let mut closing_escaped = 0;
-        if escaped | self.has_escapes != 0 {
-            while others != 0 {
-                self.is_wrong |= !is_escape(text, base + others.trailing_zeros() as usize);
-                others &= others - 1;
-            }
-            // Added up, an escape carries through the rest of its string to its end.
-            let inner = inside & !quotes;
-            let (sum, first) = inner.overflowing_add(escaped & inner);
-            let (sum, second) = sum.overflowing_add(self.has_escapes);
-            closing_escaped = sum & quotes & !inside;
-            self.has_escapes = u64::from(first | second);
-        }
-        self.is_wrong |= controls & inside != 0;
-        ((brackets & !inside) | quotes, closing_escaped)
-    }
-}
-
-/// For each bit, whether an odd number of the bits up to it are set.
-#[inline]
-fn odd_below(bits: u64) -> u64 {
-    [1, 2, 4, 8, 16, 32].into_iter().fold(bits, |sum, shift| sum ^ (sum << shift))
-}
-
-/// Whether a byte that is no quote and no backslash may be escaped, with what belongs to it.
-fn is_escape(text: &[u8], at: usize) -> bool {
-    match text.get(at) {
-        Some(b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,
-        Some(b'u') => text.get(at + 1..at + 5).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
-        _ => false,
-    }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::Text;
 use crate::escape::unescaped;
 use crate::json::{Raw, Read};
-use crate::tokens::{Member, Tokens, scalar_length, short};
+use crate::scalar::scalar_length;
+use crate::tokens::{Member, Tokens, short};
 
 /// A text that is one JSON value, with its tokens.
 #[derive(Debug)]
