@@ -92,3 +92,21 @@ fn a_monstrous_record_still_alerts() {
     let words: Vec<&str> = verdicts.all().map(|(_, verdict)| verdict.word()).collect();
     assert_eq!(words, ["alert", "alert"], "{verdicts:?}");
 }
+
+/// Nor must what is made of nothing but brackets or names take more memory than a rule has to find its way in it.
+#[test]
+fn an_object_of_any_shape_still_alerts() {
+    let repeated = |text: &str| vec![text; 2_900_000 / (text.len() + 1)].join(",");
+    let deep = format!("{}{}", "[".repeat(1_450_000), "]".repeat(1_450_000));
+    let mut judge = judge();
+    for content in ["[]", "{}", "[[]]", r#"{"":0}"#, r#"{"":{}}"#, r#""""#, "0"].map(repeated).into_iter().chain([deep])
+    {
+        let object = format!(r#"{{"x":[{content}],"spec":{{"type":"NodePort","ports":[1]}}}}"#);
+        let record = format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","objectRef":{{"resource":"services"}},"requestObject":{object}}}"#
+        );
+        let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("not evaluated") };
+        let [RuleVerdict { verdict, .. }] = verdicts.asked() else { panic!("one is asked") };
+        assert!(matches!(verdict, Verdict::Alert(_)), "{}…: {verdict:?}", &content[..20]);
+    }
+}

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use crate::support::{Does, SECOND, live, pairs, record, records, run, said, version};
+use crate::support::{Does, SECOND, live, pairs, record, records, run, said, spawn, version};
 
 /// What a run writes, by what it is.
 fn written(folder: &Path, input: &Path, threads: usize) -> BTreeMap<&'static str, String> {
@@ -65,4 +66,20 @@ fn a_version_that_fails_in_several_is_rolled_back_once() {
     assert_eq!((run.ledger.len(), pairs(&said(&run.ledger))), (400, vec![("1.0.0", "alert")]));
     let history = crate::support::history(&folder.path().join("history"));
     assert_eq!(history.iter().filter(|entry| entry["action"] == "rolled-back").count(), 1, "{history:?}");
+}
+
+/// That an output fails is told at once, though no more input comes.
+#[test]
+fn a_full_disk_ends_a_run_that_waits_for_input() {
+    for threads in ["1", "3"] {
+        let mut child = spawn(["run", "-", "--threads", threads, "--ledger", "/dev/null", "--output", "/dev/full"]);
+        let mut stdin = child.stdin.take().expect("piped");
+        let alerting = records::records(1, 1_000).find(|record| record.contains(r#""type":"NodePort""#)).expect("one");
+        writeln!(stdin, "{alerting}").expect("it reads");
+        let mut said = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut said).expect("it ends, and its last words are text");
+        assert_eq!(child.wait().expect("it ends").code(), Some(4), "{said}");
+        assert!(said.contains("/dev/full: cannot be written: No space left on device"), "{said}");
+        drop(stdin);
+    }
 }

@@ -9,7 +9,7 @@ pub struct Limits {
     /// make a rule fault. In CPU time of the thread, so that a busy machine is none either. A rule is stopped after
     /// between one and two times as much.
     pub time: Duration,
-    /// Memory in bytes, and for an event four times its length more; an instance that has taken of that ends with the event.
+    /// Memory in bytes, and for an event twelve times its length more; an instance that has taken of that ends with the event.
     pub memory: usize,
     /// Elements of each of two tables.
     pub table_elements: usize,

@@ -119,6 +119,11 @@ impl Batch {
         })
     }
 
+    /// Its bytes.
+    pub(super) fn size(&self) -> usize {
+        self.kept.bytes.len()
+    }
+
     fn is_full(&self) -> bool {
         self.kept.bytes.len() >= BYTES || self.kept.documents.len() >= DOCUMENTS
     }
@@ -145,13 +150,15 @@ impl Filling<'_> {
 /// An input that is read only when all documents that have been read of it are on their way: more may be long in coming.
 struct Flushing<'f, 'h, R> {
     input: R,
+    stops: &'f dyn Fn() -> bool,
     filling: Rc<RefCell<&'f mut Filling<'h>>>,
 }
 
 impl<R: Read> Read for Flushing<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.filling.borrow_mut().flush();
-        self.input.read(buffer)
+        // What is behind may be long in coming, and nobody wants it any more.
+        if (self.stops)() { Ok(0) } else { self.input.read(buffer) }
     }
 }
 
@@ -194,7 +201,7 @@ fn read_one(
     let name = Arc::clone(&filling.batch.input);
     let bytes = input.open(|file| progress.reading(file))?;
     let filling = Rc::new(RefCell::new(filling));
-    let mut documents = Documents::new(Flushing { input: bytes, filling: Rc::clone(&filling) });
+    let mut documents = Documents::new(Flushing { input: bytes, stops, filling: Rc::clone(&filling) });
     while !stops() {
         match documents.next_document() {
             Ok(Some(document)) => {

@@ -55,10 +55,20 @@ impl Failure {
     }
 
     pub(crate) fn report(self) -> ExitCode {
+        self.say();
+        self.exit.into()
+    }
+
+    /// The same, where the process ends by itself.
+    pub(crate) fn report_and_code(&self) -> i32 {
+        self.say();
+        self.exit as i32
+    }
+
+    fn say(&self) {
         if !self.is_closed_pipe() {
             say(format_args!("{:#}", self.error));
         }
-        self.exit.into()
     }
 }
 

@@ -1,7 +1,8 @@
 //! A run of `portcullis run` between two records: judges, writes, tells, and accounts for all of it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use portcullis::activation::Control;
@@ -24,8 +25,8 @@ const NO_NETWORKS: &str = "warning: nothing says whose network the public source
 
 /// A run between two records.
 pub(super) struct Run {
-    /// For each thread the tenants with their judges and accounts; the names are the same in all.
-    tenants: Vec<Arc<Mutex<Tenants>>>,
+    /// By worker, and by tenant: what has been written; and of what is nobody's.
+    accounts: Vec<(Vec<Accounting>, Accounting)>,
     /// By tenant.
     names: Vec<Arc<str>>,
     /// Whether there are several tenants, or one that has only the records that it claims.
@@ -76,19 +77,23 @@ struct IncidentsSoFar {
 }
 
 impl Run {
-    /// A run with so many threads to judge.
-    pub(super) fn new(setup: &Setup, args: &Args, threads: usize, progress: Arc<Progress>) -> Result<Self, Failure> {
+    /// A run with so many threads to judge, and a worker for each.
+    pub(super) fn new(
+        setup: &Setup,
+        args: &Args,
+        threads: usize,
+        progress: Arc<Progress>,
+    ) -> Result<(Self, Vec<Worker>), Failure> {
         let first = setup.tenants();
         let names: Vec<Arc<str>> = first.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
-        let several = first.nobodys().is_some();
-        let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
+        let empty = || first.all().iter().map(|(judge, _)| Accounting::new(judge.rules())).collect();
         let none_so_far =
             |_: &Arc<str>| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
-        Ok(Self {
+        let run = Self {
             incidents: args.incidents.then(|| names.iter().map(none_so_far).collect()),
-            tenants: std::iter::once(first).chain(others).map(Mutex::new).map(Arc::new).collect(),
+            accounts: (0..threads).map(|_| (empty(), Accounting::default())).collect(),
             names,
-            several,
+            several: first.nobodys().is_some(),
             records: 0,
             sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
@@ -100,20 +105,30 @@ impl Run {
             followed: setup.followed(),
             reported: Vec::new(),
             finished: false,
-        })
-    }
-
-    /// A worker for each thread.
-    pub(super) fn workers(&self) -> Vec<Worker> {
+        };
         let wanted =
-            Wanted { ledger: self.ledger.is_some(), rejects: self.rejects.is_some(), times: self.incidents.is_some() };
-        self.tenants.iter().map(|tenants| Worker::new(Arc::clone(tenants), wanted)).collect()
+            Wanted { ledger: run.ledger.is_some(), rejects: run.rejects.is_some(), times: run.incidents.is_some() };
+        let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
+        let tenants = std::iter::once(first).chain(others).enumerate();
+        let workers = tenants.map(|(number, mut tenants)| {
+            // What is counted from now on is added to what there is.
+            drop(tenants.take_accounts());
+            Worker::new(number, tenants, wanted)
+        });
+        let workers = workers.collect();
+        Ok((run, workers))
     }
 
-    /// Writes what there is to write about a batch.
-    pub(super) fn write(&mut self, batch: JudgedBatch) -> Result<(), Failure> {
+    /// Writes what there is to write about a batch, counting records as they are written. An output that fails gets no more;
+    /// the others get the batch to its end, so that they agree with the account.
+    pub(super) fn write(&mut self, batch: JudgedBatch, written: &AtomicU64) -> Result<(), Failure> {
         let first = self.records;
         self.records += batch.records;
+        let (tenants, nobodys) = &mut self.accounts[batch.worker];
+        for (account, more) in tenants.iter_mut().zip(batch.accounts.0) {
+            account.add(more);
+        }
+        nobodys.add(batch.accounts.1);
         self.reported.resize_with(batch.rules.len(), Default::default);
         for ((rules, reported), now) in self.reported.iter_mut().zip(batch.rules.iter()) {
             if !Arc::ptr_eq(rules, now) {
@@ -121,23 +136,25 @@ impl Run {
             }
         }
         self.progress.records(batch.records);
+        let mut result = Ok(());
         for noted in batch.noted {
-            self.write_record(first + noted.n, noted)?;
+            result = both(result, self.write_record(first + noted.n, noted));
+            written.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
+        result
     }
 
     fn write_record(&mut self, n: u64, noted: Noted) -> Result<(), Failure> {
         let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, .. } = noted;
+        let mut result = Ok(());
         if let (Some(output), Some(line)) = (&mut self.ledger, ledger) {
-            output.write_line(&line.numbered(n))?;
+            result = both(result, output.write_line(&line.numbered(n)));
         }
         if let (Some(output), Some(line)) = (&mut self.rejects, reject) {
-            output.write_line(&line.numbered(n))?;
-            output.flush()?;
+            result = both(result, output.write_line(&line.numbered(n)).and_then(|()| output.flush()));
         }
         if let (Some(tenant), Some(time)) = (tenant, time) {
-            self.advance(tenant, time.as_deref())?;
+            result = both(result, self.advance(tenant, time.as_deref()));
         }
         if let Some(unowned) = unowned
             && self.told.is_new(&unowned)
@@ -146,17 +163,17 @@ impl Run {
                 "{place}: warning: the record {unowned}. It is rejected; of others like it, only their number is told"
             ));
         }
-        let Some(tenant) = tenant else { return Ok(()) };
+        let Some(tenant) = tenant else { return result };
         for verdict in verdicts {
             self.tell_of_fault(tenant, &verdict, &place);
             if let Verdict::Alert(alert) = verdict.verdict {
-                self.alert(tenant, *alert, verdict.package.spec())?;
+                result = both(result, self.alert(tenant, *alert, verdict.package.spec()));
             }
         }
         if wanted_networks && !std::mem::replace(&mut self.told.networks, true) {
             self.say(format_args!("{place}: {NO_NETWORKS}"));
         }
-        Ok(())
+        result
     }
 
     /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
@@ -277,29 +294,31 @@ impl Run {
     }
 
     /// The account: in all, and where there are several tenants, of each of them and of what is nobody's.
-    fn summarize(&self) {
+    fn summarize(&mut self) {
         if self.records == 0 {
             say("the input holds no record");
         }
-        let (first, others) = self.tenants.split_first().expect("there is a thread");
-        let mut tenants = first.lock().unwrap_or_else(PoisonError::into_inner);
-        for other in others {
-            tenants.add(&other.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        match tenants.nobodys() {
-            None => say(&tenants.all()[0].1),
-            Some(nobodys) => {
-                say(tenants.total());
-                for (judge, accounting) in tenants.all() {
-                    say_of(&format!("tenant {}", judge.tenant()), accounting);
-                }
-                say_of("no tenant", nobodys);
+        let mut accounts = std::mem::take(&mut self.accounts).into_iter();
+        let (mut tenants, mut nobodys) = accounts.next().expect("there is a thread");
+        for (others, other_nobodys) in accounts {
+            for (account, other) in tenants.iter_mut().zip(others) {
+                account.add(other);
             }
+            nobodys.add(other_nobodys);
+        }
+        if self.several {
+            say(Accounting::total(tenants.iter().chain([&nobodys])));
+            for (name, account) in self.names.iter().zip(&tenants) {
+                say_of(&format!("tenant {name}"), account);
+            }
+            say_of("no tenant", &nobodys);
+        } else {
+            say(&tenants[0]);
         }
         if let Some(incidents) = &self.incidents {
             let over: u64 = incidents.iter().map(|incidents| incidents.over).sum();
             let below: u64 = incidents.iter().map(|incidents| incidents.open.below_threshold()).sum();
-            let rules = tenants.all().iter().flat_map(|(_, accounting)| accounting.rules());
+            let rules = tenants.iter().flat_map(Accounting::rules);
             let alerts: u64 = rules.map(|rule| rule.alert).sum();
             say(format_args!(
                 "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",

@@ -1,21 +1,24 @@
 //! Where what the workers have judged comes together, in the order in which it was read.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::failure::Failure;
+use super::failure::{Failure, both};
 use super::judging::Run;
 use super::worker::JudgedBatch;
 
-/// Writes batches in their order. Who is far ahead of the others waits, so that memory is bounded.
+/// So many bytes of batches are on their way at a time, or one batch: whoever reads waits, so that memory is bounded.
+const IN_HAND: usize = 32 << 20;
+
+/// Writes batches in their order.
 pub(super) struct Outlet {
     state: Mutex<State>,
     moved: Condvar,
-    /// How far ahead of what is written a batch may be.
-    ahead: u64,
     stopped: AtomicBool,
+    /// Records that have been written.
+    written: AtomicU64,
 }
 
 struct State {
@@ -26,89 +29,96 @@ struct State {
     waiting: BTreeMap<u64, JudgedBatch>,
     /// How many are on their way or written.
     taken: u64,
-    failed: Result<(), Failure>,
+    /// The bytes of those that are on their way.
+    in_hand: usize,
+    has_failed: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(run: Run, workers: usize) -> Self {
-        let state = State { run, next: 0, waiting: BTreeMap::new(), taken: 0, failed: Ok(()) };
-        let ahead = 4 * workers as u64;
-        Self { state: Mutex::new(state), moved: Condvar::new(), ahead, stopped: AtomicBool::new(false) }
+    pub(super) fn new(run: Run) -> Self {
+        let state = State { run, next: 0, waiting: BTreeMap::new(), taken: 0, in_hand: 0, has_failed: false };
+        Self {
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+            stopped: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+        }
     }
 
-    /// Says that a batch is on its way, unless no more are taken.
-    pub(super) fn takes_another(&self) -> bool {
+    /// Takes a batch of so many bytes to be on its way, as soon as there is room; unless no more are taken.
+    pub(super) fn takes(&self, size: usize) -> bool {
         let mut state = self.lock();
+        while state.in_hand > 0 && state.in_hand + size > IN_HAND && !self.is_stopped() {
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         let takes = !self.is_stopped();
-        state.taken += u64::from(takes);
+        if takes {
+            state.taken += 1;
+            state.in_hand += size;
+        }
         takes
     }
 
     /// Writes a batch, and those that were waiting for it; or lets it wait.
-    pub(super) fn put(&self, batch: JudgedBatch) {
+    ///
+    /// # Errors
+    /// Something cannot be written, and the run has ended for it: to the first who hears of it.
+    pub(super) fn put(&self, batch: JudgedBatch) -> Result<(), Failure> {
         let mut state = self.lock();
-        while batch.number >= state.next + self.ahead && state.failed.is_ok() {
-            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
         state.waiting.insert(batch.number, batch);
-        let State { run, next, waiting, failed, .. } = &mut *state;
+        let mut failed = Ok(());
+        let State { run, next, waiting, in_hand, has_failed, .. } = &mut *state;
         while let Some(batch) = waiting.remove(next) {
-            if failed.is_ok() {
-                *failed = run.write(batch);
-            }
+            *in_hand -= batch.size;
             *next += 1;
+            if !*has_failed {
+                failed = run.write(batch, &self.written);
+                *has_failed = failed.is_err();
+            }
         }
         if failed.is_err() {
             self.stop();
+            failed = both(failed, run.finish());
         }
         drop(state);
         self.moved.notify_all();
-    }
-
-    /// Writes nothing any more.
-    pub(super) fn fail(&self, failure: Failure) {
-        let mut state = self.lock();
-        state.failed = Err(failure);
-        self.stop();
-        drop(state);
-        self.moved.notify_all();
+        failed
     }
 
     /// Takes no more batches.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+        self.moved.notify_all();
     }
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Ends the run when everything that is on its way has been written; what went wrong with writing.
+    /// Ends the run when everything that is on its way has been written.
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        let mut state = self.lock();
-        let failed = std::mem::replace(&mut state.failed, Ok(()));
-        let finished = state.run.finish();
-        super::failure::both(failed, finished)
+        self.lock().run.finish()
     }
 
-    /// The same, from another thread: no more batches are taken, and those on their way are waited for, as long as one
-    /// of them is written every second. Afterwards nothing can be written any more; whether all was.
-    pub(super) fn end(&self) -> bool {
+    /// The same, from another thread: no more batches are taken, and those on their way are waited for, as long as a record
+    /// is written every second, and nobody asks again. Afterwards nothing can be written any more; whether all was.
+    pub(super) fn end(&self, asks_again: &mut dyn FnMut() -> bool) -> bool {
         self.stop();
-        let mut last = (None, Instant::now());
-        while last.1.elapsed() < Duration::from_secs(1) {
-            if let Ok(mut state) = self.state.try_lock() {
-                if state.next == state.taken {
-                    if let Err(failure) = state.run.finish() {
-                        failure.report();
-                    }
-                    // For ever: no record may follow the account.
-                    std::mem::forget(state);
-                    return true;
+        let (mut written, mut since) = (self.written.load(Ordering::Relaxed), Instant::now());
+        while since.elapsed() < Duration::from_secs(1) && !asks_again() {
+            if let Ok(mut state) = self.state.try_lock()
+                && state.next == state.taken
+            {
+                if let Err(failure) = state.run.finish() {
+                    failure.report();
                 }
-                if last.0 != Some(state.next) {
-                    last = (Some(state.next), Instant::now());
-                }
+                // For ever: no record may follow the account.
+                std::mem::forget(state);
+                return true;
+            }
+            let now = self.written.load(Ordering::Relaxed);
+            if now != written {
+                (written, since) = (now, Instant::now());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

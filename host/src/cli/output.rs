@@ -14,23 +14,25 @@ use super::failure::{Exit, Failure, OrExit};
 pub(crate) struct Output {
     name: String,
     writer: BufWriter<Box<dyn Write + Send>>,
+    /// It has failed once, which has been told, and gets no more.
+    has_failed: bool,
 }
 
 impl Output {
     pub(crate) fn standard() -> Self {
         let writer = BufWriter::new(Box::new(io::stdout()) as Box<dyn Write + Send>);
-        Self { name: "standard output".to_owned(), writer }
+        Self { name: "standard output".to_owned(), writer, has_failed: false }
     }
 
     /// A file, which is emptied first.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()));
         let writer = BufWriter::new(Box::new(file.or_exit(Exit::Io)?) as Box<dyn Write + Send>);
-        Ok(Self { name: path.display().to_string(), writer })
+        Ok(Self { name: path.display().to_string(), writer, has_failed: false })
     }
 
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let written = self.writer.write_all(text.as_bytes());
+        let written = if self.has_failed { Ok(()) } else { self.writer.write_all(text.as_bytes()) };
         self.check(written)
     }
 
@@ -41,11 +43,12 @@ impl Output {
 
     /// Passes on to the reader what was written.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        let flushed = self.writer.flush();
+        let flushed = if self.has_failed { Ok(()) } else { self.writer.flush() };
         self.check(flushed)
     }
 
-    fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
+    fn check(&mut self, result: io::Result<()>) -> Result<(), Failure> {
+        self.has_failed |= result.is_err();
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::closed_pipe()),
             other => other.with_context(|| format!("{}: cannot be written", self.name)).or_exit(Exit::Io),

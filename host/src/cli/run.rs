@@ -108,12 +108,11 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));
     let threads = args.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let mut run = Run::new(&setup, args, threads, Arc::clone(&progress))?;
+    let (mut run, workers) = Run::new(&setup, args, threads, Arc::clone(&progress))?;
     let published = Published::new(setup.exchanges());
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
     run.control.clone_from(&control);
-    let workers = run.workers();
-    let outlet = Arc::new(Outlet::new(run, threads));
+    let outlet = Arc::new(Outlet::new(run));
     interruption.reaches(&outlet, control);
 
     let result = judge(&inputs, published, workers, &outlet, &progress);
@@ -138,34 +137,40 @@ fn judge(
         for mut worker in workers {
             let receiver = &receiver;
             scope.spawn(move || {
-                let _unless_it_panics = StopOnPanic(outlet);
+                let _unless_it_panics = EndOnPanic;
                 let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(batch) = next() {
-                    outlet.put(worker.judge(&batch));
+                    if let Err(failure) = outlet.put(worker.judge(&batch)) {
+                        // Who reads may wait for input for ever.
+                        std::process::exit(failure.report_and_code());
+                    }
                 }
             });
         }
+        let mut failed = Ok(());
         let mut hand_over = |batch: Batch| {
-            if !outlet.takes_another() {
+            if !outlet.takes(batch.size()) {
                 return;
             }
-            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
-                outlet.put(own.judge(&batch));
+            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch)
+                && let Err(failure) = outlet.put(own.judge(&batch))
+            {
+                failed = Err(failure);
             }
         };
         let result = batch::read(inputs, published, progress, &|| outlet.is_stopped(), &mut hand_over);
         drop(sender);
-        result
+        both(failed, result)
     })
 }
 
 /// The others must not wait for a batch that never comes.
-struct StopOnPanic<'o>(&'o Outlet);
+struct EndOnPanic;
 
-impl Drop for StopOnPanic<'_> {
+impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(Failure::new(Exit::Io, anyhow!("a thread that judges has panicked")));
+            std::process::abort();
         }
     }
 }
@@ -202,8 +207,13 @@ impl Interruption {
     /// What signals reach from now on.
     fn reaches(&self, outlet: &Arc<Outlet>, control: Option<Control>) {
         let target = self.target.get_or_init(|| Target { outlet: Arc::clone(outlet), control });
-        if let (true, Some(control)) = (self.hangup.load(Ordering::Relaxed), &target.control) {
-            control.reload();
+        if self.hangup.load(Ordering::Relaxed) {
+            if let Some(control) = &target.control {
+                control.reload();
+            } else {
+                self.flag.store(true, Ordering::Relaxed);
+                outlet.stop();
+            }
         }
     }
 
@@ -222,7 +232,7 @@ impl Interruption {
         if signals.forever().any(ends) {
             self.flag.store(true, Ordering::Relaxed);
             match self.target.get() {
-                Some(target) => finish(&target.outlet),
+                Some(target) => finish(&target.outlet, &mut signals),
                 None => std::process::exit(Exit::Interrupted as i32),
             }
         }
@@ -234,9 +244,9 @@ impl Interruption {
 }
 
 /// Ends the process between two records, with the account.
-fn finish(outlet: &Outlet) {
-    // A record whose alert nobody takes off our hands must not hold the process for ever.
-    if !outlet.end() {
+fn finish(outlet: &Outlet, signals: &mut Signals) {
+    // Neither a record whose alert nobody takes off our hands, nor a person who asks again, is to wait for ever.
+    if !outlet.end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
         say(
             "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
         );

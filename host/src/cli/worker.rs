@@ -1,9 +1,11 @@
 //! Judges batches, one after the other, on a thread of its own; what is to be written about them is told in order elsewhere.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use portcullis::read::{Record, Records};
-use portcullis::{Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line};
+use portcullis::{
+    Accounting, Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line,
+};
 use portcullis_event::Outcome;
 
 use super::batch::{Batch, Current};
@@ -19,7 +21,8 @@ pub(super) struct Wanted {
 
 /// A worker with its judges.
 pub(super) struct Worker {
-    tenants: Arc<Mutex<Tenants>>,
+    number: usize,
+    tenants: Tenants,
     records: Records,
     wanted: Wanted,
 }
@@ -30,6 +33,11 @@ pub(super) struct JudgedBatch {
     pub(super) number: u64,
     /// The rules that it was judged with.
     pub(super) rules: Current,
+    /// Its bytes.
+    pub(super) size: usize,
+    /// Whose judges judged it, and what these have counted.
+    pub(super) worker: usize,
+    pub(super) accounts: (Vec<Accounting>, Accounting),
     /// How many records there were in it.
     pub(super) records: u64,
     /// Those of them that there is something to write about.
@@ -56,29 +64,34 @@ pub(super) struct Noted {
 }
 
 impl Worker {
-    /// Counts in these accounts.
-    pub(super) fn new(tenants: Arc<Mutex<Tenants>>, wanted: Wanted) -> Self {
-        Self { tenants, records: Records::default(), wanted }
+    pub(super) fn new(number: usize, tenants: Tenants, wanted: Wanted) -> Self {
+        Self { number, tenants, records: Records::default(), wanted }
     }
 
     pub(super) fn judge(&mut self, batch: &Batch) -> JudgedBatch {
-        let Self { tenants, records, wanted } = self;
-        let mut tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let Self { number: worker, tenants, records, wanted } = self;
         for (tenant, rules) in batch.rules.iter().enumerate() {
             tenants.judge(tenant).give(rules);
         }
         let rules = Arc::clone(&batch.rules);
-        let mut judged = JudgedBatch { number: batch.number, rules, records: 0, noted: Vec::new() };
+        let (mut count, mut noted) = (0, Vec::new());
         for document in batch.documents() {
             let done = records.for_each(&document, &mut |record, outcome| {
-                let n = judged.records;
-                judged.records += 1;
-                judged.noted.extend(note(&mut tenants, *wanted, &batch.input, n, record, outcome));
+                noted.extend(note(tenants, *wanted, &batch.input, count, record, outcome));
+                count += 1;
                 Ok::<(), std::convert::Infallible>(())
             });
             let Ok(()) = done;
         }
-        judged
+        JudgedBatch {
+            number: batch.number,
+            rules,
+            size: batch.size(),
+            worker: *worker,
+            accounts: tenants.take_accounts(),
+            records: count,
+            noted,
+        }
     }
 }
 

@@ -84,13 +84,33 @@ impl Accounting {
         }
     }
 
-    /// Adds what another account has counted.
-    pub fn add(&mut self, mut other: Self) {
-        other.settle();
+    /// The account of all records of these, without the rules.
+    #[must_use]
+    pub fn total<'a>(accounts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut total = Self::default();
+        for account in accounts {
+            total.add_outcomes(account);
+        }
+        total
+    }
+
+    fn add_outcomes(&mut self, other: &Self) {
         self.evaluated += other.evaluated;
         self.ignored += other.ignored;
         self.rejected += other.rejected;
         self.malformed += other.malformed;
+    }
+
+    /// Adds what another account has counted. It costs least where that is of the same judge.
+    pub fn add(&mut self, other: Self) {
+        self.add_outcomes(&other);
+        if other.evaluated > 0 && !Arc::ptr_eq(&self.at_work, &other.at_work) {
+            self.settle();
+            self.at_work = other.at_work;
+        }
+        for (own, other) in self.events.iter_mut().zip(other.events) {
+            *own += other;
+        }
         for rule in other.rules {
             match self.rules.binary_search_by(|own| own.key().cmp(&rule.key())) {
                 Ok(place) => self.rules[place].add(&rule),

@@ -68,12 +68,10 @@ impl Tenants {
         }
     }
 
-    /// Adds the accounts of the same tenants on another thread.
-    pub fn add(&mut self, other: &Self) {
-        for ((_, own), (_, other)) in self.all.iter_mut().zip(&other.all) {
-            own.add(other.clone());
-        }
-        self.nobodys.add(other.nobodys.clone());
+    /// What has been counted since this was last asked, of each tenant and of what is nobody's.
+    pub fn take_accounts(&mut self) -> (Vec<Accounting>, Accounting) {
+        let tenants = self.all.iter_mut().map(|(_, accounting)| std::mem::take(accounting)).collect();
+        (tenants, std::mem::take(&mut self.nobodys))
     }
 
     /// What one of them judges with.
@@ -88,20 +86,6 @@ impl Tenants {
     #[must_use]
     pub fn nobodys(&self) -> Option<&Accounting> {
         self.claims.as_ref().map(|_| &self.nobodys)
-    }
-
-    /// The account of all records, without the rules.
-    #[must_use]
-    pub fn total(&self) -> Accounting {
-        let accounts = self.all.iter().map(|(_, accounting)| accounting).chain([&self.nobodys]);
-        let mut total = Accounting::default();
-        for account in accounts {
-            total.evaluated += account.evaluated;
-            total.ignored += account.ignored;
-            total.rejected += account.rejected;
-            total.malformed += account.malformed;
-        }
-        total
     }
 
     /// Whose a record is, by its place in [`Tenants::all`]; `input` is the name of what it was read from.

@@ -16,9 +16,10 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// For an event of this length: what a rule needs grows with it, and the client chooses it.
+    /// For an event of this length: what a rule needs grows with it, and the client chooses it. Where each bracket of an event
+    /// is, and where each member begins, takes a rule eight times its length at most.
     pub(super) fn new(limits: &Limits, event_length: usize) -> Self {
-        let memory = limits.memory.saturating_add(event_length.saturating_mul(4));
+        let memory = limits.memory.saturating_add(event_length.saturating_mul(12));
         Self { usual_memory: limits.memory, memory, table_elements: limits.table_elements, is_large: false }
     }
 

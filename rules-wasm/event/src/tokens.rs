@@ -12,6 +12,9 @@ use crate::strings::Strings;
 /// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
 const KEPT: usize = 1 << 16;
 
+/// The room that a text of more bytes needs is counted before it is taken.
+const LONG: usize = 64 << 10;
+
 /// No container: what is around the outermost value.
 const NONE: u32 = u32::MAX;
 
@@ -130,6 +133,12 @@ impl Tokens {
         let found = &found[..self.blocks];
         containers.clear();
         members.clear();
+        if text.len() > LONG {
+            // To grow is to have the old room and the new at once, which a rule has no memory for.
+            let tokens = || places(found).map(|at| text.get(at));
+            containers.reserve_exact(tokens().filter(|byte| matches!(byte, Some(b'{' | b'['))).count());
+            members.reserve_exact(tokens().filter(|byte| matches!(byte, Some(b'"'))).count() / 2);
+        }
         let mut cursor = Cursor { found, block: 0, tokens: found[0], end: text.len() };
         // The container that the next token is in.
         let mut around = NONE;
@@ -207,6 +216,18 @@ impl Tokens {
             };
         }
     }
+}
+
+/// The places of all tokens.
+fn places(found: &[u64]) -> impl Iterator<Item = usize> {
+    found.iter().enumerate().flat_map(|(block, tokens)| {
+        let mut tokens = *tokens;
+        std::iter::from_fn(move || {
+            let at = (tokens != 0).then(|| block * BLOCK + tokens.trailing_zeros() as usize)?;
+            tokens &= tokens - 1;
+            Some(at)
+        })
+    })
 }
 
 /// Goes from token to token.
