@@ -1,12 +1,12 @@
-//! Which version of a rule becomes active, and which never does: proof, pins, shadow, by hand, and roll-back.
+//! Which version of a rule becomes active, and which never does: proof, pins, shadow, and by hand.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, package, pairs, project, record, run, said, version,
-    version_that_fails, versioned_spec,
+    Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, package, pairs, pinned, project, record, run, said,
+    version, version_that_fails, versioned_spec,
 };
 
 #[test]
@@ -75,48 +75,6 @@ fn a_candidate_that_does_not_prove_itself_is_seen_by_no_event() {
 }
 
 #[test]
-fn a_version_that_fails_on_live_events_is_rolled_back_on_record_and_for_good() {
-    let mut live = live("", &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
-    live.wait_for("activated", "2.0.0");
-    live.send(&[&record(false), &record(true), &record(false)]);
-    let entry = live.wait_for("rolled-back", "2.0.0");
-    assert_eq!((&entry["from"], &entry["to"]), (&json!("2.0.0"), &json!("1.0.0")));
-    let reason = entry["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("it trapped") && reason.ends_with("on an event on which 1.0.0 did not"), "{reason}");
-    live.send(&[&record(true)]);
-    let (run, folder) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match"), ("1.0.0", "alert")]);
-    assert_eq!(run.rejects.len(), 0, "no event was lost to the fault");
-    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 failed: it trapped"), "{}", run.ended.stderr);
-    assert!(
-        run.ended.stderr.contains("Test.Versioned 2.0.0 is ROLLED BACK to 1.0.0: it trapped"),
-        "{}",
-        run.ended.stderr
-    );
-
-    // A new start does not try it again, even where it is what the config wants, until somebody names it anew.
-    fs::write(folder.path().join("config.toml"), format!("[activation]\nversions = {{ {VERSIONED:?} = \"2.0.0\" }}\n"))
-        .expect("written");
-    let live = Live::in_folder(folder, &["--watch"]);
-    live.wait_for("resumed", "1.0.0");
-    let (run, folder) = live.end();
-    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 was rolled back (it trapped"), "{}", run.ended.stderr);
-    fs::write(folder.path().join("config.toml"), "").expect("written");
-    let before = history(&folder.path().join("history")).len();
-    let mut live = Live::in_folder(folder, &["--watch"]);
-    live.wait_until(|entries| entries.len() > before);
-    live.put("config.toml", format!("[activation]\nversions = {{ {VERSIONED:?} = \"2.0.0\" }}\n").as_bytes());
-    live.wait_until(|entries| {
-        let last = entries.last().expect("an entry");
-        last["action"] == "activated" && last["from"] == "1.0.0"
-    });
-    live.send(&[&record(false)]);
-    let (run, _) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match")]);
-}
-
-#[test]
 fn an_older_version_comes_back_only_by_name() {
     let mut live = live("", &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
@@ -134,7 +92,7 @@ fn an_older_version_comes_back_only_by_name() {
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let ended = self::run(["run", "--rules", &path("rules"), "--history", &path("history")]);
     assert_eq!((ended.code, ended.stderr), (Some(3), format!("portcullis: {}: {reason}\n", path(FIRST))));
-    let pin = format!("[activation]\nversions = {{ {VERSIONED:?} = \"1.0.0\" }}\n");
+    let pin = pinned("1.0.0");
     fs::write(path("config.toml"), pin).expect("written");
     let mut live = Live::in_folder(folder, &[]);
     live.send(&[&record(false)]);
@@ -173,95 +131,6 @@ fn what_spoke_against_a_version_is_looked_at_again() {
     live.wait_for("activated", "3.0.0");
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("3.0.0", "no-match")]);
-}
-
-#[test]
-fn a_version_that_was_rolled_back_judges_again_when_it_is_named() {
-    let mut live = live("", &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
-    live.wait_for("activated", "2.0.0");
-    live.send(&[&record(true)]);
-    live.wait_for("rolled-back", "2.0.0");
-    let before = live.history().len();
-    live.put("config.toml", format!("[activation]\nversions = {{ {VERSIONED:?} = \"2.0.0\" }}\n").as_bytes());
-    live.wait_until(|entries| entries[before..].iter().any(|entry| entry["action"] == "activated"));
-    live.send(&[&record(false)]);
-    assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert"), ("2.0.0", "no-match")]);
-}
-
-fn pinned(number: &str) -> String {
-    format!("[activation]\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n")
-}
-
-/// Who writes the pin pardons it once; a pin that is in the config, and what else happens to a file, pardon nothing.
-#[test]
-fn a_roll_back_outlives_whatever_else_happens_to_the_version() {
-    let mut live = live(&pinned("1.0.0"), &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
-    live.put("config.toml", pinned("2.0.0").as_bytes());
-    live.wait_for("activated", "2.0.0");
-    live.send(&[&record(true)]);
-    live.wait_for("rolled-back", "2.0.0");
-    live.put("config.toml", (pinned("2.0.0") + "shadow-events = 77\n").as_bytes());
-    live.signal(rustix::process::Signal::HUP);
-    live.put("rules/copy.wasm", &version("2.0.0", Does::Nothing));
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    live.put("config.toml", b"");
-    live.remove("rules/copy.wasm");
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    live.send(&[&record(false)]);
-    let (run, folder) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert")], "{:#?}", history(&folder.path().join("history")));
-
-    // Alone, it leaves its rule without any version, which is said, and without watching an error.
-    fs::remove_file(folder.path().join(FIRST)).expect("removed");
-    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let ended = self::run(["run", "--rules", &path("rules"), "--history", &path("history")]);
-    assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
-    assert!(
-        ended.stderr.starts_with("portcullis: Test.Versioned 2.0.0 was rolled back (it trapped"),
-        "{}",
-        ended.stderr
-    );
-    let (run, folder) = Live::in_folder(folder, &["--watch"]).end();
-    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 was rolled back (it trapped"), "{}", run.ended.stderr);
-    let last = history(&folder.path().join("history")).pop().expect("an entry");
-    assert_eq!(
-        (&last["action"], &last["from"]),
-        (&json!("removed"), &json!("1.0.0")),
-        "nothing judges, and that is on record"
-    );
-}
-
-#[test]
-fn what_takes_over_at_a_start_has_something_to_go_back_to() {
-    let (_, folder) = live("", &["--watch"]).end();
-    fs::write(folder.path().join(SECOND), version("2.0.0", Does::TrapOnLong)).expect("written");
-    let mut live = Live::in_folder(folder, &[]);
-    live.send(&[&record(false), &record(true)]);
-    let (run, folder) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match"), ("1.0.0", "alert")]);
-    let actions: Vec<_> = history(&folder.path().join("history")).iter().map(|entry| entry["action"].clone()).collect();
-    assert_eq!(actions, ["activated", "resumed", "activated", "rolled-back"]);
-}
-
-#[test]
-fn a_pardon_ends_with_its_pin_over_a_start_too() {
-    let mut live = live("", &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
-    live.wait_for("activated", "2.0.0");
-    live.send(&[&record(true)]);
-    live.wait_for("rolled-back", "2.0.0");
-    for number in ["2.0.0", "1.0.0"] {
-        let before = live.history().len();
-        live.put("config.toml", pinned(number).as_bytes());
-        live.wait_until(|entries| entries[before..].iter().any(|entry| entry["action"] == "activated"));
-    }
-    let (_, folder) = live.end();
-    fs::write(folder.path().join("config.toml"), "").expect("written");
-    let mut live = Live::in_folder(folder, &["--watch"]);
-    live.send(&[&record(false)]);
-    assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
 }
 
 #[test]
@@ -360,7 +229,7 @@ fn what_the_config_wants_reaches_a_candidate_in_shadow() {
 
 #[test]
 fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
-    let config = format!("[activation]\nversions = {{ {VERSIONED:?} = \"^1\" }}\n");
+    let config = pinned("^1");
     let mut live = live(&config, &["--watch"]);
     for number in ["2.0.0", "1.5.0-rc.1", "1.4.0"] {
         live.put(&format!("rules/{VERSIONED}@{number}.wasm"), &version(number, Does::Nothing));
@@ -387,9 +256,9 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
 
 #[test]
 fn by_hand_nothing_becomes_active_until_it_is_pinned() {
-    let pinned =
+    let pinned_by_hand =
         |number: &str| format!("[activation]\nactivate = \"manual\"\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n");
-    let mut live = live(&pinned("1.0.0"), &["--watch"]);
+    let mut live = live(&pinned_by_hand("1.0.0"), &["--watch"]);
     live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     let waiting = live.wait_for("waiting", "2.0.0");
@@ -399,7 +268,7 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
     );
     live.send(&[&record(false)]);
     live.alert();
-    live.put("config.toml", pinned("2.0.0").as_bytes());
+    live.put("config.toml", pinned_by_hand("2.0.0").as_bytes());
     live.wait_for("activated", "2.0.0");
     live.send(&[&record(false)]);
     let (run, folder) = live.end();

@@ -18,6 +18,7 @@ mod ocsf;
 mod packages;
 mod parity;
 mod reproducible;
+mod roll_back;
 mod run;
 mod signatures;
 mod support;

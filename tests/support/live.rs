@@ -183,3 +183,8 @@ pub(crate) fn said(ledger: &[Value]) -> Vec<(String, String)> {
 pub(crate) fn pairs(said: &[(String, String)]) -> Vec<(&str, &str)> {
     said.iter().map(|(version, verdict)| (&**version, &**verdict)).collect()
 }
+
+/// A config that pins [`VERSIONED`].
+pub(crate) fn pinned(number: &str) -> String {
+    format!("[activation]\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n")
+}

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-pub(crate) use live::{FIRST, Live, SECOND, history, live, pairs, said};
+pub(crate) use live::{FIRST, Live, SECOND, history, live, pairs, pinned, said};
 pub(crate) use packages::{
     Does, OPEN_MANIFEST, VERSIONED, all_hostile, component, hostile, package, project, record, spec, version,
     version_that_fails, versioned_spec,

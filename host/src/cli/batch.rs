@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use portcullis::read::{Document, Documents, Item};
 use portcullis::{Exchange, RuleSet};
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::input::Input;
 use super::progress::Progress;
 
@@ -215,7 +215,7 @@ fn read_one(
             Err(error) => {
                 let line = documents.line();
                 let error = anyhow!(error).context(format!("{name}: cannot be read any further in line {line}"));
-                return Err(Failure::unreadable(error));
+                return Err(Failure::new(Exit::Io, error));
             }
         }
     }

@@ -40,11 +40,6 @@ impl Failure {
         Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe") }
     }
 
-    /// An input cannot be read, or not to its end.
-    pub(crate) fn unreadable(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Io, error }
-    }
-
     /// The same, with what it is about.
     pub(crate) fn context(self, about: String) -> Self {
         Self { error: self.error.context(about), ..self }

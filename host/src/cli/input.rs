@@ -60,10 +60,10 @@ impl Input {
             }
             Box::new(stdin())
         } else {
-            reading(open_file(&self.path).map_err(Failure::unreadable)?)
+            reading(open_file(&self.path).or_exit(Exit::Io)?)
         };
         let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
-        input.map_err(Failure::unreadable)
+        input.or_exit(Exit::Io)
     }
 
     fn is_standard(&self) -> bool {

@@ -85,15 +85,17 @@ impl Run {
         progress: Arc<Progress>,
     ) -> Result<(Self, Vec<Worker>), Failure> {
         let first = setup.tenants();
+        let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
+        let several = first.nobodys().is_some();
         let names: Vec<Arc<str>> = first.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
-        let empty = || first.all().iter().map(|(judge, _)| Accounting::new(judge.rules())).collect();
+        let mut tenants: Vec<Tenants> = std::iter::once(first).chain(others).collect();
         let none_so_far =
             |_: &Arc<str>| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
         let run = Self {
             incidents: args.incidents.then(|| names.iter().map(none_so_far).collect()),
-            accounts: (0..threads).map(|_| (empty(), Accounting::default())).collect(),
+            accounts: tenants.iter_mut().map(Tenants::take_accounts).collect(),
             names,
-            several: first.nobodys().is_some(),
+            several,
             records: 0,
             sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
@@ -108,14 +110,8 @@ impl Run {
         };
         let wanted =
             Wanted { ledger: run.ledger.is_some(), rejects: run.rejects.is_some(), times: run.incidents.is_some() };
-        let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
-        let tenants = std::iter::once(first).chain(others).enumerate();
-        let workers = tenants.map(|(number, mut tenants)| {
-            // What is counted from now on is added to what there is.
-            drop(tenants.take_accounts());
-            Worker::new(number, tenants, wanted)
-        });
-        let workers = workers.collect();
+        let workers = tenants.into_iter().enumerate();
+        let workers = workers.map(|(number, tenants)| Worker::new(number, tenants, wanted)).collect();
         Ok((run, workers))
     }
 

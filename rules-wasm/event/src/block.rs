@@ -3,6 +3,14 @@
 /// How many bytes are looked at in one step.
 pub(crate) const BLOCK: usize = 64;
 
+/// The whole blocks of a text, and behind them what is left of it, filled up with white space.
+pub(crate) fn blocks(text: &[u8]) -> (&[[u8; BLOCK]], [u8; BLOCK]) {
+    let (blocks, rest) = text.as_chunks();
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    (blocks, last)
+}
+
 /// The bytes of a block that mean something, a bit for each.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Masks {

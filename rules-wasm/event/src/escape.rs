@@ -1,6 +1,6 @@
 //! The text of a JSON string.
 
-use crate::block::{BLOCK, backslashes};
+use crate::block::{BLOCK, backslashes, blocks};
 
 /// So many bytes are copied at once, needed or not: what stands between two escapes is mostly short.
 const COPY: usize = 16;
@@ -18,14 +18,12 @@ pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
     if buffer.len() < string.len() + COPY {
         buffer.resize(string.len() + COPY, 0);
     }
-    let (blocks, rest) = string.as_chunks::<BLOCK>();
-    let mut last = [0; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
+    let (whole, last) = blocks(string);
     let mut escapes = Escapes::default();
     // Up to here the string has been read, and the text written.
     let (mut read, mut written) = (0, 0);
     let mut base = 0;
-    for block in blocks.iter().chain([&last]) {
+    for block in whole.iter().chain([&last]) {
         let mut places = escapes.escaped(backslashes(block));
         while places != 0 {
             let at = base + places.trailing_zeros() as usize;

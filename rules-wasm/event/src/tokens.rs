@@ -5,7 +5,7 @@
 //! quotes and brackets, 64 bytes at a time and without a branch for what they are; then the grammar, from place to place.
 //! Neither recurses: depth costs memory, never the stack.
 
-use crate::block::BLOCK;
+use crate::block::{BLOCK, blocks};
 use crate::scalar::{is_scalar, scalar_length};
 use crate::strings::Strings;
 
@@ -75,7 +75,7 @@ impl Tokens {
         if self.containers.capacity() > KEPT || self.members.capacity() > KEPT {
             *self = Self::default();
         }
-        u32::try_from(text.len()).is_ok_and(|length| length < NONE) && self.find(text) && self.check(text)
+        u32::try_from(text.len()).is_ok_and(|length| length < NONE) && self.find(text) && self.check(text) == Some(true)
     }
 
     /// The place of the first token from a place on; the text is JSON, and there is one.
@@ -110,25 +110,23 @@ impl Tokens {
 
     /// Finds the tokens; whether strings are strings.
     fn find(&mut self, text: &[u8]) -> bool {
-        let (blocks, rest) = text.as_chunks::<BLOCK>();
-        let count = blocks.len() + 1;
+        let (whole, last) = blocks(text);
+        let count = whole.len() + 1;
         if self.found.len() < count {
             self.found.resize(count, 0);
             self.escapes.resize(count, 0);
         }
         self.blocks = count;
-        let mut last = [b' '; BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
         let mut strings = Strings::default();
         let rooms = self.found.iter_mut().zip(&mut self.escapes);
-        for ((number, block), (found, escapes)) in blocks.iter().chain([&last]).enumerate().zip(rooms) {
+        for ((number, block), (found, escapes)) in whole.iter().chain([&last]).enumerate().zip(rooms) {
             (*found, *escapes) = strings.tokens(block, text, number * BLOCK);
         }
         strings.are_right()
     }
 
-    /// Whether the tokens and what stands between them are one JSON value.
-    fn check(&mut self, text: &[u8]) -> bool {
+    /// Whether the tokens are one JSON value; none where what stands between two of them is nothing that may.
+    fn check(&mut self, text: &[u8]) -> Option<bool> {
         let Self { found, containers, members, .. } = self;
         let found = &found[..self.blocks];
         containers.clear();
@@ -145,7 +143,7 @@ impl Tokens {
         let mut in_object = false;
         // The next token, and what it may be.
         let mut at = cursor.next();
-        let Some(mut next) = between(&text[..at], State::Value, false, false) else { return false };
+        let mut next = between(&text[..at], State::Value, false, false)?;
         loop {
             let mut byte = text.get(at).copied().unwrap_or(0);
             if byte == b'"' && matches!(next, State::Name | State::FirstName) {
@@ -158,10 +156,7 @@ impl Tokens {
                     container: short(containers.len()),
                 };
                 if at - from != 1 || text[from] != b':' {
-                    next = match between(&text[from..at], State::Colon, true, true) {
-                        Some(next) => next,
-                        None => return false,
-                    };
+                    next = between(&text[from..at], State::Colon, true, true)?;
                     let behind_colon = from + spaces(&text[from..at]) + 1;
                     member.value = short(behind_colon + spaces(text.get(behind_colon..).unwrap_or_default()));
                     members.push(member);
@@ -185,11 +180,7 @@ impl Tokens {
                     let from = at + 1;
                     at = cursor.next();
                     let first = if in_object { State::FirstName } else { State::FirstItem };
-                    next = match if at == from { Some(first) } else { between(&text[from..at], first, true, in_object) }
-                    {
-                        Some(next) => next,
-                        None => return false,
-                    };
+                    next = if at == from { first } else { between(&text[from..at], first, true, in_object)? };
                     continue;
                 }
                 (b'}', State::Behind | State::FirstName) if in_object => {
@@ -201,7 +192,7 @@ impl Tokens {
                     at + 1
                 }
                 // A number or a word has been behind the last token; or this is the end.
-                _ => return next == State::Behind && around == NONE && at == text.len(),
+                _ => return Some(next == State::Behind && around == NONE && at == text.len()),
             };
             at = cursor.next();
             next = if at == from {
@@ -209,10 +200,7 @@ impl Tokens {
             } else if at - from == 1 && text[from] == b',' && around != NONE {
                 after_comma(in_object)
             } else {
-                match between(&text[from..at], State::Behind, around != NONE, in_object) {
-                    Some(next) => next,
-                    None => return false,
-                }
+                between(&text[from..at], State::Behind, around != NONE, in_object)?
             };
         }
     }
