@@ -55,6 +55,13 @@ impl SourceScope {
 /// `[2001:db8::1]:443`), a zone (`%eth0`) or a prefix length (`/24`). An IPv4-mapped IPv6 address is the IPv4 address.
 #[must_use]
 pub fn parse(text: &str) -> Option<IpAddr> {
+    // Most often it is nothing but an address.
+    let plain = IpAddr::from_str(text).ok().or_else(|| IpAddr::from_str(undressed(text)?).ok());
+    plain.map(|address| address.to_canonical())
+}
+
+/// The address in what may stand around it.
+fn undressed(text: &str) -> Option<&str> {
     let text = text.trim();
     let text = match text.split_once('/') {
         Some((text, length)) if is_number(length) => text,
@@ -74,12 +81,11 @@ pub fn parse(text: &str) -> Option<IpAddr> {
             _ => text,
         },
     };
-    let address = match address.split_once('%') {
-        Some((address, zone)) if !zone.is_empty() && !zone.contains('%') => address,
-        Some(_) => return None,
-        None => address,
-    };
-    Some(IpAddr::from_str(address).ok()?.to_canonical())
+    match address.split_once('%') {
+        Some((address, zone)) if !zone.is_empty() && !zone.contains('%') => Some(address),
+        Some(_) => None,
+        None => Some(address),
+    }
 }
 
 fn is_number(text: &str) -> bool {

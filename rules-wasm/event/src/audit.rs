@@ -1,8 +1,9 @@
 //! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
 
 use crate::json::{self, Raw, Read};
+use crate::names::Names;
 use crate::value::Value;
-use crate::{Event, LogType, ResponseStatus, Text};
+use crate::{Event, ResponseStatus, Text};
 
 /// The members of an audit event that are read, in the order in which an API server writes them.
 pub(crate) const FIELDS: [&str; 12] = [
@@ -19,6 +20,8 @@ pub(crate) const FIELDS: [&str; 12] = [
     "requestReceivedTimestamp",
     "stageTimestamp",
 ];
+
+static OBJECT_REF: Names<'_, 5> = Names::new(["resource", "namespace", "name", "subresource", "apiGroup"]);
 
 /// Notes the fields of a wrong type, under the place of the audit event in its record.
 pub(crate) struct Malformed<'a> {
@@ -57,7 +60,7 @@ impl<'a> Malformed<'a> {
         &mut self,
         path: &'static str,
         value: Option<Value<'r, 't>>,
-        names: [&str; N],
+        names: &Names<'_, N>,
     ) -> [Option<Value<'r, 't>>; N] {
         self.check(path, json::named(value, names)).unwrap_or([None; N])
     }
@@ -76,12 +79,8 @@ impl<'a> Malformed<'a> {
     }
 }
 
-/// The event of an audit event's [`FIELDS`], which stand under `prefix` in their record.
-pub(crate) fn event<'a>(
-    log_type: LogType,
-    prefix: &'static str,
-    fields: &[Option<Value<'a, '_>>; FIELDS.len()],
-) -> Event<'a> {
+/// Fills in what an audit event's [`FIELDS`] say, which stand under `prefix` in their record.
+pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Option<Value<'a, '_>>; FIELDS.len()]) {
     let [
         audit_id,
         stage,
@@ -97,41 +96,36 @@ pub(crate) fn event<'a>(
         stage_time,
     ] = *fields;
     let mut malformed = Malformed::under(prefix);
-    let [username, groups, extra] = malformed.object("user", user, ["username", "groups", "extra"]);
-    let [resource, namespace, name, subresource, api_group] =
-        malformed.object("objectRef", object_ref, ["resource", "namespace", "name", "subresource", "apiGroup"]);
-    let [code] = malformed.object("responseStatus", response_status, ["code"]);
+    let [username, groups, extra] =
+        malformed.object("user", user, &const { Names::new(["username", "groups", "extra"]) });
+    let [resource, namespace, name, subresource, api_group] = malformed.object("objectRef", object_ref, &OBJECT_REF);
+    let [code] = malformed.object("responseStatus", response_status, &const { Names::new(["code"]) });
 
-    let source_ips = malformed.texts("sourceIPs", source_ips, true);
-    Event {
-        stage: malformed.text("stage", stage),
-        verb: malformed.text("verb", verb),
-        username: malformed.text("user.username", username),
-        user_groups: malformed.texts("user.groups", groups, false),
-        user_arn: user_arn(extra),
-        source_ips,
-        user_agent: malformed.text("userAgent", user_agent),
-        resource: malformed.text("objectRef.resource", resource),
-        subresource: text(subresource),
-        api_group: text(api_group),
-        namespace: malformed.text("objectRef.namespace", namespace),
-        name: malformed.text("objectRef.name", name),
-        request_uri: malformed.text("requestURI", request_uri),
-        response_status: malformed
-            .check("responseStatus.code", json::integer(code.map(Value::raw)))
-            .map(|code| ResponseStatus { code }),
-        service_type: service_type(request_object),
-        event_time: text(received).or_else(|| text(stage_time)),
-        audit_id: text(audit_id),
-        request_object: shown(request_object),
-        malformed: malformed.into_paths(),
-        ..Event::new(log_type)
-    }
+    event.source_ips = malformed.texts("sourceIPs", source_ips, true);
+    event.stage = malformed.text("stage", stage);
+    event.verb = malformed.text("verb", verb);
+    event.username = malformed.text("user.username", username);
+    event.user_groups = malformed.texts("user.groups", groups, false);
+    event.user_arn = user_arn(extra);
+    event.user_agent = malformed.text("userAgent", user_agent);
+    event.resource = malformed.text("objectRef.resource", resource);
+    event.subresource = text(subresource);
+    event.api_group = text(api_group);
+    event.namespace = malformed.text("objectRef.namespace", namespace);
+    event.name = malformed.text("objectRef.name", name);
+    event.request_uri = malformed.text("requestURI", request_uri);
+    event.response_status =
+        malformed.check("responseStatus.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
+    event.service_type = service_type(request_object);
+    event.event_time = text(received).or_else(|| text(stage_time));
+    event.audit_id = text(audit_id);
+    event.request_object = shown(request_object);
+    event.malformed = malformed.into_paths();
 }
 
 /// `extra.arn[0]`, if it is text.
 fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
-    let [arn] = extra?.named(["arn"])?;
+    let [arn] = extra?.named(&const { Names::new(["arn"]) })?;
     text(arn?.items().next())
 }
 
@@ -147,7 +141,7 @@ pub(crate) fn shown<'a>(request_object: Option<Value<'a, '_>>) -> Option<Raw<'a>
 
 /// `spec.type` of the object sent: the client's own data, never malformed.
 pub(crate) fn service_type<'a>(request_object: Option<Value<'a, '_>>) -> Option<Text<'a>> {
-    let [spec] = request_object?.named(["spec"])?;
-    let [service_type] = spec?.named(["type"])?;
+    let [spec] = request_object?.named(&const { Names::new(["spec"]) })?;
+    let [service_type] = spec?.named(&const { Names::new(["type"]) })?;
     text(service_type)
 }

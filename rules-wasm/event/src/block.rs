@@ -1,5 +1,8 @@
 //! What is where in 64 bytes.
 
+#[cfg(not(target_arch = "wasm32"))]
+use fearless_simd::{Simd, prelude::*, u8x64};
+
 /// How many bytes are looked at in one step.
 pub(crate) const BLOCK: usize = 64;
 
@@ -11,66 +14,78 @@ pub(crate) fn blocks(text: &[u8]) -> (&[[u8; BLOCK]], [u8; BLOCK]) {
     (blocks, last)
 }
 
-/// The bytes of a block that mean something, a bit for each.
+/// What strings are told by, a bit for each byte.
+#[derive(Clone, Copy)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
-pub(crate) struct Masks {
+pub(crate) struct Quotes {
     pub(crate) quotes: u64,
     pub(crate) backslashes: u64,
-    /// Brackets and braces; and some other bytes that JSON has in strings only.
-    pub(crate) brackets: u64,
-    /// Control characters.
-    pub(crate) controls: u64,
 }
 
-/// All of them, with what the processor has for looking at many bytes at once.
+/// What stands between them, a bit for each byte; in strings it means nothing.
 #[cfg(not(target_arch = "wasm32"))]
-#[inline]
-pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
-    use wide::u8x64;
-    let bytes = u8x64::new(*block);
-    let is = |byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
-    let controls = bytes.min(u8x64::splat(0x1f)).simd_eq(bytes);
-    Masks {
-        quotes: is(b'"'),
-        backslashes: is(b'\\'),
-        // With these bits, the four are one.
-        brackets: (bytes | u8x64::splat(0x26)).simd_eq(u8x64::splat(0x7f)).to_bitmask(),
-        controls: if controls.any() { controls.to_bitmask() } else { 0 },
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    /// Brackets and braces that open.
+    pub(crate) opening: u64,
+    /// Those that close.
+    pub(crate) closing: u64,
+    pub(crate) colons: u64,
+    pub(crate) commas: u64,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+#[inline(always)]
+pub(crate) fn quotes<S: Simd>(bytes: u8x64<S>) -> Quotes {
+    Quotes { quotes: bytes.simd_eq(b'"').to_bitmask(), backslashes: bytes.simd_eq(b'\\').to_bitmask() }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+pub(crate) fn marks<S: Simd>(bytes: u8x64<S>) -> Marks {
+    // With this bit, brackets are braces, and nothing else is.
+    let braces = bytes | 0x20;
+    Marks {
+        opening: braces.simd_eq(b'{').to_bitmask(),
+        closing: braces.simd_eq(b'}').to_bitmask(),
+        colons: bytes.simd_eq(b':').to_bitmask(),
+        commas: bytes.simd_eq(b',').to_bitmask(),
     }
 }
 
-/// Only the backslashes.
-#[cfg(not(target_arch = "wasm32"))]
-#[inline]
-pub(crate) fn backslashes(block: &[u8; BLOCK]) -> u64 {
-    use wide::u8x64;
-    u8x64::new(*block).simd_eq(u8x64::splat(b'\\')).to_bitmask()
+/// A one in each byte.
+const LOW: u64 = 0x0101_0101_0101_0101;
+
+/// The same, eight bytes at a time.
+pub(crate) fn quotes_by_words(block: &[u8; BLOCK]) -> Quotes {
+    let quotes = by_words(block, |bytes| bytes ^ (LOW * u64::from(b'"')));
+    Quotes { quotes, backslashes: by_words(block, |bytes| bytes ^ (LOW * u64::from(b'\\'))) }
 }
 
-/// All of them.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn masks(block: &[u8; BLOCK]) -> Masks {
-    masks_by_words(block)
+/// Brackets and braces, in the same way; and some other bytes that JSON has in strings only.
+pub(crate) fn brackets_by_words(block: &[u8; BLOCK]) -> u64 {
+    // With these bits, the four are one.
+    by_words(block, |bytes| (bytes | (LOW * 0x26)) ^ (LOW * 0x7f))
 }
 
-/// All of them, eight bytes at a time: rules have nothing for more.
-#[cfg(any(target_arch = "wasm32", test))]
-fn masks_by_words(block: &[u8; BLOCK]) -> Masks {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    let mut masks = Masks { quotes: 0, backslashes: 0, brackets: 0, controls: 0 };
-    for (place, bytes) in block.as_chunks::<8>().0.iter().enumerate() {
-        let bytes = u64::from_le_bytes(*bytes);
-        let are = |bytes: u64, byte: u8| zeros(bytes ^ (LOW * u64::from(byte))) << (8 * place);
-        masks.quotes |= are(bytes, b'"');
-        masks.backslashes |= are(bytes, b'\\');
-        masks.brackets |= are(bytes | (LOW * 0x26), 0x7f);
-        masks.controls |= are(bytes & (LOW * 0xe0), 0);
-    }
-    masks
+pub(crate) fn colons_by_words(block: &[u8; BLOCK]) -> u64 {
+    by_words(block, |bytes| bytes ^ (LOW * u64::from(b':')))
+}
+
+/// The control characters, in the same way.
+pub(crate) fn controls_by_words(block: &[u8; BLOCK]) -> u64 {
+    by_words(block, |bytes| bytes & (LOW * 0xe0))
+}
+
+/// A bit for each byte that this makes zero.
+fn by_words(block: &[u8; BLOCK], zero: impl Fn(u64) -> u64) -> u64 {
+    let words = block.as_chunks::<8>().0.iter().enumerate();
+    words.fold(0, |mask, (place, bytes)| mask | zeros(zero(u64::from_le_bytes(*bytes))) << (8 * place))
 }
 
 /// A bit for each byte that is zero.
-#[cfg(any(target_arch = "wasm32", test))]
 fn zeros(bytes: u64) -> u64 {
     const MOST: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let highest = !(((bytes & MOST) + MOST) | bytes | MOST);
@@ -78,14 +93,9 @@ fn zeros(bytes: u64) -> u64 {
     (highest >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-/// Only the backslashes.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn backslashes(block: &[u8; BLOCK]) -> u64 {
-    masks(block).backslashes
-}
-
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
     use proptest::prelude::*;
 
     use super::*;
@@ -94,15 +104,24 @@ mod tests {
         #[test]
         fn rules_and_their_host_see_the_same(bytes in prop::collection::vec(any::<u8>(), BLOCK)) {
             let block = bytes.as_array().expect("a block");
-            let masks = masks(block);
-            prop_assert_eq!(&masks_by_words(block), &masks);
-            prop_assert_eq!(backslashes(block), masks.backslashes);
+            let (quotes, marks) = dispatch!(Level::new(), simd => {
+                let bytes = u8x64::from_slice(simd, block);
+                (quotes(bytes), marks(bytes))
+            });
+            prop_assert_eq!(quotes_by_words(block), quotes);
+            let (brackets, controls) = (brackets_by_words(block), controls_by_words(block));
             let bit = |mask: u64, place: usize| mask >> place & 1 == 1;
             for (place, byte) in bytes.iter().enumerate() {
-                prop_assert_eq!(bit(masks.quotes, place), *byte == b'"');
-                prop_assert_eq!(bit(masks.controls, place), *byte < 0x20);
+                prop_assert_eq!(bit(quotes.quotes, place), *byte == b'"');
+                prop_assert_eq!(bit(quotes.backslashes, place), *byte == b'\\');
+                prop_assert_eq!(bit(controls, place), *byte < 0x20);
+                prop_assert_eq!(bit(marks.commas, place), *byte == b',');
+                prop_assert_eq!(bit(marks.colons, place), *byte == b':');
+                prop_assert_eq!(bit(colons_by_words(block), place), *byte == b':');
+                prop_assert_eq!(bit(marks.opening, place), b"{[".contains(byte));
+                prop_assert_eq!(bit(marks.closing, place), b"}]".contains(byte));
                 let is_bracket = b"{}[]".contains(byte);
-                prop_assert!(bit(masks.brackets, place) || !is_bracket);
+                prop_assert!(bit(brackets, place) || !is_bracket);
             }
         }
     }

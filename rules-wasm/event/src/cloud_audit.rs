@@ -2,13 +2,21 @@
 
 use crate::audit::{Malformed, service_type, shown};
 use crate::json;
+use crate::names::Names;
 use crate::record::Writer;
 use crate::value::Value;
-use crate::{Event, LogType, ResponseStatus, Text};
+use crate::{Event, ResponseStatus, Text};
 
 /// The members of `protoPayload` that are read, in the order in which Google writes them.
-const FIELDS: [&str; 7] =
-    ["authenticationInfo", "methodName", "requestMetadata", "resourceName", "serviceName", "status", "request"];
+static FIELDS: Names<'_, 7> = Names::new([
+    "authenticationInfo",
+    "methodName",
+    "requestMetadata",
+    "resourceName",
+    "serviceName",
+    "status",
+    "request",
+]);
 
 /// The users' names, in the order in which they are tried, and where a wrong type of each is noted.
 const PRINCIPALS: [(&str, &str); 3] = [
@@ -17,24 +25,31 @@ const PRINCIPALS: [(&str, &str); 3] = [
     ("authoritySelector", "authenticationInfo.authoritySelector"),
 ];
 
-/// The event of a `protoPayload`.
+static PRINCIPAL_NAMES: Names<'_, 3> = Names::new([PRINCIPALS[0].0, PRINCIPALS[1].0, PRINCIPALS[2].0]);
+
+static METADATA: Names<'_, 3> = Names::new(["callerIP", "callerIp", "callerSuppliedUserAgent"]);
+
+/// Fills in what a `protoPayload` says.
 ///
 /// # Errors
 /// It is no object, or not Kubernetes': the name of its service, if it has one.
-pub(crate) fn event<'a>(payload: Option<Value<'a, '_>>, writer: Writer) -> Result<Event<'a>, Option<Text<'a>>> {
+pub(crate) fn fill<'a>(
+    event: &mut Event<'a>,
+    payload: Option<Value<'a, '_>>,
+    writer: Writer,
+) -> Result<(), Option<Text<'a>>> {
     let [authentication, method, metadata, resource_name, service, status, request] =
-        payload.and_then(|payload| payload.named(FIELDS)).ok_or(None)?;
+        payload.and_then(|payload| payload.named(&FIELDS)).ok_or(None)?;
     let service = json::one_text(service).present();
     if !service.as_ref().is_some_and(|service| *service == "k8s.io") {
         return Err(service);
     }
     let mut malformed = Malformed::under("protoPayload");
-    let principals = malformed.object("authenticationInfo", authentication, PRINCIPALS.map(|(name, _)| name));
-    let [caller_ip, googles_caller_ip, user_agent] =
-        malformed.object("requestMetadata", metadata, ["callerIP", "callerIp", "callerSuppliedUserAgent"]);
+    let principals = malformed.object("authenticationInfo", authentication, &PRINCIPAL_NAMES);
+    let [caller_ip, googles_caller_ip, user_agent] = malformed.object("requestMetadata", metadata, &METADATA);
     // Panther renames Google's `callerIp`; a record that it did not touch still has Google's name.
     let caller_ip = caller_ip.or(googles_caller_ip.filter(|_| writer == Writer::Cloud));
-    let [code] = malformed.object("status", status, ["code"]);
+    let [code] = malformed.object("status", status, &const { Names::new(["code"]) });
 
     let source_ips = Vec::from_iter(malformed.text("requestMetadata.callerIP", caller_ip));
     let resource_name = malformed.text("resourceName", resource_name);
@@ -45,25 +60,22 @@ pub(crate) fn event<'a>(payload: Option<Value<'a, '_>>, writer: Writer) -> Resul
             None => ResourceName::parse(name).parts().map(|part| part.map(|part| part.to_owned().into())),
         },
     };
-    Ok(Event {
-        verb: malformed.text("methodName", method).and_then(|method| last_part(&method)),
-        username: PRINCIPALS.iter().zip(principals).find_map(|((_, path), value)| malformed.text(path, value)),
-        source_ips,
-        user_agent: malformed.text("requestMetadata.callerSuppliedUserAgent", user_agent),
-        resource,
-        subresource,
-        api_group: group,
-        namespace,
-        name,
-        request_uri: resource_name.as_deref().map(|name| request_uri(name).into()),
-        response_status: malformed
-            .check("status.code", json::integer(code.map(Value::raw)))
-            .map(|code| ResponseStatus { code }),
-        service_type: service_type(request),
-        request_object: shown(request),
-        malformed: malformed.into_paths(),
-        ..Event::new(LogType::Gke)
-    })
+    event.verb = malformed.text("methodName", method).and_then(|method| last_part(&method));
+    event.username = PRINCIPALS.iter().zip(principals).find_map(|((_, path), value)| malformed.text(path, value));
+    event.source_ips = source_ips;
+    event.user_agent = malformed.text("requestMetadata.callerSuppliedUserAgent", user_agent);
+    event.resource = resource;
+    event.subresource = subresource;
+    event.api_group = group;
+    event.namespace = namespace;
+    event.name = name;
+    event.request_uri = resource_name.as_deref().map(|name| request_uri(name).into());
+    event.response_status =
+        malformed.check("status.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
+    event.service_type = service_type(request);
+    event.request_object = shown(request);
+    event.malformed = malformed.into_paths();
+    Ok(())
 }
 
 /// The last dotted part of a method's name, which is the verb.

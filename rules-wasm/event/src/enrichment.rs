@@ -3,6 +3,7 @@
 use crate::Asn;
 use crate::audit::text;
 use crate::json;
+use crate::names::Names;
 use crate::value::Value;
 
 /// Far more entries than a request has source addresses: a kube-apiserver takes 1 MiB of headers.
@@ -12,7 +13,10 @@ const MAX_ENTRIES: usize = 200_000;
 /// that have the name in some case. The value is a list of entries or a single one; an entry without a text `asn` is an
 /// unknown provider. Never malformed: it is not the API server's.
 pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn<'a>> {
-    let Some([Some(providers)]) = enrichment.and_then(|value| value.named(["ipinfo_asn"])) else { return Vec::new() };
+    let Some([Some(providers)]) = enrichment.and_then(|value| value.named(&const { Names::new(["ipinfo_asn"]) }))
+    else {
+        return Vec::new();
+    };
     let mut asn = Vec::new();
     for value in json::members_in_any_case(providers, field) {
         if value.is_list() {
@@ -29,6 +33,7 @@ pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn
 }
 
 fn entry<'a>(value: Value<'a, '_>) -> Asn<'a> {
-    let [asn, name, address] = value.named(["asn", "name", "p_match"]).unwrap_or_default().map(text);
+    let [asn, name, address] =
+        value.named(&const { Names::new(["asn", "name", "p_match"]) }).unwrap_or_default().map(text);
     Asn { asn, name, address }
 }

@@ -1,9 +1,10 @@
 //! The text of a JSON string.
 
-use crate::block::{BLOCK, backslashes, blocks};
+#[cfg(not(target_arch = "wasm32"))]
+use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-/// So many bytes are copied at once, needed or not: what stands between two escapes is mostly short.
-const COPY: usize = 16;
+use crate::block::{BLOCK, blocks, quotes_by_words};
+use crate::utf8;
 
 /// The text that a valid JSON string stands for, given without its quotes. A lone surrogate becomes U+FFFD.
 pub(crate) fn unescaped(string: &str) -> String {
@@ -14,25 +15,85 @@ pub(crate) fn unescaped(string: &str) -> String {
 /// The same, in a buffer that is kept.
 pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
     let string = string.as_bytes();
-    // No text is longer than it is written.
-    if buffer.len() < string.len() + COPY {
-        buffer.resize(string.len() + COPY, 0);
+    // No text is longer than it is written; and whole blocks are copied, needed or not.
+    if buffer.len() < string.len() + BLOCK {
+        buffer.resize(string.len() + BLOCK, 0);
     }
+    #[cfg(not(target_arch = "wasm32"))]
+    let so_far = dispatch!(Level::new(), simd => unescape_plain(simd, string, buffer));
+    #[cfg(target_arch = "wasm32")]
+    let so_far = SoFar::default();
+    let written = unescape_any(string, so_far, buffer);
+    utf8(&buffer[..written]).unwrap_or_default()
+}
+
+/// How much of a string has been read, whole blocks of it, and of its text written.
+#[derive(Clone, Copy, Default)]
+struct SoFar {
+    read: usize,
+    written: usize,
+    escapes: Escapes,
+}
+
+/// Reads on while all escapes are of quotes, backslashes and slashes, as in JSON that stands as text in JSON: of such,
+/// only the backslash before them is left out.
+#[cfg(not(target_arch = "wasm32"))]
+#[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+#[inline(always)]
+fn unescape_plain<S: Simd>(simd: S, string: &[u8], buffer: &mut [u8]) -> SoFar {
+    let mut so_far = SoFar::default();
     let (whole, last) = blocks(string);
-    let mut escapes = Escapes::default();
-    // Up to here the string has been read, and the text written.
-    let (mut read, mut written) = (0, 0);
-    let mut base = 0;
     for block in whole.iter().chain([&last]) {
-        let mut places = escapes.escaped(backslashes(block));
+        let SoFar { read, mut written, mut escapes } = so_far;
+        let bytes = u8x64::from_slice(simd, block);
+        let backslashes = bytes.simd_eq(b'\\').to_bitmask();
+        let escaped = escapes.escaped(backslashes);
+        let others = escaped & !backslashes & !bytes.simd_eq(b'"').to_bitmask();
+        if others != 0 && others & !bytes.simd_eq(b'/').to_bitmask() != 0 {
+            break;
+        }
+        let present = (string.len() - read).min(BLOCK);
+        let kept = !(backslashes & !escaped);
+        if kept == u64::MAX {
+            buffer[written..written + BLOCK].copy_from_slice(block);
+            written += present;
+        } else {
+            // Behind the end nothing counts; there is something before it.
+            let kept = kept & (u64::MAX >> (BLOCK - present));
+            for (place, bytes) in block.chunks_exact(S::u8s::LEN).enumerate() {
+                let kept = kept >> (S::u8s::LEN * place) & (u64::MAX >> (BLOCK - S::u8s::LEN));
+                let bytes = S::u8s::from_slice(simd, bytes).compress(S::mask8s::from_bitmask(simd, kept));
+                bytes.store_slice(&mut buffer[written..written + S::u8s::LEN]);
+                written += kept.count_ones() as usize;
+            }
+        }
+        so_far = SoFar { read: read + present, written, escapes };
+    }
+    so_far
+}
+
+/// Reads the rest, whatever is escaped; the length of the text.
+fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
+    let SoFar { read: mut base, mut written, mut escapes } = so_far;
+    if base == string.len() {
+        return written;
+    }
+    // Up to here the string has been read, and the text written.
+    let mut read = base;
+    let copy = |from: usize, to: usize, written: &mut usize, buffer: &mut [u8]| {
+        buffer[*written..*written + to - from].copy_from_slice(&string[from..to]);
+        *written += to - from;
+    };
+    let (whole, last) = blocks(&string[read..]);
+    for block in whole.iter().chain([&last]) {
+        let mut places = escapes.escaped(quotes_by_words(block).backslashes);
         while places != 0 {
             let at = base + places.trailing_zeros() as usize;
             places &= places - 1;
             // The second half of a pair has been read already.
-            if at > read {
-                // All up to the backslash as it is.
-                copy(&string[read..], at - 1 - read, &mut buffer[written..]);
-                written += at - 1 - read;
+            if at >= read {
+                // All up to the backslash as it is, which may have been read with the block before.
+                copy(read, read.max(at - 1), &mut written, buffer);
                 read = at;
                 // These are themselves, and copied with what follows.
                 if !matches!(string[at], b'"' | b'\\' | b'/') {
@@ -44,18 +105,8 @@ pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
         }
         base += BLOCK;
     }
-    copy(&string[read..], string.len() - read, &mut buffer[written..]);
-    written += string.len() - read;
-    std::str::from_utf8(&buffer[..written]).unwrap_or_default()
-}
-
-/// Copies the first so many bytes.
-#[inline]
-fn copy(from: &[u8], count: usize, to: &mut [u8]) {
-    match (from.first_chunk::<COPY>(), to.first_chunk_mut::<COPY>()) {
-        (Some(bytes), Some(room)) if count <= COPY => *room = *bytes,
-        _ => to[..count].copy_from_slice(&from[..count]),
-    }
+    copy(read, string.len(), &mut written, buffer);
+    written
 }
 
 /// The character that an escape stands for, given from behind its backslash, and the length of that.
@@ -89,7 +140,7 @@ fn code_unit(escape: &[u8]) -> Option<u32> {
 }
 
 /// Which bytes are escaped, block by block.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Escapes {
     /// 1 if the first byte of the next block is.
     next: u64,
@@ -97,7 +148,7 @@ pub(crate) struct Escapes {
 
 impl Escapes {
     /// The bytes that are escaped by the backslash before them, by the block's backslashes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn escaped(&mut self, backslashes: u64) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;
         if backslashes == 0 {

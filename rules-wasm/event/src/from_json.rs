@@ -1,6 +1,7 @@
 //! Reading an event from its JSON, which a rule does in its sandbox.
 
 use crate::json::{self, Read};
+use crate::names::Names;
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
 use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
@@ -28,7 +29,7 @@ const TEXTS: [&str; 15] = [
 const OTHERS: [&str; 8] =
     ["logType", "sourceScope", "userGroups", "sourceIPs", "asn", "responseStatus", "requestObject", "malformed"];
 
-const MEMBERS: [&str; OTHERS.len() + TEXTS.len()] = json::joined(&OTHERS, &TEXTS);
+static MEMBERS: Names<'_, { OTHERS.len() + TEXTS.len() }> = Names::new(json::joined(&OTHERS, &TEXTS));
 
 impl<'a> Event<'a> {
     /// Reads the JSON form of an event; members that this version does not know are passed over. None if the text is
@@ -47,7 +48,7 @@ impl<'a> Event<'a> {
             request_object,
             malformed,
             rest @ ..,
-        ] = document.value().named(MEMBERS)?;
+        ] = document.value().named(&MEMBERS)?;
         let mut texts: [Option<Text<'a>>; TEXTS.len()] = [const { None }; TEXTS.len()];
         for (text, value) in texts.iter_mut().zip(rest) {
             *text = valid(json::one_text(value))?;
@@ -86,7 +87,7 @@ impl<'a> Event<'a> {
             namespace,
             name,
             request_uri,
-            response_status: match valid(json::named(response_status, ["code"]))? {
+            response_status: match valid(json::named(response_status, &const { Names::new(["code"]) }))? {
                 Some([code]) => Some(ResponseStatus { code: code?.raw().get().parse().ok()? }),
                 None => None,
             },
@@ -124,7 +125,7 @@ fn networks<'a>(value: Option<Value<'a, '_>>) -> Option<Vec<Asn<'a>>> {
 }
 
 fn network<'a>(entry: Value<'a, '_>) -> Option<Asn<'a>> {
-    let [asn, name, address] = entry.named(["asn", "name", "address"])?;
+    let [asn, name, address] = entry.named(&const { Names::new(["asn", "name", "address"]) })?;
     Some(Asn {
         asn: valid(json::one_text(asn))?,
         name: valid(json::one_text(name))?,

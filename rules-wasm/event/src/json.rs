@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::Text;
 use crate::escape::unescaped;
+use crate::names::Names;
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
 
@@ -99,7 +100,7 @@ pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_jso
 fn members_of<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
     let mut tokens = Tokens::default();
     let document = Document::read(text, &mut tokens)?;
-    let members = document.value().named(names)?;
+    let members = document.value().named(&Names::new(names))?;
     Some(members.map(|member| member.map(Value::raw)))
 }
 
@@ -185,7 +186,7 @@ pub fn items(raw: Raw<'_>, max: usize) -> Option<Vec<Raw<'_>>> {
 /// The members with these names of a value that should be an object.
 pub(crate) fn named<'a, 't, const N: usize>(
     value: Option<Value<'a, 't>>,
-    names: [&str; N],
+    names: &Names<'_, N>,
 ) -> Read<[Option<Value<'a, 't>>; N]> {
     let Some(value) = value else { return Read::Absent };
     match value.named(names) {
@@ -198,7 +199,7 @@ pub(crate) fn named<'a, 't, const N: usize>(
 /// The members of a value with this name in any case; of those with equal names the last.
 pub(crate) fn members_in_any_case<'a, 't>(value: Value<'a, 't>, name: &str) -> Vec<Value<'a, 't>> {
     let mut members: Vec<(_, Value<'a, 't>)> = Vec::new();
-    let named = value.members().map(|(name, value)| (name.unescaped(), value));
+    let named = value.named_values().map(|(name, value)| (name.unescaped(), value));
     for (key, value) in named.filter(|(key, _)| key.eq_ignore_ascii_case(name)) {
         match members.iter_mut().find(|(earlier, _)| *earlier == key) {
             Some(earlier) => earlier.1 = value,
@@ -225,7 +226,7 @@ pub(crate) fn texts<'a>(value: Option<Value<'a, '_>>, lone_text: bool) -> Read<(
     if !value.is_list() {
         return Read::Malformed;
     }
-    let (mut texts, mut dropped) = (Vec::new(), false);
+    let (mut texts, mut dropped) = (Vec::with_capacity(4), false);
     for item in value.items() {
         match item.text() {
             Read::Present(text) => texts.push(text),

@@ -18,11 +18,15 @@ pub mod address;
 mod audit;
 mod block;
 mod cloud_audit;
+#[cfg(not(target_arch = "wasm32"))]
+mod compact;
 mod enrichment;
 mod escape;
 mod event;
 mod from_json;
+mod grammar;
 pub mod json;
+mod names;
 mod record;
 mod scalar;
 mod strings;
@@ -32,6 +36,14 @@ mod value;
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
 pub use record::{Buffers, Ignored, Outcome, Rejected, normalize};
+
+/// The text that the bytes are, with what the processor has for looking at many of them at once.
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return simdutf8::basic::from_utf8(bytes).ok();
+    #[cfg(target_arch = "wasm32")]
+    std::str::from_utf8(bytes).ok()
+}
 
 #[cfg(test)]
 mod schema {

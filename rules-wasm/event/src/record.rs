@@ -7,9 +7,10 @@ use serde::de::IgnoredAny;
 use crate::audit::text;
 use crate::escape::unescape;
 use crate::json::{self, Read};
+use crate::names::Names;
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
-use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, enrichment};
+use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, enrichment, utf8};
 
 /// What becomes of a record; each has exactly one of the three.
 #[derive(Debug)]
@@ -109,7 +110,11 @@ const ENVELOPE: [&str; 12] = [
     "apiVersion",
 ];
 
-const ENVELOPE_AND_AUDIT: [&str; ENVELOPE.len() + audit::FIELDS.len()] = json::joined(&ENVELOPE, &audit::FIELDS);
+static ENVELOPE_AND_AUDIT: Names<'_, { ENVELOPE.len() + audit::FIELDS.len() }> =
+    Names::new(json::joined(&ENVELOPE, &audit::FIELDS));
+
+/// Those of an audit event that stands in a member of its own.
+static FIELDS: Names<'_, { audit::FIELDS.len() }> = Names::new(audit::FIELDS);
 
 /// Whose names a record's fields have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,14 +146,12 @@ struct Inside {
 #[must_use]
 pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> {
     let Buffers { record: tokens, inside } = buffers;
-    let record = match std::str::from_utf8(record) {
-        Ok(text) => text,
-        Err(error) => {
-            return Outcome::Rejected(Rejected::NotUtf8 { at: error.valid_up_to() });
-        }
+    let Some(record) = utf8(record) else {
+        let valid = record.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+        return Outcome::Rejected(Rejected::NotUtf8 { at: valid });
     };
     let document = Document::read(record, tokens);
-    let Some(members) = document.as_ref().and_then(|document| document.value().named(ENVELOPE_AND_AUDIT)) else {
+    let Some(members) = document.as_ref().and_then(|document| document.value().named(&ENVELOPE_AND_AUDIT)) else {
         return Outcome::Rejected(not_an_object(record));
     };
     let [
@@ -175,22 +178,28 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
         },
         Err(ignored) => return Outcome::Ignored(ignored),
     };
-    let mut event = match log_type {
-        LogType::Eks => audit::event(log_type, "", &fields),
+    let mut event = Box::new(Event::new(log_type));
+    match log_type {
+        LogType::Eks => audit::fill(&mut event, "", &fields),
         LogType::Aks => {
             if let Err(category) = audit_category(category) {
                 return Outcome::Ignored(Ignored::Category(category));
             }
-            match azure_audit_event(properties, inside) {
-                Ok(event) => Event { event_time: event.event_time.clone().or_else(|| text(time)), ..event },
-                Err(rejected) => return Outcome::Rejected(rejected),
+            if let Err(rejected) = azure_audit_event(&mut event, properties, inside) {
+                return Outcome::Rejected(rejected);
+            }
+            if event.event_time.is_none() {
+                event.event_time = text(time);
             }
         }
-        LogType::Gke => match cloud_audit::event(payload, writer) {
-            Ok(event) => Event { event_time: text(timestamp), audit_id: text(insert_id), ..event },
-            Err(service) => return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string()))),
-        },
-    };
+        LogType::Gke => {
+            if let Err(service) = cloud_audit::fill(&mut event, payload, writer) {
+                return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string())));
+            }
+            event.event_time = text(timestamp);
+            event.audit_id = text(insert_id);
+        }
+    }
     let field = if log_type == LogType::Gke { "callerIP" } else { "sourceIPs" };
     event.asn = enrichment::asn(p_enrichment, field);
     event.source_scope = SourceScope::of(event.source_ips.iter().map(|address| &**address));
@@ -198,7 +207,7 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
     if log_type == LogType::Gke && event.cluster.is_none() {
         event.cluster = cluster_label(resource);
     }
-    Outcome::Evaluated(Box::new(event))
+    Outcome::Evaluated(event)
 }
 
 /// Why a text that holds no JSON object is rejected.
@@ -250,30 +259,41 @@ fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
     }
 }
 
-/// The audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
-fn azure_audit_event<'a>(properties: Option<Value<'a, '_>>, inside: &'a mut Inside) -> Result<Event<'a>, Rejected> {
+/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
+fn azure_audit_event<'a>(
+    event: &mut Event<'a>,
+    properties: Option<Value<'a, '_>>,
+    inside: &'a mut Inside,
+) -> Result<(), Rejected> {
+    const PLACE: &str = "properties.log";
     let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
-    let Some([log]) = properties.and_then(|properties| properties.named(["log"])) else {
+    let Some([log]) = properties.and_then(|properties| properties.named(&const { Names::new(["log"]) })) else {
         return rejected("properties is no object");
     };
     let Some(log) = log else { return rejected("there is none") };
-    if let Some(fields) = log.named(audit::FIELDS) {
-        return Ok(audit::event(LogType::Aks, "properties.log", &fields));
+    if let Some(fields) = log.named(&FIELDS) {
+        audit::fill(event, PLACE, &fields);
+        return Ok(());
     }
     let Some(string) = log.string() else {
         return rejected("it is neither text nor an object");
     };
-    let text = unescape(string.text, &mut inside.text);
+    // Azure puts a line feed behind it.
+    let string = string.text.strip_suffix(r"\n").filter(|rest| rest.ends_with('}')).unwrap_or(string.text);
+    let text = unescape(string, &mut inside.text);
     let document = Document::read(text, &mut inside.tokens);
-    match document.as_ref().and_then(|document| document.value().named(audit::FIELDS)) {
-        Some(fields) => Ok(audit::event(LogType::Aks, "properties.log", &fields)),
+    match document.as_ref().and_then(|document| document.value().named(&FIELDS)) {
+        Some(fields) => {
+            audit::fill(event, PLACE, &fields);
+            Ok(())
+        }
         None => Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string())),
     }
 }
 
 /// The cluster's name in a Google log entry's monitored resource.
 fn cluster_label<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
-    let [labels] = resource?.named(["labels"])?;
-    let [name] = labels?.named(["cluster_name"])?;
+    let [labels] = resource?.named(&const { Names::new(["labels"]) })?;
+    let [name] = labels?.named(&const { Names::new(["cluster_name"]) })?;
     text(name)
 }

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::Text;
 use crate::escape::unescaped;
 use crate::json::{Raw, Read};
+use crate::names::Names;
 use crate::scalar::scalar_length;
-use crate::tokens::{Member, Tokens, short};
+use crate::tokens::{Colons, Tokens, short};
 
 /// A text that is one JSON value, with its tokens.
 #[derive(Debug)]
@@ -56,20 +57,21 @@ impl<'a, 't> Document<'a, 't> {
     /// The string that begins here.
     #[inline]
     fn string(&self, at: usize) -> Quoted<'a> {
-        self.between([at, self.tokens.next(at + 1)])
+        let (closing, has_escapes) = self.tokens.closing(at);
+        Quoted { text: &self.text[at + 1..closing], has_escapes }
     }
 
-    /// The place of the name between two quotes among others.
-    #[inline(never)]
-    fn place(&self, quotes: [usize; 2], names: &[&str]) -> Option<usize> {
-        let name = self.between(quotes).unescaped();
-        names.iter().position(|asked| asked.len() == name.len() && **asked == *name)
-    }
-
-    /// What stands between two quotes.
+    /// The place of the quote in front of a colon.
     #[inline]
-    fn between(&self, [opening, closing]: [usize; 2]) -> Quoted<'a> {
-        Quoted { text: &self.text[opening + 1..closing], has_escapes: self.tokens.has_escapes(closing) }
+    fn closing(&self, colon: usize) -> usize {
+        let before = colon - 1;
+        if self.byte(before) == b'"' { before } else { self.tokens.last_before(colon) }
+    }
+
+    /// The name in front of a colon.
+    fn name(&self, colon: usize) -> Quoted<'a> {
+        let closing = self.closing(colon);
+        self.string(self.tokens.last_before(closing))
     }
 }
 
@@ -113,33 +115,38 @@ impl<'a, 'd> Value<'a, 'd> {
     }
 
     /// The members with these names, in the order asked; of members with one name the last. None if it is no object.
-    pub(crate) fn named<const N: usize>(self, names: [&str; N]) -> Option<[Option<Self>; N]> {
+    pub(crate) fn named<const N: usize>(self, names: &Names<'_, N>) -> Option<[Option<Self>; N]> {
         if !self.is_object() {
             return None;
         }
         let document = self.document;
         let mut members = [None; N];
-        let mut next = 0;
-        let mut rest = self.members();
-        while let Some((member, value)) = rest.next_member() {
-            let [opening, closing] = member.name.map(|quote| quote as usize);
-            let name = &document.text.as_bytes()[opening + 1..closing];
-            // Most often they come in the order asked.
-            let is_next = names.get(next).is_some_and(|asked| asked.as_bytes() == name);
-            let place = if is_next { Some(next) } else { document.place([opening, closing], &names) };
+        for (colon, value) in self.members() {
+            let closing = document.closing(colon);
+            let place = if document.tokens.has_escapes(closing) {
+                names.place(&document.name(colon).unescaped())
+            } else {
+                names.place_before(document.text.as_bytes(), closing)
+            };
             if let Some(place) = place {
                 members[place] = Some(value);
-                next = place + 1;
             }
         }
         Some(members)
     }
 
     /// Its members, each with its name; of what is no object, none.
-    pub(crate) fn members(self) -> Members<'a, 'd> {
-        let Self { document, container, .. } = self;
-        let members = if self.is_object() { document.tokens.container(container).members } else { [0; 2] };
-        Members { document, members }
+    pub(crate) fn named_values(self) -> impl Iterator<Item = (Quoted<'a>, Self)> {
+        self.members().map(move |(colon, value)| (self.document.name(colon), value))
+    }
+
+    /// The same, with the places of the colons between them.
+    #[inline]
+    fn members(self) -> Members<'a, 'd> {
+        let Self { document, at, container } = self;
+        let at = at as usize;
+        let end = if self.is_object() { document.tokens.container(container).end as usize } else { at };
+        Members { document, colons: document.tokens.colons(at, end), container: container + 1 }
     }
 
     /// Its items; of what is no list, none.
@@ -160,7 +167,7 @@ impl<'a, 'd> Value<'a, 'd> {
         let Self { document, at, container } = self;
         let at = at as usize;
         match self.byte() {
-            b'"' => (document.tokens.next(at + 1) + 1, container),
+            b'"' => (document.tokens.closing(at).0 + 1, container),
             b'{' | b'[' => {
                 let container = document.tokens.container(container);
                 (container.end as usize + 1, container.behind)
@@ -180,35 +187,28 @@ impl<'a, 'd> Value<'a, 'd> {
 }
 
 /// The members that are left of an object.
-pub(crate) struct Members<'a, 'd> {
+struct Members<'a, 'd> {
     document: &'d Document<'a, 'd>,
-    /// The number of the next one, and of the first behind the object.
-    members: [u32; 2],
+    colons: Colons<'d>,
+    /// How many containers begin before the next one's value.
+    container: u32,
 }
 
 impl<'a, 'd> Iterator for Members<'a, 'd> {
-    type Item = (Quoted<'a>, Value<'a, 'd>);
+    type Item = (usize, Value<'a, 'd>);
 
+    #[expect(clippy::inline_always, reason = "most of a record's members are gone through here, in a few loops")]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let (member, value) = self.next_member()?;
-        Some((self.document.between(member.name.map(|quote| quote as usize)), value))
-    }
-}
-
-impl<'a, 'd> Members<'a, 'd> {
-    #[inline]
-    fn next_member(&mut self) -> Option<(Member, Value<'a, 'd>)> {
-        let Self { document, members: [next, behind] } = *self;
-        if next == behind {
-            return None;
+        let Self { document, container, .. } = *self;
+        let colon = self.colons.next()?;
+        let value = Value { document, at: document.behind_space(colon + 1), container };
+        if matches!(value.byte(), b'{' | b'[') {
+            let inside = document.tokens.container(container);
+            self.container = inside.behind;
+            self.colons.go_to(inside.end as usize);
         }
-        let member = document.tokens.member(next);
-        let value = Value { document, at: member.value, container: member.container };
-        self.members[0] = match value.byte() {
-            b'{' | b'[' => document.tokens.container(member.container).members[1],
-            _ => next + 1,
-        };
-        Some((member, value))
+        Some((colon, value))
     }
 }
 

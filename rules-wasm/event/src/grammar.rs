@@ -1,0 +1,150 @@
+//! Whether the tokens of a text are JSON: from place to place, whatever stands between them.
+
+use crate::block::BLOCK;
+use crate::scalar::{is_scalar, scalar_length};
+use crate::tokens::{Block, Containers, NONE, is_space};
+
+/// The room that a text of more bytes needs is counted before it is taken.
+const LONG: usize = 64 << 10;
+
+/// Room for the containers that an event has, as a rule: to grow to it step by step takes a rule longer than to fill it.
+const ENOUGH: usize = 64;
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Value,
+    /// A value, or the end of an empty list.
+    FirstItem,
+    Name,
+    /// A name, or the end of an empty object.
+    FirstName,
+    Colon,
+    /// A comma, or the end of what is around.
+    Behind,
+}
+
+/// Whether a text is one JSON value, by its tokens, block by block; its strings are known to be strings.
+pub(crate) fn is_json(text: &[u8], blocks: &[Block], containers: &mut Containers) -> bool {
+    walk(text, blocks, containers).unwrap_or(false)
+}
+
+/// The same; none where what stands between two tokens is nothing that may.
+fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bool> {
+    if text.len() > LONG {
+        // To grow is to have the old room and the new at once, which a rule has no memory for.
+        let is_opening = |at: &usize| matches!(text.get(*at), Some(b'{' | b'['));
+        containers.all.reserve_exact(places(blocks).filter(is_opening).count());
+    } else {
+        containers.all.reserve(ENOUGH);
+    }
+    let mut cursor = Cursor { blocks, block: 0, tokens: blocks[0].tokens, end: text.len() };
+    // The next token, and what it may be.
+    let mut at = cursor.next();
+    let mut next = between(&text[..at], State::Value, containers)?;
+    loop {
+        let byte = text.get(at).copied().unwrap_or(0);
+        let mut from = at + 1;
+        next = match (byte, next) {
+            (b'"', State::Value | State::FirstItem) => {
+                from = cursor.next() + 1;
+                State::Behind
+            }
+            (b'"', State::Name | State::FirstName) => {
+                from = cursor.next() + 1;
+                State::Colon
+            }
+            (b'{' | b'[', State::Value | State::FirstItem) => {
+                containers.open(byte);
+                if byte == b'{' { State::FirstName } else { State::FirstItem }
+            }
+            (b'}', State::Behind | State::FirstName) | (b']', State::Behind | State::FirstItem)
+                if containers.close(byte, at) =>
+            {
+                State::Behind
+            }
+            // A number or a word has been behind the last token; or this is the end.
+            _ => return Some(next == State::Behind && containers.around == NONE && at == text.len()),
+        };
+        at = cursor.next();
+        next = match (&text[from..at], next) {
+            ([], _) => next,
+            ([b':'], State::Colon) => State::Value,
+            ([b','], State::Behind) if containers.around != NONE => after_comma(containers),
+            (bytes, _) => between(bytes, next, containers)?,
+        };
+    }
+}
+
+/// The places of all tokens.
+fn places(blocks: &[Block]) -> impl Iterator<Item = usize> {
+    blocks.iter().enumerate().flat_map(|(block, Block { tokens, .. })| {
+        let mut tokens = *tokens;
+        std::iter::from_fn(move || {
+            let at = (tokens != 0).then(|| block * BLOCK + tokens.trailing_zeros() as usize)?;
+            tokens &= tokens - 1;
+            Some(at)
+        })
+    })
+}
+
+/// Goes from token to token.
+struct Cursor<'b> {
+    blocks: &'b [Block],
+    block: usize,
+    /// Of the block, those that are left.
+    tokens: u64,
+    /// Where the text ends.
+    end: usize,
+}
+
+impl Cursor<'_> {
+    /// The place of the next token; the text's end behind the last one.
+    #[inline]
+    fn next(&mut self) -> usize {
+        while self.tokens == 0 {
+            self.block += 1;
+            match self.blocks.get(self.block) {
+                Some(block) => self.tokens = block.tokens,
+                None => return self.end,
+            }
+        }
+        let at = self.block * BLOCK + self.tokens.trailing_zeros() as usize;
+        self.tokens &= self.tokens - 1;
+        at
+    }
+}
+
+fn after_comma(containers: &Containers) -> State {
+    if containers.in_object { State::Name } else { State::Value }
+}
+
+/// What may come behind the bytes between two tokens: white space, colons, commas, numbers and words.
+#[cold]
+fn between(bytes: &[u8], state: State, containers: &Containers) -> Option<State> {
+    let mut state = state;
+    let mut rest = bytes;
+    while let [byte, behind @ ..] = rest {
+        rest = match byte {
+            _ if is_space(*byte) => behind,
+            b':' if state == State::Colon => {
+                state = State::Value;
+                behind
+            }
+            b',' if state == State::Behind && containers.around != NONE => {
+                state = after_comma(containers);
+                behind
+            }
+            _ if matches!(state, State::Value | State::FirstItem) => {
+                let (scalar, behind) = rest.split_at(scalar_length(rest));
+                if !is_scalar(scalar) {
+                    return None;
+                }
+                state = State::Behind;
+                behind
+            }
+            _ => return None,
+        };
+    }
+    Some(state)
+}

@@ -1,0 +1,110 @@
+//! Names of members to look for.
+
+/// A list of names in which one is found at once.
+pub(crate) struct Names<'n, const N: usize> {
+    all: [&'n str; N],
+    /// By its [`slot`]: the first name there, as its number from 1 on; 0 for none.
+    slots: [u8; SLOTS],
+    /// By its number from 0 on: the next name in the same slot, in the same way.
+    next: [u8; N],
+}
+
+/// More than any object has names that are asked for, and a power of two.
+const SLOTS: usize = 64;
+
+impl<'n, const N: usize> Names<'n, N> {
+    pub(crate) const fn new(names: [&'n str; N]) -> Self {
+        assert!(N < SLOTS);
+        let (mut slots, mut next) = ([0; SLOTS], [0; N]);
+        let mut number = N;
+        while number > 0 {
+            number -= 1;
+            let name = names[number].as_bytes();
+            if is_written_as_it_is(name) {
+                let slot = match name {
+                    [.., before, last] => slot(*before, *last),
+                    [last] => slot(b'"', *last),
+                    [] => slot(0, b'"'),
+                };
+                next[number] = slots[slot];
+                #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slots")]
+                {
+                    slots[slot] = number as u8 + 1;
+                }
+            }
+        }
+        Self { all: names, slots, next }
+    }
+
+    /// Which of them a name without escapes is, from 0 on; given the place of the quote behind it in a text that is JSON.
+    #[inline]
+    pub(crate) fn place_before(&self, text: &[u8], closing: usize) -> Option<usize> {
+        // In front of a name there are at least a bracket and a quote.
+        let [before, last] = *text[..closing].last_chunk()?;
+        let mut number = usize::from(self.slots[slot(before, last)]);
+        while number > 0 {
+            let name = self.all[number - 1].as_bytes();
+            // Neither of them has a quote in it.
+            let opening = (closing - 1).checked_sub(name.len());
+            if let Some(opening) = opening
+                && text[opening] == b'"'
+                && text[opening + 1..closing] == *name
+            {
+                return Some(number - 1);
+            }
+            number = usize::from(self.next[number - 1]);
+        }
+        None
+    }
+
+    /// Which of them this is, from 0 on.
+    #[cold]
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.all.iter().position(|asked| *asked == name)
+    }
+}
+
+/// Where a name is kept that ends in these two bytes, of which the quote in front of it may be one.
+#[inline]
+const fn slot(before: u8, last: u8) -> usize {
+    // Whatever stands in front of an empty name does not count.
+    let before = if last == b'"' { 0 } else { before };
+    (5 * before as usize + last as usize) % SLOTS
+}
+
+/// Whether a name may stand in JSON without escapes.
+const fn is_written_as_it_is(name: &[u8]) -> bool {
+    let mut place = 0;
+    while place < name.len() {
+        if matches!(name[place], b'"' | b'\\' | 0..0x20) {
+            return false;
+        }
+        place += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::json::{Raw, members};
+
+    #[test]
+    fn a_member_is_found_by_all_of_its_name_and_no_more() {
+        let names = ["verb", "user", "callerIP", "callerIp", "", "a", "verb-", "erb", "\"", "a\":{\"b", "\\a"];
+        for name in names {
+            let json = |name: &str| serde_json::json!({"other": {"verb": [{"": 0}]}, name: 5}).to_string();
+            let text = json(name);
+            for (asked, found) in names.iter().zip(members(&text, names).expect("an object")) {
+                assert_eq!(found.map(Raw::get), (*asked == name).then_some("5"), "{asked} in {name}");
+            }
+            for other in [format!("{name}x"), format!("x{name}"), format!("\"{name}"), format!("\\{name}")] {
+                let text = json(&other);
+                let found = members(&text, [name]).expect("an object");
+                assert_eq!(found[0].is_some(), other == name, "{name} in {other}");
+            }
+        }
+        let nested = r#"{"a":{"b":1},"c\"user":2,"us\u0065r":3}"#;
+        let found = members(nested, ["a\":{\"b", "b", "user", "\"user"]).expect("an object");
+        assert_eq!(found.map(|found| found.map(Raw::get)), [None, None, Some("3"), None]);
+    }
+}
