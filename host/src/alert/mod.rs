@@ -170,17 +170,44 @@ fn alert_id(tenant: &str, rule_id: &str, dedup: &str, record: &[u8]) -> String {
 /// JSON without the white space between its tokens.
 fn without_space(json: &[u8]) -> Vec<u8> {
     let mut compact = Vec::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for &byte in json {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-        } else if byte.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = byte == b'"';
-        }
-        compact.push(byte);
+    let mut rest = json;
+    // Between strings there is little; what is inside of them is passed over at once.
+    while let Some(opening) = memchr::memchr(b'"', rest) {
+        let (between, string) = rest.split_at(opening);
+        compact.extend(between.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        let (string, behind) = string.split_at(string_length(string));
+        compact.extend_from_slice(string);
+        rest = behind;
     }
+    compact.extend(rest.iter().filter(|byte| !byte.is_ascii_whitespace()));
     compact
+}
+
+/// The length of the string at the beginning with its quotes; what is no JSON may end inside of one.
+fn string_length(json: &[u8]) -> usize {
+    let mut length = 1;
+    while let Some(found) = json.get(length..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        length += found + 1;
+        if json[length - 1] == b'"' {
+            return length;
+        }
+        // Whatever is escaped.
+        length += 1;
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_record_has_the_same_id_however_it_is_indented() {
+        let record = serde_json::json!({"a b": ["c\" d", "\\", {}, " \\\" ", 1, null], "e": {"f": "", "": [[], true]}});
+        let pretty = serde_json::to_string_pretty(&record).expect("JSON");
+        assert_eq!(without_space(pretty.as_bytes()), record.to_string().as_bytes());
+        // What is no JSON has an id as well.
+        assert_eq!(without_space(br#" { "a\"#), br#"{"a\"#);
+        assert_eq!(without_space(br#" " a"#), br#"" a"#);
+    }
 }

@@ -28,6 +28,9 @@ pub struct Alert {
     context: Vec<(String, String)>,
 }
 
+/// Room for the members that most contexts have: those of every alert, and some of the rule's own.
+const MEMBERS: usize = 16;
+
 impl Alert {
     /// The longest title or dedup key, in bytes.
     pub const MAX_LINE: usize = 1024;
@@ -46,7 +49,7 @@ impl Alert {
             title: cut(title.into(), Self::MAX_LINE),
             dedup: cut(dedup.into(), Self::MAX_LINE),
             severity: None,
-            context: Vec::new(),
+            context: Vec::with_capacity(MEMBERS),
         }
         .with("username", event.username.as_deref())
         .with("sourceIPs", source_ips(event))
@@ -105,7 +108,9 @@ impl Alert {
         let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
         // What the members need when all that follow are null.
         let mut reserve: usize = self.context.iter().map(|(key, _)| length_with(key, NULL)).sum();
-        let mut json = String::from("{");
+        let all: usize = self.context.iter().map(|(key, value)| length_with(key, value)).sum();
+        let mut json = String::with_capacity(all.min(Self::MAX_CONTEXT) + "{}".len());
+        json.push('{');
         for (key, value) in &self.context {
             reserve -= length_with(key, NULL);
             let fits = json.len() + length_with(key, value) + reserve < Self::MAX_CONTEXT;
@@ -136,8 +141,16 @@ pub trait ContextValue {
 
 impl ContextValue for str {
     fn write(&self, json: &mut String) {
-        // Writing text into memory cannot fail.
-        json.push_str(&serde_json::to_string(&*cut(self.to_owned(), Alert::MAX_TEXT)).unwrap_or_default());
+        let cut = (self.len() > Alert::MAX_TEXT).then(|| cut(self.to_owned(), Alert::MAX_TEXT));
+        let text = cut.as_deref().unwrap_or(self);
+        let is_written_as_it_is = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        if text.bytes().all(is_written_as_it_is) {
+            json.reserve(text.len() + 2);
+            json.extend(["\"", text, "\""]);
+        } else {
+            // Writing text into memory cannot fail.
+            json.push_str(&serde_json::to_string(text).unwrap_or_default());
+        }
     }
 }
 
