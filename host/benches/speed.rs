@@ -24,10 +24,13 @@ use rounds::{Turn, take_turns};
 use system_principal_public_ip::SystemPrincipalPublicIp;
 
 /// More than a core's cache of its own holds would measure memory; so many are read again and again.
-const RECORDS: usize = 500;
+const RECORDS: usize = 800;
+
+/// Of these, as of all that the generator makes, five in a thousand alert.
+const SEED: u64 = 2;
 
 /// How often, for one turn.
-const TIMES: usize = 20;
+const TIMES: usize = 12;
 
 /// Both together.
 #[expect(clippy::cast_precision_loss, reason = "they are few")]
@@ -39,7 +42,7 @@ const ROUNDS: usize = 31;
 const MANY: usize = 1000;
 
 fn main() {
-    let records: Vec<String> = records::records(1, RECORDS).collect();
+    let records: Vec<String> = records::records(SEED, RECORDS).collect();
     let lines = records.join("\n");
     let engine = Engine::new().expect("an engine");
     let two = embedded::packages(&engine).expect("the rules");
