@@ -48,7 +48,7 @@ impl<'n, const N: usize> Names<'n, N> {
             let opening = (closing - 1).checked_sub(name.len());
             if let Some(opening) = opening
                 && text[opening] == b'"'
-                && text[opening + 1..closing] == *name
+                && is_same(&text[opening + 1..closing], name)
             {
                 return Some(number - 1);
             }
@@ -61,6 +61,22 @@ impl<'n, const N: usize> Names<'n, N> {
     #[cold]
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
         self.all.iter().position(|asked| *asked == name)
+    }
+}
+
+/// Whether two texts of one length are the same. Most names are short, and compared sooner than a function for any length is
+/// called.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> Option<[&[u8; N]; 2]> {
+        (text.len() <= 2 * N).then_some([text.first_chunk()?, text.last_chunk()?])
+    }
+    match (ends::<4>(one), ends::<4>(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => match (ends::<8>(one), ends::<8>(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => one == other,
+        },
     }
 }
 

@@ -24,12 +24,54 @@ pub struct Alert {
     title: String,
     dedup: String,
     severity: Option<Severity>,
-    /// Keys and values, each as JSON.
-    context: Vec<(String, String)>,
+    context: Context,
 }
 
-/// Room for the members that most contexts have: those of every alert, and some of the rule's own.
-const MEMBERS: usize = 16;
+/// The members of a context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Context {
+    /// All keys and values as JSON, one behind the other.
+    written: String,
+    /// How long the key and the value of each are.
+    lengths: Vec<[usize; 2]>,
+}
+
+impl Context {
+    /// Room for what most contexts have: the members of every alert, and some of the rule's own.
+    fn new() -> Self {
+        Self { written: String::with_capacity(1024), lengths: Vec::with_capacity(16) }
+    }
+
+    /// Keys and values.
+    fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = &*self.written;
+        self.lengths.iter().map(move |[key, value]| {
+            let (member, behind) = rest.split_at(key + value);
+            rest = behind;
+            member.split_at(*key)
+        })
+    }
+
+    fn add(&mut self, key: &str, value: &impl ContextValue) {
+        let begin = self.written.len();
+        key.write(&mut self.written);
+        let middle = self.written.len();
+        value.write(&mut self.written);
+        let key = &self.written[begin..middle];
+        let place = self.members().position(|(earlier, _)| earlier == key);
+        match place {
+            None => self.lengths.push([middle - begin, self.written.len() - middle]),
+            Some(place) => {
+                let value = self.written.split_off(middle);
+                self.written.truncate(begin);
+                let [key, length] = self.lengths[place];
+                let from = self.lengths[..place].as_flattened().iter().sum::<usize>() + key;
+                self.written.replace_range(from..from + length, &value);
+                self.lengths[place][1] = value.len();
+            }
+        }
+    }
+}
 
 impl Alert {
     /// The longest title or dedup key, in bytes.
@@ -49,7 +91,7 @@ impl Alert {
             title: cut(title.into(), Self::MAX_LINE),
             dedup: cut(dedup.into(), Self::MAX_LINE),
             severity: None,
-            context: Vec::with_capacity(MEMBERS),
+            context: Context::new(),
         }
         .with("username", event.username.as_deref())
         .with("sourceIPs", source_ips(event))
@@ -66,13 +108,7 @@ impl Alert {
     /// Adds a value to the context, in the place of an earlier one with the same key; an absent value is null.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ContextValue) -> Self {
-        let mut member = (String::new(), String::new());
-        key.write(&mut member.0);
-        value.write(&mut member.1);
-        match self.context.iter_mut().find(|(key, _)| *key == member.0) {
-            Some(earlier) => *earlier = member,
-            None => self.context.push(member),
-        }
+        self.context.add(key, &value);
         self
     }
 
@@ -107,11 +143,11 @@ impl Alert {
         const NULL: &str = "null";
         let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
         // What the members need when all that follow are null.
-        let mut reserve: usize = self.context.iter().map(|(key, _)| length_with(key, NULL)).sum();
-        let all: usize = self.context.iter().map(|(key, value)| length_with(key, value)).sum();
+        let mut reserve: usize = self.context.members().map(|(key, _)| length_with(key, NULL)).sum();
+        let all: usize = self.context.members().map(|(key, value)| length_with(key, value)).sum();
         let mut json = String::with_capacity(all.min(Self::MAX_CONTEXT) + "{}".len());
         json.push('{');
-        for (key, value) in &self.context {
+        for (key, value) in self.context.members() {
             reserve -= length_with(key, NULL);
             let fits = json.len() + length_with(key, value) + reserve < Self::MAX_CONTEXT;
             let comma = if json.len() > 1 { "," } else { "" };
@@ -123,13 +159,14 @@ impl Alert {
 }
 
 /// The source addresses; of many the last, which are the ones that the client cannot write, after a mark.
-fn source_ips(event: &Event) -> Option<Vec<Text<'static>>> {
+fn source_ips<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     let addresses = &event.source_ips;
     let left_out = addresses.len().saturating_sub(Alert::MAX_ITEMS - 1);
     let mark = (left_out > 1).then(|| Text::from(format!("… {left_out} more")));
     let rest = addresses.iter().skip(if mark.is_some() { left_out } else { 0 });
     // The longest address has 45 characters; what is much longer is none.
-    let rest = rest.map(|address| cut(address.to_string(), 100).into());
+    let rest = rest
+        .map(|address| if address.len() > 100 { cut(address.to_string(), 100).into() } else { Text::from(&**address) });
     (!addresses.is_empty()).then(|| mark.into_iter().chain(rest).collect())
 }
 
@@ -261,6 +298,15 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_keys_the_last_value_stands_in_the_first_ones_place() {
+        let alert = Alert::new(&Event::new(LogType::Eks), "", "").with("verb", "a long one").with("x", 1_i64);
+        let alert = alert.with("verb", "get").with("x", "y").with("name", true).with("z", false);
+        let context = alert.context();
+        assert!(context.contains(r#""namespace":null,"verb":"get","resource":null"#), "{context}");
+        assert!(context.ends_with(r#""cluster":null,"name":true,"x":"y","z":false}"#), "{context}");
+    }
+
+    #[test]
     fn long_texts_are_cut_at_a_character() {
         assert_eq!(cut("åäö".to_owned(), 6), "åäö");
         assert_eq!(cut("åäöå".to_owned(), 6), "å…");
@@ -273,7 +319,8 @@ mod tests {
         let addresses = |count: usize| {
             let mut event = Event::new(LogType::Eks);
             event.source_ips = (0..count).map(|n| Text::from(format!("10.0.0.{n}"))).collect();
-            source_ips(&event).unwrap_or_default()
+            let ips = source_ips(&event).unwrap_or_default();
+            ips.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses(0), [""; 0]);
         assert_eq!(addresses(32).len(), 32);
@@ -303,7 +350,7 @@ mod tests {
             let json = alert.context();
             prop_assert!(json.len() <= Alert::MAX_CONTEXT);
             let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).expect("an object");
-            prop_assert_eq!(read.len(), alert.context.len());
+            prop_assert_eq!(read.len(), alert.context.lengths.len());
         }
     }
 }
