@@ -8,7 +8,6 @@
 mod chart;
 mod engines;
 mod measure;
-#[expect(unreachable_pub, clippy::pedantic, reason = "it is the benchmarks', and linted with them")]
 #[rustfmt::skip] // It is not this workspace's to format.
 #[path = "../../host/benches/support/records.rs"]
 mod records;
@@ -30,7 +29,7 @@ use work::Work;
 #[derive(Parser)]
 struct Options {
     /// How many records
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1000..))]
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(1000..))]
     records: u32,
     /// What the records are made up from: the same number makes the same records
     #[arg(long, default_value_t = 1)]
@@ -57,7 +56,7 @@ fn compare(options: Options) -> Result<()> {
     measure::agree(&mut contestants, &corpus)?;
     println!("All but Panther's engine say the same of the {} events in fixtures/parity.", corpus.len());
 
-    contestants.push(engines::panther()?);
+    contestants.extend(engines::panther()?);
     let work = Work::made_up(options.seed, options.records as usize)?;
     let results = measure::contest(&mut contestants, &work)?;
     let [nodeport, system_principal] = results.alerts;

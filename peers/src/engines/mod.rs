@@ -95,8 +95,12 @@ pub(crate) fn native() -> Result<Vec<Contestant>> {
     ])
 }
 
-/// Panther's engine. Of odd records it says something else, on purpose: the README of the project has the list.
-pub(crate) fn panther() -> Result<Contestant> {
-    let (engine, version) = panther::Panther::start()?;
-    Ok(Contestant::new("panther_core (Python)", version, Given::Raw, engine))
+/// Panther's engine, with both kinds of data models. Of odd records it says something else, on purpose: the README of the
+/// project has the list.
+pub(crate) fn panther() -> Result<[Contestant; 2]> {
+    let with = |name, kind| {
+        let (engine, version) = panther::Panther::start(kind)?;
+        Ok::<_, anyhow::Error>(Contestant::new(name, version, Given::Raw, engine))
+    };
+    Ok([with("panther_core, functions", "functions")?, with("panther_core, JSON paths", "paths")?])
 }

@@ -37,13 +37,15 @@ struct Answer {
 }
 
 impl Panther {
-    /// Installs the engine, unless it is there, and starts it. Says its version too.
-    pub(crate) fn start() -> Result<(Self, String)> {
+    /// Installs the engine, unless it is there, and starts it with data models of this kind. Says its version too.
+    pub(crate) fn start(kind: &str) -> Result<(Self, String)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         let scratch = folder.join("target/panther");
         let mut command = Command::new(environment(&scratch)?);
         // Its engine puts the sources of data models among the temporary files.
-        command.arg(folder.join("panther/driver.py")).env("TMPDIR", &scratch);
+        let temporary = scratch.join(kind);
+        fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+        command.arg(folder.join("panther/driver.py")).arg(kind).env("TMPDIR", temporary);
         // Nothing is left beside the rules.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
