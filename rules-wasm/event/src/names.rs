@@ -4,17 +4,17 @@
 pub(crate) struct Names<'n, const N: usize> {
     all: [&'n str; N],
     /// By its [`slot`]: the first name there, as its number from 1 on; 0 for none.
-    slots: [u8; SLOTS],
+    slots: [u16; SLOTS],
     /// By its number from 0 on: the next name in the same slot, in the same way.
-    next: [u8; N],
+    next: [u16; N],
 }
 
-/// More than any object has names that are asked for, and a power of two.
+/// A power of two, and more than most objects have names that are asked for.
 const SLOTS: usize = 64;
 
 impl<'n, const N: usize> Names<'n, N> {
     pub(crate) const fn new(names: [&'n str; N]) -> Self {
-        assert!(N < SLOTS);
+        const { assert!(N < u16::MAX as usize, "more names than can be told apart") };
         let (mut slots, mut next) = ([0; SLOTS], [0; N]);
         let mut number = N;
         while number > 0 {
@@ -27,9 +27,9 @@ impl<'n, const N: usize> Names<'n, N> {
                     [] => slot(0, b'"'),
                 };
                 next[number] = slots[slot];
-                #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slots")]
+                #[expect(clippy::cast_possible_truncation, reason = "it is less than that, as asserted")]
                 {
-                    slots[slot] = number as u8 + 1;
+                    slots[slot] = number as u16 + 1;
                 }
             }
         }
@@ -103,6 +103,17 @@ const fn is_written_as_it_is(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::json::{Raw, members};
+
+    #[test]
+    fn any_number_of_names_may_be_asked_for() {
+        let known: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
+        let names: [&str; 300] = std::array::from_fn(|number| &*known[number]);
+        for (place, name) in names.iter().enumerate() {
+            let text = format!("{{\"{name}\":1}}");
+            let found = members(&text, names).expect("an object");
+            assert_eq!(found.iter().position(Option::is_some), Some(place), "{name}");
+        }
+    }
 
     #[test]
     fn a_member_is_found_by_all_of_its_name_and_no_more() {
