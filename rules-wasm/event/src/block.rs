@@ -56,7 +56,7 @@ pub(crate) fn marks<S: Simd>(bytes: u8x64<S>) -> Marks {
 }
 
 /// A one in each byte.
-const LOW: u64 = 0x0101_0101_0101_0101;
+pub(crate) const LOW: u64 = 0x0101_0101_0101_0101;
 
 /// The same, eight bytes at a time.
 pub(crate) fn quotes_by_words(block: &[u8; BLOCK]) -> Quotes {

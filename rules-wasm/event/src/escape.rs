@@ -3,8 +3,36 @@
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::block::{BLOCK, blocks, quotes_by_words};
+use crate::block::{BLOCK, LOW, blocks, quotes_by_words};
 use crate::utf8;
+
+/// Whether a text needs no escapes to stand in a JSON string.
+#[must_use]
+pub const fn is_written_as_it_is(text: &str) -> bool {
+    let (eights, rest) = text.as_bytes().as_chunks();
+    // Eight bytes at a time, since much of an alert is text; behind the last ones there is white space.
+    let mut last = [b' '; 8];
+    last.split_at_mut(rest.len()).0.copy_from_slice(rest);
+    let mut place = 0;
+    while place < eights.len() {
+        if has_escaped(eights[place]) {
+            return false;
+        }
+        place += 1;
+    }
+    !has_escaped(last)
+}
+
+/// Whether one of these bytes must be escaped: a quote, a backslash or a control character.
+const fn has_escaped(bytes: [u8; 8]) -> bool {
+    /// Borrows where a byte is less than that: beyond the lowest of them it may borrow where none is.
+    const fn less(bytes: u64, than: u64) -> u64 {
+        bytes.wrapping_sub(LOW * than) & !bytes
+    }
+    let bytes = u64::from_le_bytes(bytes);
+    let borrows = less(bytes, 0x20) | less(bytes ^ (LOW * b'"' as u64), 1) | less(bytes ^ (LOW * b'\\' as u64), 1);
+    borrows & (LOW * 0x80) != 0
+}
 
 /// The text that a valid JSON string stands for, given without its quotes. A lone surrogate becomes U+FFFD.
 pub(crate) fn unescaped(string: &str) -> String {

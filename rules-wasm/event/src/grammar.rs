@@ -1,8 +1,8 @@
 //! Whether the tokens of a text are JSON: from place to place, whatever stands between them.
 
 use crate::block::BLOCK;
-use crate::scalar::{is_scalar, scalar_length};
-use crate::tokens::{Block, Containers, NONE, is_space};
+use crate::scalar::{is_scalar, is_space, scalar_length};
+use crate::tokens::{Block, Containers, NONE};
 
 /// The room that a text of more bytes needs is counted before it is taken.
 const LONG: usize = 64 << 10;
@@ -33,12 +33,13 @@ pub(crate) fn is_json(text: &[u8], blocks: &[Block], containers: &mut Containers
 fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bool> {
     if text.len() > LONG {
         // To grow is to have the old room and the new at once, which a rule has no memory for.
-        let is_opening = |at: &usize| matches!(text.get(*at), Some(b'{' | b'['));
-        containers.all.reserve_exact(places(blocks).filter(is_opening).count());
+        let mut cursor = Cursor::new(text, blocks);
+        let tokens = std::iter::from_fn(|| text.get(cursor.next()));
+        containers.all.reserve_exact(tokens.filter(|byte| matches!(byte, b'{' | b'[')).count());
     } else {
         containers.all.reserve(ENOUGH);
     }
-    let mut cursor = Cursor { blocks, block: 0, tokens: blocks[0].tokens, end: text.len() };
+    let mut cursor = Cursor::new(text, blocks);
     // The next token, and what it may be.
     let mut at = cursor.next();
     let mut next = between(&text[..at], State::Value, containers)?;
@@ -76,18 +77,6 @@ fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bo
     }
 }
 
-/// The places of all tokens.
-fn places(blocks: &[Block]) -> impl Iterator<Item = usize> {
-    blocks.iter().enumerate().flat_map(|(block, Block { tokens, .. })| {
-        let mut tokens = *tokens;
-        std::iter::from_fn(move || {
-            let at = (tokens != 0).then(|| block * BLOCK + tokens.trailing_zeros() as usize)?;
-            tokens &= tokens - 1;
-            Some(at)
-        })
-    })
-}
-
 /// Goes from token to token.
 struct Cursor<'b> {
     blocks: &'b [Block],
@@ -98,7 +87,11 @@ struct Cursor<'b> {
     end: usize,
 }
 
-impl Cursor<'_> {
+impl<'b> Cursor<'b> {
+    fn new(text: &[u8], blocks: &'b [Block]) -> Self {
+        Self { blocks, block: 0, tokens: blocks[0].tokens, end: text.len() }
+    }
+
     /// The place of the next token; the text's end behind the last one.
     #[inline]
     fn next(&mut self) -> usize {

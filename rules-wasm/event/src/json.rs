@@ -11,6 +11,7 @@ use serde::{Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Text;
+pub use crate::escape::is_written_as_it_is;
 use crate::escape::unescaped;
 use crate::names::Names;
 use crate::tokens::Tokens;

@@ -1,5 +1,7 @@
 //! Names of members to look for.
 
+use crate::escape::is_written_as_it_is;
+
 /// A list of names in which one is found at once.
 pub(crate) struct Names<'n, const N: usize> {
     all: [&'n str; N],
@@ -19,9 +21,8 @@ impl<'n, const N: usize> Names<'n, N> {
         let mut number = N;
         while number > 0 {
             number -= 1;
-            let name = names[number].as_bytes();
-            if is_written_as_it_is(name) {
-                let slot = match name {
+            if is_written_as_it_is(names[number]) {
+                let slot = match names[number].as_bytes() {
                     [.., before, last] => slot(*before, *last),
                     [last] => slot(b'"', *last),
                     [] => slot(0, b'"'),
@@ -86,18 +87,6 @@ const fn slot(before: u8, last: u8) -> usize {
     // Whatever stands in front of an empty name does not count.
     let before = if last == b'"' { 0 } else { before };
     (5 * before as usize + last as usize) % SLOTS
-}
-
-/// Whether a name may stand in JSON without escapes.
-const fn is_written_as_it_is(name: &[u8]) -> bool {
-    let mut place = 0;
-    while place < name.len() {
-        if matches!(name[place], b'"' | b'\\' | 0..0x20) {
-            return false;
-        }
-        place += 1;
-    }
-    true
 }
 
 #[cfg(test)]

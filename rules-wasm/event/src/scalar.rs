@@ -1,9 +1,15 @@
-//! Numbers and the three words: what of JSON has neither quotes nor brackets.
+//! What of JSON has neither quotes nor brackets: numbers and the three words, and white space.
 
 /// The length of the number or word at the beginning.
 pub(crate) fn scalar_length(bytes: &[u8]) -> usize {
-    let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']');
+    let ends = |byte: &u8| is_space(*byte) || matches!(byte, b',' | b':' | b'}' | b']');
     bytes.iter().position(ends).unwrap_or(bytes.len())
+}
+
+/// Whether JSON has this between its tokens.
+#[inline]
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Whether this is a number or one of the three words.

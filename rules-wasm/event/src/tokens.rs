@@ -15,6 +15,7 @@ use crate::block::{marks, quotes};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::compact::Compact;
 use crate::grammar;
+use crate::scalar::is_space;
 use crate::strings::{Found, Strings};
 
 /// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
@@ -284,12 +285,6 @@ impl Iterator for Colons<'_> {
         self.left &= self.left - 1;
         (at < self.end).then_some(at)
     }
-}
-
-/// Whether JSON has this between its tokens.
-#[inline]
-pub(crate) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// A place in the text, or a number of what is in it: no more than the text's length, which has been looked at.

@@ -1,6 +1,6 @@
 //! What a match becomes, kept to a size that the host is sure to take.
 
-use portcullis_event::json::Raw;
+use portcullis_event::json::{Raw, is_written_as_it_is};
 use portcullis_event::{Event, ResponseStatus, Text};
 
 /// How bad it is, in Panther's five steps.
@@ -52,23 +52,13 @@ impl Context {
         })
     }
 
-    /// Which of them has the key that is written here, if one has.
-    fn place(&self, begin: usize, end: usize) -> Option<usize> {
-        let written = self.written.as_bytes();
-        let mut from = 0;
-        self.lengths.iter().position(|[key, value]| {
-            let is_it = *key == end - begin && written[from..from + key] == written[begin..end];
-            from += key + value;
-            is_it
-        })
-    }
-
     fn add(&mut self, key: &str, value: &impl ContextValue) {
         let begin = self.written.len();
         key.write(&mut self.written);
         let middle = self.written.len();
         value.write(&mut self.written);
-        match self.place(begin, middle) {
+        let place = self.members().position(|(earlier, _)| *earlier == self.written[begin..middle]);
+        match place {
             None => self.lengths.push([middle - begin, self.written.len() - middle]),
             Some(place) => {
                 let value = self.written.split_off(middle);
@@ -270,22 +260,6 @@ impl<T: ContextValue> ContextValue for Option<T> {
             None => json.push_str("null"),
         }
     }
-}
-
-/// Whether a text needs no escape in JSON; told eight bytes at a time, since much of an alert is text.
-fn is_written_as_it_is(text: &str) -> bool {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    // Borrows where a byte is less than that: beyond the lowest of them it may borrow where none is.
-    let less = |bytes: u64, than: u64| bytes.wrapping_sub(LOW * than) & !bytes;
-    let escaped = |bytes: [u8; 8]| {
-        let bytes = u64::from_le_bytes(bytes);
-        let is = |byte: u8| less(bytes ^ (LOW * u64::from(byte)), 1);
-        (less(bytes, 0x20) | is(b'"') | is(b'\\')) & (LOW * 0x80) != 0
-    };
-    let (eights, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    !eights.iter().copied().any(escaped) && !escaped(last)
 }
 
 /// The text, or as much of its beginning as fits with `…` into `max` bytes.
