@@ -1,4 +1,4 @@
-//! Which version of a rule becomes active, and which never does: proof, pins, shadow, and by hand.
+//! Which version of a rule becomes active, and which never does: proof, pins, and by hand.
 
 use std::fs;
 
@@ -169,25 +169,6 @@ fn a_start_that_fails_activates_nothing() {
 }
 
 #[test]
-fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
-    let shadow = "[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 3\n";
-    let mut live = live(shadow, &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::Nothing));
-    live.wait_for("shadow-began", "2.0.0");
-    live.put("config.toml", format!("{shadow}versions = {{ {VERSIONED:?} = \"0.9.0\" }}\n").as_bytes());
-    assert_eq!(live.wait_for("shadow-ended", "2.0.0")["reason"], "it is not there any more, or not wanted");
-    live.send(&[&*record(false); 5]);
-    live.put("config.toml", shadow.as_bytes());
-    let began = live.history().len();
-    live.wait_until(|entries| entries[began - 1..].iter().any(|entry| entry["action"] == "shadow-began"));
-    live.put("rules/copy.wasm", &version("2.0.0", Does::Alert));
-    live.wait_for("refused", "2.0.0");
-    live.send(&[&*record(false); 5]);
-    let (run, _) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert")]);
-}
-
-#[test]
 fn vectors_use_up_no_budget_of_alerts() {
     let (_exported, files) = exported();
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -204,27 +185,6 @@ fn a_pin_of_nothing_is_said() {
     let (run, _) = live(config, &["--watch"]).end();
     let said = "versions: there is no package of Test.Versionned; there are: Test.Versioned";
     assert_eq!(run.ended.stderr.matches(said).count(), 1, "{}", run.ended.stderr);
-}
-
-#[test]
-fn what_the_config_wants_reaches_a_candidate_in_shadow() {
-    let shadow = "[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 1000000\n";
-    let live = live(shadow, &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::Nothing));
-    live.wait_for("shadow-began", "2.0.0");
-    live.put("config.toml", shadow.replace("shadow-then-auto", "manual").as_bytes());
-    assert_eq!(live.wait_for("shadow-ended", "2.0.0")["reason"], "the config has changed");
-    live.wait_for("waiting", "2.0.0");
-    live.put("config.toml", shadow.replace("shadow-then-auto", "auto").as_bytes());
-    live.wait_for("activated", "2.0.0");
-    // Removed and put back, there is nothing that it could be in the shadow of.
-    live.put("config.toml", shadow.as_bytes());
-    live.remove(FIRST);
-    live.remove(SECOND);
-    let removed = live.wait_for("removed", "2.0.0");
-    live.put(SECOND, &version("2.0.0", Does::Nothing));
-    live.wait_for_entry(|entry| entry["action"] == "activated" && entry["time"].as_str() > removed["time"].as_str());
-    live.end();
 }
 
 #[test]
@@ -302,20 +262,6 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
 }
 
 #[test]
-fn after_a_start_a_candidate_is_in_the_shadow_of_what_was_active() {
-    let live = live("[activation]\nactivate = \"shadow-then-auto\"\nshadow-time = \"1s\"\n", &["--watch"]);
-    let (_, folder) = live.end();
-    fs::write(folder.path().join(SECOND), version("2.0.0", Does::Nothing)).expect("written");
-    let live = Live::in_folder(folder, &["--watch"]);
-    live.wait_for("resumed", "1.0.0");
-    assert_eq!(live.wait_for("shadow-began", "2.0.0")["from"], "1.0.0");
-    let ended = live.wait_for("shadow-ended", "2.0.0");
-    assert_eq!((&ended["shadow"]["events"], &ended["reason"]), (&json!(0), &Value::Null), "its time is over");
-    live.wait_for("activated", "2.0.0");
-    live.end();
-}
-
-#[test]
 fn the_readmes_config_is_one() {
     let readme = fs::read_to_string(project("README.md")).expect("the README");
     let configs = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
@@ -331,42 +277,6 @@ fn the_readmes_config_is_one() {
         let ended = run(args);
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     }
-}
-
-#[test]
-fn a_candidate_in_shadow_sends_nothing_reports_and_then_takes_over() {
-    let mut live = live("[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 5\n", &["--watch"]);
-    live.put(SECOND, &version("2.0.0", Does::Nothing));
-    live.wait_for("shadow-began", "2.0.0");
-    let record = record(false);
-    live.send(&[&*record; 5]);
-    let ended = live.wait_for("shadow-ended", "2.0.0");
-    let report = json!({"events": 5, "both": 0, "added": 0, "lost": 5, "examples": [], "fault": null});
-    assert_eq!(ended["shadow"], report);
-    live.wait_for("activated", "2.0.0");
-    live.send(&[&record]);
-
-    // One that fails where the active version does not is not taken.
-    live.put(&format!("rules/{VERSIONED}@3.0.0.wasm"), &version("3.0.0", Does::TrapOnLong));
-    live.wait_for("shadow-began", "3.0.0");
-    live.send(&[&self::record(true)]);
-    let refused = live.wait_for("refused", "3.0.0");
-    let reason = refused["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("it failed in the shadow of the active version, which did not: it trapped"), "{reason}");
-    live.send(&[&record]);
-
-    // And one that has not seen enough is reported when the run ends.
-    live.put(&format!("rules/{VERSIONED}@4.0.0.wasm"), &version("4.0.0", Does::Alert));
-    live.wait_for("shadow-began", "4.0.0");
-    live.send(&[&*record; 2]);
-    let (run, folder) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert"), ("2.0.0", "no-match")]);
-    assert_eq!(run.alerts.len(), 5, "what is in shadow alerts nobody");
-    let last = history(&folder.path().join("history")).pop().expect("an entry");
-    assert_eq!((&last["action"], &last["shadow"]["added"]), (&json!("shadow-ended"), &json!(2)));
-    let said = "Test.Versioned 4.0.0 has been in the shadow of 2.0.0: of 2 events, both match 0, it alone 2, the active \
-                version alone 0: the run has ended before it has seen enough";
-    assert!(run.ended.stderr.contains(said), "{}", run.ended.stderr);
 }
 
 #[test]

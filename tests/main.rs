@@ -20,6 +20,7 @@ mod parity;
 mod reproducible;
 mod roll_back;
 mod run;
+mod shadow;
 mod signatures;
 mod support;
 mod swap;
