@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Run;
+use super::{Run, text};
 
 /// What the ledger says of one tenant's records, or of those that are nobody's.
 #[derive(Default)]
@@ -61,10 +61,6 @@ impl Sums {
         }
         lines
     }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
 }
 
 fn has_malformed(line: &Value) -> bool {

@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: the built command, and the account that every run must close.
 
 mod account;
+pub(crate) mod api_server;
 mod live;
 mod packages;
 #[path = "../../host/benches/support/records.rs"]
 pub(crate) mod records;
+pub(crate) mod service;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -73,6 +75,11 @@ pub(crate) fn run_with_input<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>,
 /// The lines of a file of JSON lines.
 pub(crate) fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// The text that a value is.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
 /// What `portcullis run` made of an input, with the account checked.

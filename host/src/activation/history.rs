@@ -16,7 +16,7 @@ use crate::ShadowReport;
 use crate::package::Candidate;
 
 /// What happened to a version of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It judges events from now on.

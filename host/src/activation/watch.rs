@@ -14,7 +14,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::history::{Action, Entry, History, HistoryError};
-use super::{Activator, Policy};
+use super::{Activator, Listed, Policy};
 use crate::package::one_line;
 use crate::{Fault, Package};
 
@@ -50,6 +50,7 @@ enum Message {
     ConfigChanged,
     Reload,
     RolledBack { tenant: usize, failed: Package, to: Package, entry: Box<Entry>, written: Result<(), HistoryError> },
+    List(Sender<Vec<Vec<Listed>>>),
     End(Sender<()>),
 }
 
@@ -88,6 +89,15 @@ impl Control {
         };
         let (failed, to) = (failed.clone(), to.clone());
         self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
+    }
+
+    /// What there is of each tenant's rules, by its number, and how it stands; as soon as the activator has nothing in hand.
+    /// None if it is gone.
+    #[must_use]
+    pub fn list(&self) -> Option<Vec<Vec<Listed>>> {
+        let (sender, receiver) = mpsc::channel();
+        self.send(Message::List(sender));
+        receiver.recv().ok()
     }
 
     /// Waits until what was reported is in the history, for some seconds at most.
@@ -151,6 +161,9 @@ impl Activator {
                     Ok(Message::RolledBack { tenant, failed, to, entry, written }) => {
                         self.tenants[tenant].rolled_back(&failed, &to, &entry, &self.desk);
                         self.desk.tell_written(*entry, written);
+                    }
+                    Ok(Message::List(answer)) => {
+                        let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list(tenant)).collect());
                     }
                     Ok(Message::End(done)) => {
                         self.end_shadows("the run has ended before it has seen enough");

@@ -73,15 +73,24 @@ pub(crate) struct Activation {
     cache: Option<Cache>,
     /// The bar that is in the way of what is said, once there is one.
     progress: Arc<OnceLock<Arc<Progress>>>,
+    /// Who else hears the news, once there is somebody.
+    heard: Arc<OnceLock<Hears>>,
 }
+
+/// Hears news.
+pub(crate) type Hears = Box<dyn Fn(&News) + Send + Sync>;
 
 impl Activation {
     pub(crate) fn new(start: &Start<'_>, several: bool, cache: Option<Cache>) -> Result<Self, Failure> {
         let proof = if matches!(start, Start::Explain) { Proof::WithoutVectors } else { Proof::Vectors };
         let is_told = !matches!(start, Start::Look { .. });
         let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
-        let bar = Arc::clone(&progress);
+        let heard: Arc<OnceLock<Hears>> = Arc::default();
+        let (bar, listener) = (Arc::clone(&progress), Arc::clone(&heard));
         let tell = move |news: News| {
+            if let Some(hears) = listener.get() {
+                hears(&news);
+            }
             let said = told(&news, several);
             match bar.get() {
                 _ if !is_told => {}
@@ -100,6 +109,7 @@ impl Activation {
             embedded: HashMap::new(),
             cache,
             progress,
+            heard,
         })
     }
 
@@ -158,6 +168,11 @@ impl Activation {
 
     pub(crate) fn list(&self, tenant: usize) -> Vec<Listed> {
         self.activator.list(tenant)
+    }
+
+    /// Has somebody hear the news from now on.
+    pub(crate) fn heard_by(&self, hears: Hears) {
+        let _ = self.heard.set(hears);
     }
 
     /// Follows the stores from now on.

@@ -77,7 +77,8 @@ impl Published {
         Self { seen: vec![0; exchanges.len()], exchanges, current: Arc::default() }
     }
 
-    fn now(&mut self) -> Current {
+    /// The rule sets that are published now.
+    pub(super) fn now(&mut self) -> Current {
         let newer: Vec<Option<Arc<RuleSet>>> =
             self.exchanges.iter().zip(&mut self.seen).map(|(exchange, seen)| exchange.newer(seen)).collect();
         if newer.iter().any(Option::is_some) {

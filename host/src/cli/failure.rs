@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use portcullis::printable;
 
@@ -86,8 +87,22 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
+/// Has what is said go to the log from now on, and not to the person at the terminal.
+pub(super) fn say_to_the_log() {
+    let _ = LOGS.set(());
+}
+
+static LOGS: OnceLock<()> = OnceLock::new();
+
 /// Writes something for the person at the terminal to standard error, if it is still open.
 pub(crate) fn say(text: impl Display) {
+    if LOGS.get().is_some() {
+        let text = text.to_string();
+        // It is in capitals where somebody must act.
+        let is_bad = text.contains("warning: ")
+            || ["REFUSED", "SUSPENDED", "ROLLED BACK"].iter().any(|word| text.contains(word));
+        return if is_bad { tracing::warn!("{text}") } else { tracing::info!("{text}") };
+    }
     let text = format!("portcullis: {text}");
     for line in text.lines() {
         let _ = writeln!(std::io::stderr(), "{}", printable(line));

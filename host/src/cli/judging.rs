@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
-use portcullis::activation::Control;
 use portcullis::package::Spec;
-use portcullis::{
-    Accounting, Alert, Fault, Incident, Incidents, Notice, Package, RuleSet, RuleVerdict, Tenants, Unowned, Verdict,
-};
+use portcullis::{Accounting, Alert, Incident, Incidents, Tenants, Verdict};
 
 use super::failure::{Failure, both, say};
 use super::output::Output;
@@ -17,11 +14,8 @@ use super::progress::Progress;
 use super::run::Args;
 use super::setup::Setup;
 use super::sink::Sink;
+use super::telling::Teller;
 use super::worker::{JudgedBatch, Noted, Wanted, Worker};
-
-/// Said once, of the first record that it is true of.
-const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
-     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
 
 /// A run between two records.
 pub(super) struct Run {
@@ -40,32 +34,8 @@ pub(super) struct Run {
     ledger: Option<Output>,
     progress: Arc<Progress>,
     quiet: bool,
-    told: Told,
-    /// What to report roll-backs to, where rules come out of files.
-    pub(super) control: Option<Control>,
-    /// By tenant, the number that it has there.
-    followed: Vec<Option<usize>>,
-    /// By tenant, which versions of which rules have been rolled back and reported: each judge does so by itself.
-    reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
+    pub(super) teller: Teller,
     finished: bool,
-}
-
-/// What has been said of one record, and is said of no other.
-#[derive(Default)]
-struct Told {
-    networks: bool,
-    nobodys: bool,
-    several: bool,
-}
-
-impl Told {
-    fn is_new(&mut self, unowned: &Unowned) -> bool {
-        let told = match unowned {
-            Unowned::Nobodys => &mut self.nobodys,
-            Unowned::Several(_) => &mut self.several,
-        };
-        !std::mem::replace(told, true)
-    }
 }
 
 /// The incidents that are open, and the number of those that are over.
@@ -88,6 +58,7 @@ impl Run {
         let others: Vec<Tenants> = (1..threads).map(|_| first.another()).collect();
         let several = first.nobodys().is_some();
         let names: Vec<Arc<str>> = first.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
+        let teller = Teller::new(names.clone(), several, setup.followed());
         let mut tenants: Vec<Tenants> = std::iter::once(first).chain(others).collect();
         let none_so_far =
             |_: &Arc<str>| IncidentsSoFar { open: Incidents::new(Timestamp::now), over: 0, specs: HashMap::new() };
@@ -102,10 +73,7 @@ impl Run {
             ledger: args.ledger.as_deref().map(Output::create).transpose()?,
             progress,
             quiet: args.quiet,
-            told: Told::default(),
-            control: None,
-            followed: setup.followed(),
-            reported: Vec::new(),
+            teller,
             finished: false,
         };
         let wanted =
@@ -125,12 +93,7 @@ impl Run {
             account.add(more);
         }
         nobodys.add(batch.accounts.1);
-        self.reported.resize_with(batch.rules.len(), Default::default);
-        for ((rules, reported), now) in self.reported.iter_mut().zip(batch.rules.iter()) {
-            if !Arc::ptr_eq(rules, now) {
-                (*rules, *reported) = (Arc::clone(now), Vec::new());
-            }
-        }
+        self.teller.goes_by(&batch.rules);
         self.progress.records(batch.records);
         let mut result = Ok(());
         for noted in batch.noted {
@@ -152,70 +115,22 @@ impl Run {
         if let (Some(tenant), Some(time)) = (tenant, time) {
             result = both(result, self.advance(tenant, time.as_deref()));
         }
-        if let Some(unowned) = unowned
-            && self.told.is_new(&unowned)
-        {
-            self.say(format_args!(
-                "{place}: warning: the record {unowned}. It is rejected; of others like it, only their number is told"
-            ));
+        if let Some(text) = unowned.and_then(|unowned| self.teller.unowned(&unowned, &place)) {
+            self.say(text);
         }
         let Some(tenant) = tenant else { return result };
         for verdict in verdicts {
-            self.tell_of_fault(tenant, &verdict, &place);
+            for text in self.teller.verdict(tenant, &verdict, &place) {
+                self.say(text);
+            }
             if let Verdict::Alert(alert) = verdict.verdict {
                 result = both(result, self.alert(tenant, *alert, verdict.package.spec()));
             }
         }
-        if wanted_networks && !std::mem::replace(&mut self.told.networks, true) {
-            self.say(format_args!("{place}: {NO_NETWORKS}"));
+        if let Some(text) = wanted_networks.then(|| self.teller.networks(&place)).flatten() {
+            self.say(text);
         }
         result
-    }
-
-    /// Tells of a fault, and of what becomes of the rule. What it does while it is suspended is told only at the end.
-    fn tell_of_fault(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) {
-        let named = |package: &Package| {
-            let of = if self.several { format!(" of {}", self.names[tenant]) } else { String::new() };
-            format!("{place}: {} {}{of}", package.rule_id(), package.version())
-        };
-        let rule = || named(&verdict.package);
-        if let Verdict::Fault(fault) = &verdict.verdict {
-            let is_old = match fault {
-                Fault::Suspended(_) => true,
-                Fault::Alerts(_) => !verdict.notices.contains(&Notice::AlertsUsedUp),
-                _ => false,
-            };
-            if !is_old {
-                self.say(format_args!("{} failed: it {fault}", rule()));
-            }
-        }
-        for notice in &verdict.notices {
-            match notice {
-            Notice::RolledBack { package, fault } => {
-                let version = verdict.package.version();
-                self.say(format_args!("{} failed: it {fault}. The verdict of {version} counts", named(package)));
-                let reported = &mut self.reported[tenant].1;
-                if let (Some(control), Some(followed)) = (&self.control, self.followed[tenant])
-                    && !reported.contains(package)
-                {
-                    reported.push(package.clone());
-                    control.rolled_back(followed, package, &verdict.package, fault);
-                }
-            }
-            Notice::Suspended { events, minutes } => self.say(format_args!(
-                "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} min of \
-                 their time, whichever ends first, and then be tried again; each counts as a fault, and is kept with --rejects",
-                rule()
-            )),
-            Notice::Resumed => {
-                self.say(format_args!("{} answers again, and is suspended no longer", rule()));
-            }
-            Notice::AlertsUsedUp => self.say(format_args!(
-                "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
-                rule()
-            )),
-            }
-        }
     }
 
     fn alert(&mut self, tenant: usize, alert: Alert, spec: &Spec) -> Result<(), Failure> {
@@ -280,7 +195,7 @@ impl Run {
         }
         // Only now what could be kept waiting by who reads standard error, or by what is being compiled.
         self.progress.finish();
-        if let Some(control) = self.control.take() {
+        if let Some(control) = self.teller.control.take() {
             control.finish();
         }
         if !self.quiet {

@@ -17,8 +17,10 @@ mod pack;
 mod progress;
 mod rules;
 mod run;
+mod serve;
 mod setup;
 mod sink;
+mod telling;
 mod test;
 mod worker;
 
@@ -48,6 +50,8 @@ Exit codes: 0 done; 1 a vector failed; 2 wrong usage; 3 a rule or the config cou
 enum Command {
     /// Records in, alerts out
     Run(run::Args),
+    /// Take records over HTTP, and give alerts to sinks, as a service
+    Serve(serve::Args),
     /// Run the test vectors of rules in the sandbox
     Test(test::Args),
     /// Tell of one record what it became, what each rule said, and why a rule was not asked
@@ -81,6 +85,7 @@ enum ReportFormat {
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let (mut run, workers) = Run::new(&setup, args, threads, Arc::clone(&progress))?;
     let published = Published::new(setup.exchanges());
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
-    run.control.clone_from(&control);
+    run.teller.control.clone_from(&control);
     let outlet = Arc::new(Outlet::new(run));
     interruption.reaches(&outlet, control);
 

@@ -12,7 +12,7 @@ use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
 use portcullis::package::Cache;
 use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, RuleSet, Tenants};
 
-use super::activation::{Activation, Rules, Start};
+use super::activation::{Activation, Hears, Rules, Start};
 use super::failure::{Exit, Failure, OrExit, say};
 use super::progress::Progress;
 
@@ -24,7 +24,7 @@ pub(crate) struct SetupArgs {
     rules: Vec<PathBuf>,
     /// A config in TOML: enrichment, exclusions, limits, tenants
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Keep the native code of rules in this folder, which must be yours alone, and start faster the next time
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -213,6 +213,11 @@ impl Setup {
             };
             (&*tenant.name, listed)
         })
+    }
+
+    /// Has somebody hear what becomes of versions of rules, from now on.
+    pub(crate) fn heard_by(&self, hears: Hears) {
+        self.activation.heard_by(hears);
     }
 
     /// The number that the activator gives a tenant, by the tenant's number.

@@ -77,7 +77,7 @@ impl Worker {
         let (mut count, mut noted) = (0, Vec::new());
         for document in batch.documents() {
             let done = records.for_each(&document, &mut |record, outcome| {
-                noted.extend(note(tenants, *wanted, &batch.input, count, record, outcome));
+                noted.extend(note(tenants, *wanted, &batch.input, None, count, record, outcome));
                 count += 1;
                 Ok::<(), std::convert::Infallible>(())
             });
@@ -95,11 +95,12 @@ impl Worker {
     }
 }
 
-/// Judges a record, and notes what is to be written about it.
-fn note(
+/// Judges a record, and notes what is to be written about it. It is this tenant's, or whose claim holds.
+pub(super) fn note(
     tenants: &mut Tenants,
     wanted: Wanted,
     input: &str,
+    whose: Option<usize>,
     n: u64,
     record: &Record<'_>,
     outcome: Outcome<'_>,
@@ -108,7 +109,10 @@ fn note(
         Outcome::Evaluated(event) if wanted.times => Some(event.event_time.as_ref().map(ToString::to_string)),
         _ => None,
     };
-    let Judged { tenant, judgement } = tenants.outcome(outcome, record.bytes, input);
+    let Judged { tenant, judgement } = match whose {
+        Some(tenant) => tenants.outcome_of(tenant, outcome, record.bytes),
+        None => tenants.outcome(outcome, record.bytes, input),
+    };
     let owner = tenant.map(|tenant| tenants.all()[tenant].0.tenant());
     let place = || format!("{input}:{}", record.place);
     let ledger = wanted.ledger.then(|| ledger_line(owner, &judgement));

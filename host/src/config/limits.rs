@@ -3,12 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use jiff::SignedDuration;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::ConfigError;
+use super::quantity::{GIB, Given, KIB, MIB, Unit};
 use crate::{Engine, Limits, PackageLimits};
 
 /// All that a tenant's rules may take, and its packages be.
@@ -27,16 +25,6 @@ impl Default for TenantLimits {
         Self { limits: Limits::default(), stack: Engine::STACK, package: PackageLimits::default() }
     }
 }
-
-/// A number, or a text of a number and its unit.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a number, or a text of a number and its unit, such as \"16MiB\" or \"10ms\"")]
-enum Quantity {
-    Number(u64),
-    Text(String),
-}
-
-type Given = Option<Spanned<Quantity>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -66,14 +54,8 @@ impl LimitsTable {
         wrong: &dyn Fn(std::ops::Range<usize>, String) -> ConfigError,
     ) -> Result<TenantLimits, ConfigError> {
         let TenantLimits { mut limits, mut stack, mut package } = base;
-        let read = |key: &str, given: &Given, unit: Unit, range: RangeInclusive<u64>| match given {
-            None => Ok(None),
-            Some(given) => unit
-                .read(given.get_ref())
-                .filter(|value| range.contains(value))
-                .map(Some)
-                .ok_or_else(|| wrong(given.span(), format!("{key}: expected {}", unit.expected(&range)))),
-        };
+        let read =
+            |key: &str, given: &Given, unit: Unit, range: RangeInclusive<u64>| unit.given(key, given, range, wrong);
         let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
 
@@ -123,43 +105,5 @@ impl LimitsTable {
             package.compile_memory = memory;
         }
         Ok(TenantLimits { limits, stack, package })
-    }
-}
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-
-#[derive(Clone, Copy)]
-enum Unit {
-    None,
-    Bytes,
-    Milliseconds,
-}
-
-impl Unit {
-    fn read(self, quantity: &Quantity) -> Option<u64> {
-        match (self, quantity) {
-            (Self::None | Self::Bytes, Quantity::Number(number)) => Some(*number),
-            (Self::Bytes, Quantity::Text(text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
-            (Self::Milliseconds, Quantity::Text(text)) => {
-                let duration: SignedDuration = text.parse().ok()?;
-                u64::try_from(duration.as_millis()).ok().filter(|_| duration.subsec_nanos() % 1_000_000 == 0)
-            }
-            // A bare number of time could be of any unit, and a text of what has none is nothing.
-            (Self::Milliseconds, Quantity::Number(_)) | (Self::None, Quantity::Text(_)) => None,
-        }
-    }
-
-    fn expected(self, range: &RangeInclusive<u64>) -> String {
-        let (least, most) = (range.start(), range.end());
-        match self {
-            Self::None => format!("a number from {least} to {most}"),
-            Self::Bytes => {
-                let shown = |bytes: &u64| ByteSize(*bytes).display().iec().to_string();
-                format!("a number of bytes, or a text such as \"64KiB\", from {} to {}", shown(least), shown(most))
-            }
-            Self::Milliseconds => format!("a text such as \"10ms\" or \"2s\", from {least} ms to {most} ms"),
-        }
     }
 }

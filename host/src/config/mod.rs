@@ -1,8 +1,10 @@
-//! The config: activation, enrichment, exclusions, limits and tenants, in TOML.
+//! The config: activation, enrichment, exclusions, limits, the service and tenants, in TOML.
 
 mod activation;
 mod exclusions;
 mod limits;
+mod quantity;
+mod serve;
 mod tenants;
 mod values;
 
@@ -20,6 +22,8 @@ use activation::ActivationTable;
 use exclusions::ExclusionTable;
 use limits::LimitsTable;
 pub use limits::TenantLimits;
+use serve::ServeTable;
+pub use serve::{Client, Proof, Role, Serve, Sink, SinkKind, Tls, Webhook};
 pub use tenants::Tenant;
 use tenants::TenantTable;
 use values::{key_at, line_of};
@@ -38,6 +42,7 @@ pub struct Config {
     exclusions: Vec<ExclusionTable>,
     limits: Option<LimitsTable>,
     activation: Option<ActivationTable>,
+    serve: Option<ServeTable>,
     tenants: Option<Vec<TenantTable>>,
 }
 
@@ -69,6 +74,7 @@ struct File {
     enrichment: Option<EnrichmentTable>,
     exclusions: Option<Vec<ExclusionTable>>,
     limits: Option<LimitsTable>,
+    serve: Option<ServeTable>,
     tenants: Option<Vec<TenantTable>>,
 }
 
@@ -111,6 +117,7 @@ impl Config {
             exclusions: parsed.exclusions.unwrap_or_default(),
             limits: parsed.limits,
             activation: parsed.activation,
+            serve: parsed.serve,
             tenants: parsed.tenants,
             text,
         })

@@ -22,7 +22,8 @@ pub struct Tenant {
     pub name: String,
     /// Packages, or folders of them; where the config says nothing, the same as without a config.
     pub rules: Option<Vec<PathBuf>>,
-    /// What its records are known by. A config without tenants has one, whose all records are.
+    /// What its records are known by; nothing, where only a client of the service brings them. A config without tenants has
+    /// one, whose all records are.
     pub claims: Option<Vec<Claim>>,
     /// What its rules may take.
     pub limits: TenantLimits,
@@ -119,10 +120,10 @@ impl Config {
             return Err(self.error(rules, what.to_owned()));
         }
         let records = table.records.as_deref().unwrap_or_default();
-        if records.is_empty() {
+        if records.is_empty() && !self.has_client_of(name) {
             let what = format!(
                 "records: is missing: say what the records of {name} are known by, such as \
-                 records = [{{ p_source_label = \"{name}-*\" }}]"
+                 records = [{{ p_source_label = \"{name}-*\" }}]; or which of [[serve.clients]] brings them"
             );
             return Err(self.error(&table.name, what));
         }

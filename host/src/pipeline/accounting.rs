@@ -195,7 +195,8 @@ impl RuleAccounting {
         (&self.rule_id, &self.version)
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what another version, or the same elsewhere, has said.
+    pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.alert += other.alert;
         self.excluded += other.excluded;

@@ -14,10 +14,29 @@ use crate::pipeline::{Judgement, Verdict};
 pub struct Unnumbered(String);
 
 impl Unnumbered {
-    fn new(line: &Value) -> Self {
+    /// The line that is this object, which has a member at least.
+    ///
+    /// # Panics
+    /// It is none.
+    #[must_use]
+    pub fn new(line: &Value) -> Self {
+        assert!(line.as_object().is_some_and(|members| !members.is_empty()), "a line is an object: {line}");
         let line = line.to_string();
         // Behind the opening brace.
         Self(line[1..].to_owned())
+    }
+
+    /// The same line, with another member before the others.
+    #[must_use]
+    pub fn with(self, name: &str, value: &Value) -> Self {
+        Self(format!("{}:{value},{}", Value::from(name), self.0))
+    }
+
+    /// About how many bytes it has.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no line is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The line, as JSON without a line end; `n` counts records from 0.

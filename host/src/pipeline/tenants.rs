@@ -100,16 +100,22 @@ impl Tenants {
         })
     }
 
+    /// Judges a record of a tenant, whatever the claims, and counts it.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn outcome_of(&mut self, tenant: usize, outcome: Outcome<'_>, record: &[u8]) -> Judged {
+        let (judge, accounting) = &mut self.all[tenant];
+        let judgement = judge.outcome(outcome, record);
+        accounting.count(&judgement);
+        Judged { tenant: Some(tenant), judgement }
+    }
+
     /// Judges a record whose outcome is known, and counts it. One that would be evaluated and is not one tenant's is
     /// rejected.
     pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8], input: &str) -> Judged {
         match self.owner(record, input) {
-            Ok(tenant) => {
-                let (judge, accounting) = &mut self.all[tenant];
-                let judgement = judge.outcome(outcome, record);
-                accounting.count(&judgement);
-                Judged { tenant: Some(tenant), judgement }
-            }
+            Ok(tenant) => self.outcome_of(tenant, outcome, record),
             Err(unowned) => {
                 let judgement = match outcome {
                     Outcome::Evaluated(_) => Judgement::Unowned(unowned),

@@ -32,6 +32,12 @@ impl<'p> Place<'p> {
         }
     }
 
+    /// Whether it is inside of something that wraps records.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        !matches!(self.0, Part::Position { .. })
+    }
+
     pub(super) fn item(&'p self, item: Item) -> Self {
         Self(Part::Item(self, item))
     }

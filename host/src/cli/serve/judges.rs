@@ -1,0 +1,289 @@
+//! The threads that judge deliveries, each with judges of its own.
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portcullis::read::{Documents, Record, Records, decompressed};
+use portcullis::{Accounting, Alert, Exchange, RuleSet, Tenants, Verdict, ocsf};
+use portcullis_event::{Outcome, Rejected};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::journal::Line;
+use super::recent::Id;
+use super::sinks::Alerted;
+use crate::cli::batch::{Current, Published};
+use crate::cli::worker::{self, Noted, Wanted};
+
+/// Records that came together, and are taken or refused together.
+pub(super) struct Delivery {
+    pub(super) body: Vec<u8>,
+    /// Whose they are, if whoever brought them is a tenant's.
+    pub(super) whose: Option<usize>,
+    /// Who brought them.
+    pub(super) input: Arc<str>,
+    /// The number of the delivery, which its lines in the ledger have.
+    pub(super) id: String,
+}
+
+/// What came of a delivery.
+#[derive(Default)]
+pub(super) struct JudgedDelivery {
+    pub(super) records: u64,
+    pub(super) accounts: (Vec<Accounting>, Accounting),
+    pub(super) rules: Current,
+    pub(super) alerts: Vec<Alerted>,
+    pub(super) ledger: Vec<Line>,
+    pub(super) dead_letters: Vec<Line>,
+    /// What an operator must hear.
+    pub(super) noted: Vec<Noted>,
+    pub(super) took: Duration,
+    /// The bytes of all that is written about it.
+    pub(super) size: u64,
+}
+
+/// Why a delivery is refused, whoever sends it again.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It cannot be read.
+    Unreadable { place: String, reason: String },
+    /// It is more than is taken at a time.
+    TooLarge(String),
+}
+
+type Answer = Result<JudgedDelivery, Refused>;
+
+/// How judges judge deliveries.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// The most bytes of a delivery when it is decompressed.
+    pub(super) max_body: u64,
+    /// Whether every record gets a line in the ledger.
+    pub(super) ledger: bool,
+    /// Whether alerts are also made findings.
+    pub(super) ocsf: bool,
+}
+
+/// The near end of the threads.
+pub(super) struct Judges {
+    deliveries: Sender<(Delivery, oneshot::Sender<Answer>)>,
+}
+
+impl Judges {
+    /// Starts so many threads, which judge with what is published here.
+    pub(super) fn start(
+        tenants: Tenants,
+        exchanges: &[Arc<Exchange<RuleSet>>],
+        threads: NonZeroUsize,
+        manner: Manner,
+    ) -> io::Result<Self> {
+        let (deliveries, receiver) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let others: Vec<Tenants> = (1..threads.get()).map(|_| tenants.another()).collect();
+        for tenants in std::iter::once(tenants).chain(others) {
+            let judge =
+                Judge { tenants, published: Published::new(exchanges.to_vec()), records: Records::default(), manner };
+            let receiver = Arc::clone(&receiver);
+            std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&receiver))?;
+        }
+        Ok(Self { deliveries })
+    }
+
+    /// Judges a delivery. How many wait is bounded by the room that they take.
+    pub(super) async fn judge(&self, delivery: Delivery) -> Answer {
+        let (sender, answer) = oneshot::channel();
+        let is_sent = self.deliveries.send((delivery, sender)).is_ok();
+        assert!(is_sent, "the judges live as long as the service");
+        answer.await.expect("a judge answers")
+    }
+}
+
+struct Judge {
+    tenants: Tenants,
+    published: Published,
+    records: Records,
+    manner: Manner,
+}
+
+/// A judge that is gone would leave its delivery without an answer, and the service without a judge.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+impl Judge {
+    fn serve(mut self, deliveries: &Mutex<Receiver<(Delivery, oneshot::Sender<Answer>)>>) {
+        let _unless_it_panics = EndOnPanic;
+        let next = || deliveries.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok((delivery, answer)) = next() {
+            let began = Instant::now();
+            let judged = self.judge(delivery).map(|judged| JudgedDelivery { took: began.elapsed(), ..judged });
+            // Who has gone away sends it again.
+            let _ = answer.send(judged);
+        }
+    }
+
+    fn judge(&mut self, delivery: Delivery) -> Answer {
+        let Delivery { body, whose, input, id } = delivery;
+        let Self { tenants, published, records, manner } = self;
+        let rules = published.now();
+        for (tenant, rules) in rules.iter().enumerate() {
+            tenants.judge(tenant).give(rules);
+        }
+        let wanted = Wanted { ledger: manner.ledger, rejects: true, times: false };
+        let mut judged = JudgedDelivery { rules, ..JudgedDelivery::default() };
+        let mut reading = Reading { is_read: false, broken: None };
+        let most = 4 * manner.max_body;
+        let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
+            reading.see(record, &outcome)?;
+            let audit_id = match &outcome {
+                Outcome::Evaluated(event) if manner.ledger => event.audit_id.as_ref().map(ToString::to_string),
+                _ => None,
+            };
+            let noted = worker::note(tenants, wanted, &input, whose, judged.records, record, outcome);
+            judged.records += 1;
+            if let Some(noted) = noted {
+                judged.take(noted, &id, &format!("{input}:{}", record.place), audit_id.as_deref(), manner.ocsf);
+            }
+            if judged.size > most {
+                let what =
+                    format!("what would be written about it is more than {most} bytes; send fewer records at a time");
+                return Err(Refused::TooLarge(what));
+            }
+            Ok(())
+        };
+        let read = read(body, manner.max_body, records, &mut each);
+        judged.accounts = tenants.take_accounts();
+        let documents = read?;
+        reading.end(documents)?;
+        Ok(judged)
+    }
+}
+
+/// Shows each record of a delivery; how many documents there were.
+fn read(
+    body: Vec<u8>,
+    most: u64,
+    records: &mut Records,
+    each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
+) -> Result<u64, Refused> {
+    let unreadable =
+        |line: u64, error: &io::Error| Refused::Unreadable { place: line.to_string(), reason: error.to_string() };
+    let is_over = Arc::new(AtomicBool::new(false));
+    let input = decompressed(Box::new(io::Cursor::new(body))).map_err(|error| unreadable(1, &error))?;
+    let mut documents = Documents::new(Bounded { input, left: most, is_over: Arc::clone(&is_over) });
+    let mut count = 0;
+    loop {
+        match documents.next_document() {
+            Ok(Some(document)) if !is_over.load(Ordering::Relaxed) => {
+                count += 1;
+                records.for_each(&document, each)?;
+            }
+            Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
+            Err(error) if !is_over.load(Ordering::Relaxed) => return Err(unreadable(documents.line(), &error)),
+            _ => return Err(Refused::TooLarge(format!("it has more than {most} bytes, decompressed"))),
+        }
+    }
+}
+
+/// An input of bounded length.
+struct Bounded {
+    input: Box<dyn Read + Send>,
+    left: u64,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            self.is_over.store(true, Ordering::Relaxed);
+            return Err(io::Error::other("too long"));
+        };
+        self.left = left;
+        Ok(read)
+    }
+}
+
+/// Whether a delivery can be read. One broken line among others is a record that is rejected, and kept; but who sends a list
+/// that is broken, or nothing that can be read at all, is to send it again.
+struct Reading {
+    is_read: bool,
+    broken: Option<(String, String)>,
+}
+
+impl Reading {
+    fn see(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Result<(), Refused> {
+        let Outcome::Rejected(rejected) = outcome else {
+            self.is_read = true;
+            return Ok(());
+        };
+        let is_json = matches!(rejected, Rejected::NotAnObject | Rejected::NoAuditEvent(_));
+        if !is_json && record.place.is_inside() {
+            return Err(Refused::Unreadable { place: record.place.to_string(), reason: rejected.to_string() });
+        }
+        self.is_read |= matches!(rejected, Rejected::NoAuditEvent(_));
+        self.broken.get_or_insert_with(|| (record.place.to_string(), rejected.to_string()));
+        Ok(())
+    }
+
+    fn end(self, documents: u64) -> Result<(), Refused> {
+        match self.broken {
+            Some((place, reason)) if !self.is_read => Err(Refused::Unreadable { place, reason }),
+            None if documents == 0 => {
+                Err(Refused::Unreadable { place: "1".to_owned(), reason: "it is empty".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl JudgedDelivery {
+    /// Takes what is to be written about a record.
+    fn take(&mut self, mut noted: Noted, id: &str, place: &str, audit_id: Option<&str>, wants_ocsf: bool) {
+        if let Some(line) = noted.ledger.take() {
+            let line =
+                line.with("audit_id", &json!(audit_id)).with("place", &json!(place)).with("delivery", &json!(id));
+            self.size += line.len() as u64;
+            self.ledger.push(Line::Numbered(line));
+        }
+        if let Some(line) = noted.reject.take() {
+            let line = line.with("delivery", &json!(id));
+            self.size += line.len() as u64;
+            self.dead_letters.push(Line::Numbered(line));
+        }
+        if let Some(tenant) = noted.tenant {
+            for verdict in &noted.verdicts {
+                let Verdict::Alert(alert) = &verdict.verdict else { continue };
+                let spec = verdict.package.spec();
+                let finding = wants_ocsf.then(|| ocsf::finding(alert, spec, Timestamp::now()).to_string().into());
+                let alerted =
+                    Alerted { id: id_of(alert), tenant, ndjson: json!(alert).to_string().into(), ocsf: finding };
+                self.size += (alerted.ndjson.len() + alerted.ocsf.as_deref().map_or(0, str::len)) as u64;
+                self.alerts.push(alerted);
+            }
+        }
+        let is_telling = |verdict: &portcullis::RuleVerdict| {
+            !verdict.notices.is_empty() || matches!(verdict.verdict, Verdict::Fault(_))
+        };
+        noted.verdicts.retain(is_telling);
+        if noted.unowned.is_some() || noted.wanted_networks || !noted.verdicts.is_empty() {
+            self.size += 1_000;
+            self.noted.push(noted);
+        }
+    }
+}
+
+fn id_of(alert: &Alert) -> Id {
+    Id::of(&alert.alert_id).expect("an alert's id is 32 hexadecimal digits")
+}

@@ -1,0 +1,116 @@
+//! The figures as Prometheus reads them. How many series there are is bounded by the config and the rules, whatever records say.
+
+use std::fmt::Write as _;
+
+use portcullis::RuleAccounting;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Service;
+use super::figures::{TIMES, bounded};
+
+/// The kind of text that it is.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Counters and gauges with labels.
+#[derive(Default)]
+struct Metrics(Registry);
+
+impl Metrics {
+    fn counters(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Counter>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        self.0.register(format!("portcullis_{name}"), help, family);
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Gauge>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.0.register(format!("portcullis_{name}"), help, family);
+    }
+}
+
+/// All figures of a service.
+pub(super) fn text(service: &Service) -> String {
+    let counted = service.figures.lock();
+    let names: Vec<&str> = service.figures.names.iter().map(|name| &**name).collect();
+    // What is nobody's has a tenant without a name.
+    let tenants: Vec<_> = names.iter().copied().chain([""]).zip(&counted.tenants).collect();
+    let mut metrics = Metrics::default();
+    let outcomes = tenants.iter().flat_map(|(name, of)| {
+        let label = |outcome: &str| vec![("tenant", (*name).to_owned()), ("outcome", outcome.to_owned())];
+        [("evaluated", of.account.evaluated), ("ignored", of.account.ignored), ("rejected", of.account.rejected)]
+            .map(|(outcome, count)| (label(outcome), count))
+    });
+    metrics.counters("records", "Records that were taken, by what became of them", outcomes);
+    let malformed = tenants.iter().map(|(name, of)| (vec![("tenant", (*name).to_owned())], of.account.malformed));
+    metrics.counters("malformed_records", "Evaluated records that had a field of a wrong type", malformed);
+    let verdicts = tenants.iter().flat_map(|(name, of)| {
+        bounded(&of.account.rules()).into_iter().flat_map(move |(version, rule)| {
+            let counts: [(&str, u64); 6] = [
+                ("alert", rule.alert),
+                ("excluded", rule.excluded),
+                ("no-match", rule.no_match),
+                ("skipped", RuleAccounting::skipped(&rule)),
+                ("fault", rule.fault - rule.suspended),
+                ("fault-while-suspended", rule.suspended),
+            ];
+            counts.map(|(verdict, count)| {
+                let labels = vec![
+                    ("tenant", (*name).to_owned()),
+                    ("rule", rule.rule_id.clone()),
+                    ("version", version.clone()),
+                    ("verdict", verdict.to_owned()),
+                ];
+                (labels, count)
+            })
+        })
+    });
+    metrics.counters("verdicts", "What each version of each rule said on the events that concern it", verdicts);
+    let deliveries = counted.deliveries.iter().map(|((client, status), count)| {
+        (vec![("client", client.to_string()), ("status", status.to_string())], *count)
+    });
+    metrics.counters("deliveries", "Deliveries by who brought them and how they were answered", deliveries);
+    let swaps = counted.swaps.iter().map(|((tenant, rule, action), count)| {
+        let action = serde_json::to_value(action).ok().and_then(|word| word.as_str().map(str::to_owned));
+        (vec![("tenant", tenant.clone()), ("rule", rule.clone()), ("action", action.unwrap_or_default())], *count)
+    });
+    metrics.counters("swaps", "What became of versions of rules", swaps);
+    metrics.gauges(
+        "in_hand_bytes",
+        "Bytes of deliveries that are being read or judged",
+        [(vec![], service.room.taken())],
+    );
+    metrics.gauges("ready", "Whether it takes records", [(vec![], u64::from(service.not_ready().is_empty()))]);
+    let sinks = service.sinks.states();
+    let of_sink = |name: &str| vec![("sink", name.to_owned())];
+    let waiting = sinks.iter().map(|sink| (of_sink(&sink.name), sink.waiting));
+    metrics.gauges("sink_waiting_bytes", "Bytes of alerts that wait on the disk for a sink", waiting);
+    let ok = sinks.iter().map(|sink| (of_sink(&sink.name), u64::from(sink.ok)));
+    metrics.gauges("sink_ok", "Whether a sink has taken what it was given last", ok);
+
+    let mut text = String::new();
+    encode(&mut text, &metrics.0).expect("a text takes all of it");
+    // The library's histograms observe one by one; these have been counted.
+    let times = &counted.judging;
+    let mut histogram = String::from("# HELP portcullis_judging_seconds How long a delivery was judged.\n");
+    histogram += "# TYPE portcullis_judging_seconds histogram\n";
+    let mut sum = 0;
+    for (count, end) in times.counts.iter().zip(TIMES.iter().map(ToString::to_string).chain(["+Inf".to_owned()])) {
+        sum += count;
+        let _ = writeln!(histogram, "portcullis_judging_seconds_bucket{{le=\"{end}\"}} {sum}");
+    }
+    let _ = writeln!(histogram, "portcullis_judging_seconds_sum {}\nportcullis_judging_seconds_count {sum}", times.sum);
+    let end = text.rfind("# EOF").unwrap_or(text.len());
+    text.insert_str(end, &histogram);
+    text
+}
