@@ -100,12 +100,14 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             "version": VERSION,
             "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": env!("CARGO_PKG_VERSION")},
             "uid": alert.alert_id,
-            "correlation_uid": alert.dedup,
+            "correlation_uid": alert.incident_id,
             "log_name": alert.log_type,
             "original_time": alert.event_time,
             "tenant_uid": alert.tenant,
         },
-        "unmapped": {"cluster": alert.cluster, "dedup_period_minutes": alert.dedup_period_minutes},
+        "unmapped": {
+            "cluster": alert.cluster, "dedup": alert.dedup, "dedup_period_minutes": alert.dedup_period_minutes,
+        },
     })
 }
 

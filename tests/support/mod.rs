@@ -3,6 +3,7 @@
 mod account;
 pub(crate) mod api_server;
 mod live;
+pub(crate) mod nats;
 mod packages;
 #[path = "../../host/benches/support/records.rs"]
 pub(crate) mod records;

@@ -4,6 +4,7 @@ mod text;
 
 use std::io;
 
+use jiff::Timestamp;
 use portcullis_event::{Event, json};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -34,6 +35,9 @@ pub struct Alert {
     pub dedup: String,
     /// For how long they are, in minutes.
     pub dedup_period_minutes: u32,
+    /// The same for all alerts of one rule and tenant with equal dedup whose events are of the same period, whoever raised them:
+    /// 32 hexadecimal digits of a hash. Periods are counted from 1970; events without a time are of one of their own.
+    pub incident_id: String,
     /// Whose event it was.
     pub tenant: String,
     /// The cluster, by the name that its log source has.
@@ -81,8 +85,11 @@ impl Alert {
             )));
         }
         let spec = package.spec();
+        let period = period(event.event_time.as_deref(), spec.dedup_period_minutes);
+        let record = without_space(record);
         Ok(Self {
-            alert_id: alert_id(tenant, &spec.rule_id, &answer.dedup, record),
+            alert_id: id([tenant, &spec.rule_id, &answer.dedup].map(str::as_bytes), &record),
+            incident_id: id([tenant, &spec.rule_id, &answer.dedup].map(str::as_bytes), period.as_bytes()),
             rule_id: spec.rule_id.clone(),
             rule_version: package.version().to_string(),
             severity: answer.severity.map_or(spec.severity, severity),
@@ -157,10 +164,18 @@ fn severity(severity: AnswerSeverity) -> Severity {
     }
 }
 
-/// A hash over the parts, each preceded by its length, so that no two lists of parts are one text.
-fn alert_id(tenant: &str, rule_id: &str, dedup: &str, record: &[u8]) -> String {
+/// The number of the period that a time is in, as a text; of what is no time, an empty one.
+fn period(time: Option<&str>, minutes: u32) -> String {
+    let time: Option<Timestamp> = time.and_then(|time| time.parse().ok());
+    let number = |time: Timestamp| time.as_second().div_euclid(60 * i64::from(minutes.max(1)));
+    time.map(number).map(|number| number.to_string()).unwrap_or_default()
+}
+
+/// A hash over tenant, rule id, dedup and what else tells one from another, each preceded by its length, so that no two lists
+/// of parts are one text.
+fn id([tenant, rule_id, dedup]: [&[u8]; 3], other: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for part in [tenant.as_bytes(), rule_id.as_bytes(), dedup.as_bytes(), &without_space(record)] {
+    for part in [tenant, rule_id, dedup, other] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -200,6 +215,15 @@ fn string_length(json: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_period_is_the_same_wherever_and_in_whatever_order_its_alerts_are_raised() {
+        let of = |time| period(Some(time), 60);
+        assert_eq!(of("2026-11-21T10:00:00Z"), of("2026-11-21T11:59:59.999999+01:00"));
+        assert_ne!(of("2026-11-21T10:00:00Z"), of("2026-11-21T09:59:59Z"));
+        assert_ne!(of("1969-12-31T23:59:59Z"), of("1970-01-01T00:00:00Z"));
+        assert_eq!((period(None, 60), period(Some("yesterday"), 60)), (String::new(), String::new()));
+    }
 
     #[test]
     fn the_same_record_has_the_same_id_however_it_is_indented() {

@@ -2,6 +2,7 @@
 
 mod activation;
 mod exclusions;
+mod jetstream;
 mod limits;
 mod quantity;
 mod serve;
@@ -20,6 +21,7 @@ use toml::Spanned;
 use crate::enrich::EnrichmentError;
 use activation::ActivationTable;
 use exclusions::ExclusionTable;
+pub use jetstream::JetStream;
 use limits::LimitsTable;
 pub use limits::TenantLimits;
 use serve::ServeTable;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::jetstream::{JetStream, JetStreamTable};
 use super::quantity::{GIB, Given, KIB, MIB, Unit};
 use super::{Config, ConfigError};
 
@@ -35,6 +36,8 @@ pub struct Serve {
     pub clients: Vec<Client>,
     /// Where alerts go.
     pub sinks: Vec<Sink>,
+    /// What carries deliveries and alerts from machine to machine, if anything does.
+    pub jetstream: Option<JetStream>,
 }
 
 /// The files of TLS, all in PEM.
@@ -110,10 +113,12 @@ pub enum SinkKind {
     Stdout,
     /// Somebody's HTTP endpoint.
     Webhook(Webhook),
+    /// The stream of alerts in `[serve.jetstream]`.
+    JetStream,
 }
 
 impl SinkKind {
-    const WORDS: [&str; 3] = ["file", "stdout", "webhook"];
+    const WORDS: [&str; 4] = ["file", "stdout", "webhook", "jetstream"];
 
     /// The word for it.
     #[must_use]
@@ -122,6 +127,7 @@ impl SinkKind {
             Self::File(_) => "file",
             Self::Stdout => "stdout",
             Self::Webhook(_) => "webhook",
+            Self::JetStream => "jetstream",
         }
     }
 }
@@ -161,6 +167,7 @@ pub(super) struct ServeTable {
     clients: Vec<ClientTable>,
     #[serde(default)]
     sinks: Vec<SinkTable>,
+    jetstream: Option<JetStreamTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -272,6 +279,7 @@ impl Config {
             drain: time("drain", &table.drain, 20_000)?,
             ledger: table.ledger.as_ref().map(|ledger| data.join(ledger)),
             clients: self.clients(table)?,
+            jetstream: table.jetstream.as_ref().map(|table| self.jetstream(table)).transpose()?,
             sinks: self.sinks(table, &data)?,
             data,
         })
@@ -334,10 +342,16 @@ impl Config {
             return Ok(vec![Sink { name: "alerts".to_owned(), ocsf: false, kind }]);
         }
         let mut names = Names::new();
-        table.sinks.iter().map(|sink| self.sink(sink, data, &mut names)).collect()
+        table.sinks.iter().map(|sink| self.sink(sink, table, data, &mut names)).collect()
     }
 
-    fn sink<'t>(&self, sink: &'t SinkTable, data: &Path, names: &mut Names<'t>) -> Result<Sink, ConfigError> {
+    fn sink<'t>(
+        &self,
+        sink: &'t SinkTable,
+        table: &ServeTable,
+        data: &Path,
+        names: &mut Names<'t>,
+    ) -> Result<Sink, ConfigError> {
         let wrong = |span, what| self.error_at(span, what);
         let name = self.new_name("sinks", &sink.name, names)?;
         let ocsf = match &sink.format {
@@ -356,6 +370,11 @@ impl Config {
                 SinkKind::File(path.unwrap_or_else(|| data.join(format!("{name}.ndjson"))))
             }
             "stdout" => SinkKind::Stdout,
+            "jetstream" if table.jetstream.is_none() => {
+                let what = "type: \"jetstream\" needs a table [serve.jetstream], which says where it is";
+                return Err(self.error(&sink.r#type, what.to_owned()));
+            }
+            "jetstream" => SinkKind::JetStream,
             "webhook" => {
                 let is_url = |url: &&Spanned<String>| {
                     ["http://", "https://"].iter().any(|scheme| url.get_ref().starts_with(scheme))
@@ -393,7 +412,7 @@ impl Config {
         let strange = match kind {
             SinkKind::Webhook(_) => sink.path.as_ref().map(|path| ("path", path.span())),
             SinkKind::File(_) => of_webhook.into_iter().find_map(|(key, span)| Some((key, span?))),
-            SinkKind::Stdout => {
+            SinkKind::Stdout | SinkKind::JetStream => {
                 let path = ("path", sink.path.as_ref().map(Spanned::span));
                 of_webhook.into_iter().chain([path]).find_map(|(key, span)| Some((key, span?)))
             }

@@ -26,6 +26,7 @@ fn alert(id: usize, dedup: &str, minutes: Option<i64>) -> Alert {
         title: "title".to_owned(),
         dedup: dedup.to_owned(),
         dedup_period_minutes: 60,
+        incident_id: String::new(),
         tenant: "default".to_owned(),
         cluster: None,
         log_type: "Amazon.EKS.Audit",

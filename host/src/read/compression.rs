@@ -18,6 +18,32 @@ const MAX_LAYERS: usize = 3;
 /// without being asked.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
+/// Whether an input that begins like this is compressed.
+#[must_use]
+pub fn is_compressed(start: &[u8]) -> bool {
+    compression_of(start) != Compression::None
+}
+
+/// How an input is compressed, as its first bytes say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+fn compression_of(start: &[u8]) -> Compression {
+    let skippable =
+        |(first, rest): (&u8, &[u8])| first & 0xf0 == ZSTD_SKIPPABLE[0] && rest.starts_with(&ZSTD_SKIPPABLE[1..]);
+    if start.starts_with(GZIP) {
+        Compression::Gzip
+    } else if start.starts_with(ZSTD) || start.split_first().is_some_and(skippable) {
+        Compression::Zstd
+    } else {
+        Compression::None
+    }
+}
+
 /// What an input is when it is decompressed: gzip, Zstandard, several of them one after the other or in one another; any
 /// other input as it is.
 ///
@@ -27,21 +53,16 @@ pub fn decompressed(input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Se
     let mut input = input;
     for _ in 0..MAX_LAYERS {
         let start = start(&mut input)?;
-        let is = |magic: &[u8]| start.starts_with(magic);
-        let gzip = is(GZIP);
-        let zstd = is(ZSTD)
-            || start
-                .split_first()
-                .is_some_and(|(first, rest)| first & 0xf0 == ZSTD_SKIPPABLE[0] && rest == &ZSTD_SKIPPABLE[1..]);
+        let compression = compression_of(&start);
         let whole = Cursor::new(start).chain(input);
-        input = if gzip {
-            Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 17, whole)))
-        } else if zstd {
-            let mut decoder = ZstdDecoder::new(whole)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            Box::new(decoder)
-        } else {
-            return Ok(Box::new(whole));
+        input = match compression {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 17, whole))),
+            Compression::Zstd => {
+                let mut decoder = ZstdDecoder::new(whole)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+            Compression::None => return Ok(Box::new(whole)),
         };
     }
     Ok(input)

@@ -28,7 +28,7 @@ mod scanner;
 mod window;
 mod wrapping;
 
-pub use compression::decompressed;
+pub use compression::{decompressed, is_compressed};
 pub use documents::{Document, Documents, Item, MAX_RECORD};
 pub use place::Place;
 pub use wrapping::{Record, Records};

@@ -66,6 +66,10 @@ pub(super) struct Counted {
     pub(super) deliveries: BTreeMap<(Arc<str>, u16), u64>,
     /// How long deliveries were judged.
     pub(super) judging: Times,
+    /// Messages out of the stream, by what became of them.
+    pub(super) handled: BTreeMap<&'static str, u64>,
+    /// Messages that wait in the stream, as it was seen last.
+    pub(super) waiting: u64,
     /// By tenant, rule and what happened.
     pub(super) swaps: BTreeMap<(String, String, Action), u64>,
     /// What there is of each tenant's rules, by tenant.
@@ -125,6 +129,8 @@ impl Figures {
             tenants: (0..=names.len()).map(|_| OfTenant::new()).collect(),
             deliveries: BTreeMap::new(),
             judging: Times::default(),
+            handled: BTreeMap::new(),
+            waiting: 0,
             swaps: BTreeMap::new(),
             rules: vec![Vec::new(); names.len()],
         };
@@ -187,6 +193,16 @@ impl Figures {
             // Nobody may be looking.
             let _ = self.happenings.send(happening);
         }
+    }
+
+    /// Counts a message out of the stream by what became of it.
+    pub(super) fn handled(&self, word: &'static str) {
+        *self.lock().handled.entry(word).or_default() += 1;
+    }
+
+    /// So many messages wait in the stream.
+    pub(super) fn waits(&self, messages: u64) {
+        self.lock().waiting = messages;
     }
 
     /// Counts what has become of a version of a rule.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis::read::{Documents, Record, Records, decompressed};
+use portcullis::read::{Documents, Record, Records, decompressed, is_compressed};
 use portcullis::{Accounting, Alert, Exchange, RuleSet, Tenants, Verdict, ocsf};
 use portcullis_event::{Outcome, Rejected};
 use serde_json::json;
@@ -69,9 +69,22 @@ pub(super) struct Manner {
     pub(super) ocsf: bool,
 }
 
+/// A delivery that can be read.
+pub(super) struct Checked {
+    pub(super) records: u64,
+    /// It, compressed unless it was.
+    pub(super) packed: Vec<u8>,
+}
+
+/// What threads are asked for.
+enum Task {
+    Judge(Delivery, oneshot::Sender<Answer>),
+    Check(Delivery, oneshot::Sender<Result<Checked, Refused>>),
+}
+
 /// The near end of the threads.
 pub(super) struct Judges {
-    deliveries: Sender<(Delivery, oneshot::Sender<Answer>)>,
+    tasks: Sender<Task>,
 }
 
 impl Judges {
@@ -82,7 +95,7 @@ impl Judges {
         threads: NonZeroUsize,
         manner: Manner,
     ) -> io::Result<Self> {
-        let (deliveries, receiver) = channel();
+        let (tasks, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         let others: Vec<Tenants> = (1..threads.get()).map(|_| tenants.another()).collect();
         for tenants in std::iter::once(tenants).chain(others) {
@@ -91,13 +104,22 @@ impl Judges {
             let receiver = Arc::clone(&receiver);
             std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&receiver))?;
         }
-        Ok(Self { deliveries })
+        Ok(Self { tasks })
     }
 
     /// Judges a delivery. How many wait is bounded by the room that they take.
     pub(super) async fn judge(&self, delivery: Delivery) -> Answer {
+        self.ask(|answer| Task::Judge(delivery, answer)).await
+    }
+
+    /// Reads a delivery without judging it: whether it can be, later and elsewhere.
+    pub(super) async fn check(&self, delivery: Delivery) -> Result<Checked, Refused> {
+        self.ask(|answer| Task::Check(delivery, answer)).await
+    }
+
+    async fn ask<T>(&self, task: impl FnOnce(oneshot::Sender<T>) -> Task) -> T {
         let (sender, answer) = oneshot::channel();
-        let is_sent = self.deliveries.send((delivery, sender)).is_ok();
+        let is_sent = self.tasks.send(task(sender)).is_ok();
         assert!(is_sent, "the judges live as long as the service");
         answer.await.expect("a judge answers")
     }
@@ -122,15 +144,38 @@ impl Drop for EndOnPanic {
 }
 
 impl Judge {
-    fn serve(mut self, deliveries: &Mutex<Receiver<(Delivery, oneshot::Sender<Answer>)>>) {
+    fn serve(mut self, tasks: &Mutex<Receiver<Task>>) {
         let _unless_it_panics = EndOnPanic;
-        let next = || deliveries.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        while let Ok((delivery, answer)) = next() {
-            let began = Instant::now();
-            let judged = self.judge(delivery).map(|judged| JudgedDelivery { took: began.elapsed(), ..judged });
-            // Who has gone away sends it again.
-            let _ = answer.send(judged);
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok(task) = next() {
+            // Who has gone away meanwhile sends it again.
+            match task {
+                Task::Judge(delivery, answer) => {
+                    let began = Instant::now();
+                    let judged = self.judge(delivery).map(|judged| JudgedDelivery { took: began.elapsed(), ..judged });
+                    let _ = answer.send(judged);
+                }
+                Task::Check(delivery, answer) => drop(answer.send(self.check(delivery))),
+            }
         }
+    }
+
+    fn check(&mut self, delivery: Delivery) -> Result<Checked, Refused> {
+        let mut reading = Reading { is_read: false, broken: None };
+        let mut records = 0;
+        let packed = if is_compressed(&delivery.body) {
+            delivery.body.clone()
+        } else {
+            let wrong = |error: io::Error| Refused::TooLarge(format!("it cannot be compressed: {error}"));
+            zstd::bulk::compress(&delivery.body, PACKING).map_err(wrong)?
+        };
+        let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
+            records += 1;
+            reading.see(record, &outcome)
+        };
+        let documents = read(delivery.body, self.manner.max_body, &mut self.records, &mut each)?;
+        reading.end(documents)?;
+        Ok(Checked { records, packed })
     }
 
     fn judge(&mut self, delivery: Delivery) -> Answer {
@@ -169,6 +214,9 @@ impl Judge {
         Ok(judged)
     }
 }
+
+/// How hard deliveries are compressed that are to be stored: as fast as can be.
+const PACKING: i32 = 1;
 
 /// Shows each record of a delivery; how many documents there were.
 fn read(

@@ -80,6 +80,9 @@ pub(super) fn text(service: &Service) -> String {
         (vec![("client", client.to_string()), ("status", status.to_string())], *count)
     });
     metrics.counters("deliveries", "Deliveries by who brought them and how they were answered", deliveries);
+    let handled = counted.handled.iter().map(|(word, count)| (vec![("result", (*word).to_owned())], *count));
+    metrics.counters("messages", "Deliveries out of the stream, by what became of them", handled);
+    metrics.gauges("stream_waiting_messages", "Deliveries that wait in the stream", [(vec![], counted.waiting)]);
     let swaps = counted.swaps.iter().map(|((tenant, rule, action), count)| {
         let action = serde_json::to_value(action).ok().and_then(|word| word.as_str().map(str::to_owned));
         (vec![("tenant", tenant.clone()), ("rule", rule.clone()), ("action", action.unwrap_or_default())], *count)

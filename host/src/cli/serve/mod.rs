@@ -7,6 +7,7 @@
 
 mod clients;
 mod figures;
+mod jetstream;
 mod journal;
 mod judges;
 mod listener;
@@ -23,7 +24,7 @@ mod sinks;
 
 use std::fs;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ use super::setup::{Setup, SetupArgs};
 use super::telling::Teller;
 use clients::Clients;
 use figures::Figures;
+use jetstream::JetStream;
 use journal::Journal;
 use judges::{Judges, Manner};
 use room::Room;
@@ -78,6 +80,8 @@ struct Service {
     teller: Mutex<Teller>,
     /// By tenant.
     exchanges: Vec<Arc<Exchange<RuleSet>>>,
+    /// What carries deliveries and alerts from machine to machine.
+    jetstream: Option<Arc<JetStream>>,
     /// What follows rules out of files, where they are.
     control: Option<Control>,
     /// Whether it ends.
@@ -112,18 +116,48 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     say_to_the_log();
     let history = config.data.join(HISTORY);
     let setup = args.setup.load(&Start::Run { watch: true, history: Some(&history) })?;
-    let service = Service::open(config, setup, args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the threads that serve")
         .or_exit(Exit::Io)?;
-    runtime.block_on(service.serve(file))
+    let connect = async |settings: &config::JetStream| JetStream::connect(settings, &replica()).await;
+    let jetstream = config.jetstream.as_ref().map(|settings| runtime.block_on(connect(settings)));
+    let jetstream = jetstream.transpose().or_exit(Exit::Setup)?;
+    let service = Service::open(config, setup, jetstream, args)?;
+    runtime.block_on(service.serve(file, args.threads()))
+}
+
+impl Args {
+    fn threads(&self) -> NonZeroUsize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+/// A delivery that is in hand, for as long as this is there.
+struct InHand<'s>(&'s AtomicUsize);
+
+impl<'s> InHand<'s> {
+    fn new(count: &'s AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Service {
-    fn open(config: config::Serve, setup: Setup, args: &Args) -> Result<Arc<Self>, Failure> {
+    fn open(
+        config: config::Serve,
+        setup: Setup,
+        jetstream: Option<Arc<JetStream>>,
+        args: &Args,
+    ) -> Result<Arc<Self>, Failure> {
         let tenants = setup.tenants();
         let several = tenants.nobodys().is_some();
         let names: Vec<Arc<str>> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
@@ -134,10 +168,9 @@ impl Service {
         };
         let dead_letters = open(&config.data.join(DEAD_LETTERS))?;
         let ledger = config.ledger.as_deref().map(open).transpose()?;
-        let sinks = Sinks::open(&config.sinks, &config.data, &dead_letters).or_exit(Exit::Io)?;
+        let sinks = Sinks::open(&config.sinks, &config.data, &dead_letters, jetstream.as_ref()).or_exit(Exit::Io)?;
         let manner = Manner { max_body: config.max_body, ledger: ledger.is_some(), ocsf: sinks.want_ocsf() };
-        let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        let judges = Judges::start(tenants, &exchanges, threads, manner).or_exit(Exit::Io)?;
+        let judges = Judges::start(tenants, &exchanges, args.threads(), manner).or_exit(Exit::Io)?;
         let figures = Figures::new(names.clone());
         let followed = setup.followed();
         let embedded: Vec<Vec<Listed>> = setup.listed().map(|(_, listed)| listed).collect();
@@ -166,6 +199,7 @@ impl Service {
                 room: Room::new(config.in_hand, config.max_body, config.clients.len()),
                 teller: Mutex::new(teller),
                 exchanges,
+                jetstream,
                 control,
                 ends: watch::Sender::new(false),
                 in_hand: AtomicUsize::new(0),
@@ -215,6 +249,8 @@ impl Service {
             (!sink.takes).then(|| format!("sink {}: {}", sink.name, sink.reason.unwrap_or_default()))
         };
         reasons.extend(self.sinks.states().into_iter().filter_map(of_sink));
+        let wrong = self.jetstream.as_ref().and_then(|jetstream| jetstream.wrong());
+        reasons.extend(wrong.map(|wrong| format!("jetstream: {wrong}")));
         let journals = [("dead letters", Some(&self.dead_letters)), ("ledger", self.ledger.as_ref())];
         reasons
             .extend(journals.into_iter().filter_map(|(name, journal)| Some(format!("{name}: {}", journal?.wrong()?))));
@@ -222,8 +258,8 @@ impl Service {
     }
 }
 
-/// The machine's name, which in Kubernetes is the pod's.
+/// The machine's name, which in Kubernetes is the pod's, and the process there.
 fn replica() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "a machine without a name".to_owned() } else { name.trim().to_owned() }
+    format!("{}-{}", name.trim(), std::process::id())
 }

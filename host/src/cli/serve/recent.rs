@@ -1,6 +1,7 @@
 //! The alerts that a sink has had lately: what is brought a second time is the same alert.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 
 /// So many alerts are known again. An API server sends a batch again within minutes.
 const KNOWN: usize = 1 << 18;
@@ -16,6 +17,12 @@ impl Id {
             return None;
         }
         u128::from_str_radix(text, 16).ok().map(|id| Self(id.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `POST /v1/records`: a delivery, from the first byte to the answer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use axum::body::Body;
@@ -10,28 +10,13 @@ use portcullis::config::Role;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::Service;
 use super::clients::Known;
+use super::journal::NotWritten;
 use super::judges::{Delivery, JudgedDelivery, Refused};
 use super::room::Taken;
 use super::routes::Denied;
+use super::{InHand, Service};
 use crate::cli::failure::say;
-
-/// A delivery that is in hand, for as long as this is there.
-struct InHand<'s>(&'s AtomicUsize);
-
-impl<'s> InHand<'s> {
-    fn new(count: &'s AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 impl Service {
     /// Takes a delivery, or says why not.
@@ -46,6 +31,10 @@ impl Service {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "it ends; another replica, or the next, takes it",
             ));
+        }
+        if self.jetstream.as_ref().is_some_and(|jetstream| !jetstream.settings.ingest) {
+            let text = "this replica takes deliveries out of the stream only (jetstream: ingest = false)";
+            return Err(Denied::new(StatusCode::NOT_FOUND, text.to_owned()));
         }
         if !client.may(Role::Ingest) {
             return Err(Denied::role(client, Role::Ingest));
@@ -64,7 +53,12 @@ impl Service {
         })??;
         // To its end, also where whoever brought it does not wait for the answer: the account must close.
         let (service, client) = (Arc::clone(self), Arc::clone(client));
-        let taking = tokio::spawn(async move { service.take(&client, body, room).await });
+        let taking = tokio::spawn(async move {
+            match &service.jetstream {
+                Some(jetstream) if jetstream.settings.ingest => service.store(jetstream, &client, body, room).await,
+                _ => service.take(&client, body, room).await,
+            }
+        });
         taking.await.unwrap_or_else(|_| Err(Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "it failed".to_owned())))
     }
 
@@ -100,22 +94,31 @@ impl Service {
         Ok(bytes)
     }
 
-    /// Judges a delivery and gives away all that comes of it; when this is answered with success, it is safe.
+    /// Judges a delivery at once; when this is answered with success, it is safe.
     async fn take(self: &Arc<Self>, client: &Known, body: Vec<u8>, mut room: Taken) -> Result<Value, Denied> {
         let _in_hand = InHand::new(&self.in_hand);
         let id = format!("{}-{:x}-{}", self.replica, self.started_at, self.next.fetch_add(1, Ordering::Relaxed));
-        let delivery = Delivery { body, whose: client.tenant, input: Arc::clone(&client.name), id: id.clone() };
-        let mut judged = self.judges.judge(delivery).await.map_err(|refused| match refused {
-            Refused::Unreadable { place, reason } => {
-                let text = format!("the delivery cannot be read: {reason}; none of its records was taken");
-                Denied::new(StatusCode::BAD_REQUEST, text).at(place)
+        let delivery = Delivery { body, whose: client.tenant, input: Arc::clone(&client.name), id };
+        self.judge_and_keep(delivery, &mut room).await.map_err(|not_taken| match not_taken {
+            NotTaken::Refused(refused) => refusal(refused),
+            NotTaken::NoRoom => {
+                Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "there is no room now for what comes of it")
             }
-            Refused::TooLarge(text) => Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text),
-        })?;
+            NotTaken::NotKept(reason) => {
+                tracing::error!(reason, "a delivery is refused: what comes of it cannot be kept");
+                Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "what comes of it cannot be kept now")
+            }
+        })
+    }
+
+    /// Judges a delivery and gives away all that comes of it; then it is safe, and counted. What whoever brought it is told.
+    pub(super) async fn judge_and_keep(&self, delivery: Delivery, room: &mut Taken) -> Result<Value, NotTaken> {
+        let id = delivery.id.clone();
+        let mut judged = self.judges.judge(delivery).await.map_err(NotTaken::Refused)?;
         if !room.grow(judged.size) {
-            return Err(Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "there is no room now for what comes of it"));
+            return Err(NotTaken::NoRoom);
         }
-        self.keep(&mut judged).await?;
+        self.keep(&mut judged).await.map_err(|NotWritten(why)| NotTaken::NotKept(why))?;
         let receipt = receipt(&id, &judged);
         self.tell(&judged);
         self.figures.count(&mut judged);
@@ -123,7 +126,7 @@ impl Service {
     }
 
     /// Gives alerts to the sinks, what was wrong to the dead letters, and each record's line to the ledger, all at once.
-    async fn keep(&self, judged: &mut JudgedDelivery) -> Result<(), Denied> {
+    async fn keep(&self, judged: &mut JudgedDelivery) -> Result<(), NotWritten> {
         let (dead_letters, ledger) = (std::mem::take(&mut judged.dead_letters), std::mem::take(&mut judged.ledger));
         let write = async {
             match &self.ledger {
@@ -131,12 +134,9 @@ impl Service {
                 None => Ok(()),
             }
         };
-        let (alerts, dead_letters, ledger) =
-            tokio::join!(self.sinks.put(&judged.alerts), self.dead_letters.append(dead_letters), write);
-        alerts.and(dead_letters).and(ledger).map_err(|error| {
-            tracing::error!(error = %error, "a delivery is refused: what comes of it cannot be kept");
-            Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "what comes of it cannot be kept now")
-        })
+        let put = self.sinks.put(&self.figures.names, &judged.alerts);
+        let (alerts, dead_letters, ledger) = tokio::join!(put, self.dead_letters.append(dead_letters), write);
+        alerts.and(dead_letters).and(ledger)
     }
 
     /// Tells what an operator must hear.
@@ -159,6 +159,27 @@ impl Service {
             }
         }
         said.into_iter().for_each(say);
+    }
+}
+
+/// Why a delivery is not taken.
+pub(super) enum NotTaken {
+    /// It never will be.
+    Refused(Refused),
+    /// There is no room for what comes of it.
+    NoRoom,
+    /// What comes of it cannot be kept now.
+    NotKept(String),
+}
+
+/// A refusal as an answer.
+pub(super) fn refusal(refused: Refused) -> Denied {
+    match refused {
+        Refused::Unreadable { place, reason } => {
+            let text = format!("the delivery cannot be read: {reason}; none of its records was taken");
+            Denied::new(StatusCode::BAD_REQUEST, text).at(place)
+        }
+        Refused::TooLarge(text) => Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text),
     }
 }
 

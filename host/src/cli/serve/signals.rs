@@ -1,5 +1,6 @@
 //! From the first connection to the last: listening, reading again what has changed, and ending with nothing in hand.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +19,7 @@ use crate::cli::failure::{Exit, Failure, OrExit};
 
 impl Service {
     /// Serves until a termination signal, with this config to read again.
-    pub(super) async fn serve(self: Arc<Self>, config: &Path) -> Result<Exit, Failure> {
+    pub(super) async fn serve(self: Arc<Self>, config: &Path, threads: NonZeroUsize) -> Result<Exit, Failure> {
         let listen = |kind| signal(kind).context("cannot listen for signals").or_exit(Exit::Io);
         let (mut terminate, mut interrupt, mut hangup) =
             (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
@@ -38,6 +39,10 @@ impl Service {
         let router = routes::router(Arc::clone(&self));
         let (connections, ends) = (self.config.connections, self.ends.subscribe());
         let serving = tokio::spawn(listener::serve(socket, Arc::clone(&security), connections, router, ends));
+        let working = self.jetstream.clone().filter(|jetstream| jetstream.settings.work).map(|jetstream| {
+            // While one is written down, another is judged.
+            tokio::spawn(Arc::clone(&self).work(jetstream, 4 * threads.get()))
+        });
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload(config, &security),
@@ -49,6 +54,9 @@ impl Service {
         self.ends.send_replace(true);
         let until = Instant::now() + self.config.drain;
         let is_served = timeout(self.config.drain, serving).await.is_ok();
+        if let Some(working) = working {
+            let _ = tokio::time::timeout_at(until, working).await;
+        }
         while self.in_hand.load(Ordering::SeqCst) > 0 && Instant::now() < until {
             sleep(Duration::from_millis(10)).await;
         }

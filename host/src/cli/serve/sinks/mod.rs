@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use portcullis::config::{self, SinkKind};
 use serde::Serialize;
 
+use super::jetstream::JetStream;
 use super::journal::{Journal, Line};
 use super::recent::Id;
 
@@ -40,6 +41,7 @@ struct Sink {
 enum Way {
     Journal(Journal),
     Webhook(webhook::AtWork),
+    JetStream(Arc<JetStream>),
 }
 
 /// How a sink is.
@@ -58,7 +60,13 @@ pub(super) struct SinkState {
 }
 
 impl Sinks {
-    pub(super) fn open(sinks: &[config::Sink], data: &Path, dead_letters: &Journal) -> anyhow::Result<Self> {
+    /// Opens them. Where one of them is `JetStream`, it is there.
+    pub(super) fn open(
+        sinks: &[config::Sink],
+        data: &Path,
+        dead_letters: &Journal,
+        jetstream: Option<&Arc<JetStream>>,
+    ) -> anyhow::Result<Self> {
         let open = |sink: &config::Sink| -> anyhow::Result<Sink> {
             let way = match &sink.kind {
                 SinkKind::File(path) => {
@@ -66,6 +74,7 @@ impl Sinks {
                     Way::Journal(journal.with_context(|| format!("{}: cannot be opened", path.display()))?)
                 }
                 SinkKind::Stdout => Way::Journal(Journal::standard_output()?),
+                SinkKind::JetStream => Way::JetStream(Arc::clone(jetstream.context("there is no JetStream")?)),
                 SinkKind::Webhook(webhook) => {
                     let folder = data.join(format!("{}.spool", sink.name));
                     Way::Webhook(webhook::AtWork::start(&sink.name, webhook, &folder, dead_letters.clone())?)
@@ -86,7 +95,7 @@ impl Sinks {
     ///
     /// # Errors
     /// One has not taken them, and which. The others may have; brought again, they are there once.
-    pub(super) async fn put(&self, alerts: &[Alerted]) -> Result<(), NotWritten> {
+    pub(super) async fn put(&self, tenants: &[Arc<str>], alerts: &[Alerted]) -> Result<(), NotWritten> {
         if alerts.is_empty() {
             return Ok(());
         }
@@ -99,6 +108,10 @@ impl Sinks {
             let put = match &sink.way {
                 Way::Journal(journal) => journal.append(texts.map(|(id, text)| Line::Once(id, text)).collect()).await,
                 Way::Webhook(webhook) => webhook.put(texts.collect()).await,
+                Way::JetStream(jetstream) => {
+                    let alerts: Vec<_> = alerts.iter().map(|alert| (alert, text(alert))).collect();
+                    jetstream.put(tenants, &alerts).await
+                }
             };
             put.map_err(|NotWritten(why)| NotWritten(format!("sink {}: {why}", sink.name)))
         });
@@ -110,6 +123,7 @@ impl Sinks {
             let (full, wrong, waiting) = match &sink.way {
                 Way::Journal(journal) => (journal.wrong(), None, 0),
                 Way::Webhook(webhook) => (webhook.full(), webhook.wrong(), webhook.waiting()),
+                Way::JetStream(jetstream) => (jetstream.wrong(), None, 0),
             };
             SinkState {
                 name: sink.name.clone(),

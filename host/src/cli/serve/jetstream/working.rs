@@ -1,0 +1,227 @@
+//! Deliveries out of the stream: each is judged by one of the replicas, and acknowledged when all that comes of it is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::{interval, sleep};
+
+use super::super::judges::{Delivery, Refused};
+use super::super::records::NotTaken;
+use super::super::{InHand, Service};
+use super::{JetStream, header};
+
+/// What whoever publishes without naming itself is called.
+const PUBLISHER: &str = "jetstream";
+
+/// The durable consumer that all replicas share.
+const CONSUMER: &str = "judges";
+
+/// How long a request for deliveries waits at the server.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// After a failure that is not the delivery's, it is tried again after so long, and then twice as long each time, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What becomes of a delivery.
+enum Fate {
+    Judged,
+    Again(String),
+    Dead(String),
+}
+
+impl Service {
+    /// Takes deliveries out of the stream until the service ends.
+    pub(in super::super) async fn work(self: Arc<Self>, jetstream: Arc<JetStream>, at_once: usize) {
+        let places = Arc::new(Semaphore::new(at_once));
+        let mut told = None;
+        while !*self.ends.borrow() {
+            match self.pull(&jetstream, &places, at_once).await {
+                Ok(()) => told = None,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if told.as_ref() != Some(&error) {
+                        tracing::warn!("jetstream: no deliveries can be taken: {error}");
+                    }
+                    told = Some(error);
+                    sleep(FIRST_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes some.
+    async fn pull(
+        self: &Arc<Self>,
+        jetstream: &Arc<JetStream>,
+        places: &Arc<Semaphore>,
+        at_once: usize,
+    ) -> anyhow::Result<()> {
+        let mut consumer = jetstream.consumer().await?;
+        // Again and again, until something goes wrong: what the server knows of the consumer is asked for now and then.
+        for _ in 0..32 {
+            if *self.ends.borrow() {
+                return Ok(());
+            }
+            // As many again as are in hand, so that the next are here when those are done.
+            let mut messages = consumer.batch().max_messages(2 * at_once).expires(WAIT).messages().await?;
+            while let Some(message) = messages.next().await {
+                let message = message.map_err(|error| anyhow!(error))?;
+                let place = Arc::clone(places).acquire_owned().await?;
+                let (service, jetstream) = (Arc::clone(self), Arc::clone(jetstream));
+                tokio::spawn(async move {
+                    service.handle(&jetstream, &message).await;
+                    drop(place);
+                });
+            }
+        }
+        let info = consumer.info().await.map_err(|error| anyhow!(error))?;
+        self.figures.waits(info.num_pending);
+        jetstream.clear_up_to(info.ack_floor.stream_sequence).await
+    }
+
+    async fn handle(self: &Arc<Self>, jetstream: &JetStream, message: &Message) {
+        let _in_hand = InHand::new(&self.in_hand);
+        let attempt = message.info().map_or(1, |info| info.delivered).max(1).unsigned_abs();
+        let fate = if *self.ends.borrow() {
+            Fate::Again("the replica ends".to_owned())
+        } else if attempt > u64::from(jetstream.settings.attempts) {
+            // Whoever took it has died each time, or could keep nothing of it.
+            Fate::Dead(format!("it was tried {} times, and never to the end", attempt - 1))
+        } else {
+            let judging = self.judge_message(jetstream, message);
+            tokio::pin!(judging);
+            let mut progress = interval(jetstream.settings.ack_wait / 3);
+            progress.tick().await;
+            loop {
+                tokio::select! {
+                    fate = &mut judging => break fate,
+                    _ = progress.tick() => drop(message.ack_with(AckKind::Progress).await),
+                }
+            }
+        };
+        let (word, done) = match fate {
+            Fate::Judged => ("judged", message.ack().await.map_err(|error| anyhow!(error))),
+            Fate::Again(reason) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
+                tracing::warn!(reason, attempt, "a delivery goes back into the stream");
+                // Where this replica ends, another may have it at once.
+                let pause = (!*self.ends.borrow()).then_some(pause);
+                ("again", message.ack_with(AckKind::Nak(pause)).await.map_err(|error| anyhow!(error)))
+            }
+            Fate::Dead(reason) => {
+                tracing::error!(reason, attempt, "a delivery becomes a dead letter");
+                ("dead", jetstream.bury(message, &reason).await)
+            }
+        };
+        self.figures.handled(word);
+        if let Err(error) = done {
+            // It comes again, and so do its alerts, which are there once.
+            tracing::warn!(error = %error, "a delivery cannot be acknowledged");
+        } else if word == "judged"
+            && let Some(object) = value(message.headers.as_ref(), header::OBJECT)
+            && let Ok(objects) = jetstream.objects().await
+        {
+            // What stays for a failure here goes with its age.
+            let _ = objects.delete(object).await;
+        }
+    }
+
+    async fn judge_message(self: &Arc<Self>, jetstream: &JetStream, message: &Message) -> Fate {
+        let headers = message.headers.as_ref();
+        let client: Arc<str> = value(headers, header::CLIENT).unwrap_or(PUBLISHER).into();
+        let whose = match value(headers, header::TENANT) {
+            None => None,
+            Some(name) => match self.figures.names.iter().position(|known| **known == *name) {
+                Some(tenant) => Some(tenant),
+                None => return Fate::Dead(format!("there is no tenant {name}")),
+            },
+        };
+        let id = match (value(headers, header::DELIVERY), message.info()) {
+            (Some(id), _) => id.to_owned(),
+            (None, Ok(info)) => format!("{}-{}", info.stream, info.stream_sequence),
+            (None, Err(error)) => return Fate::Dead(format!("it is no message of a stream: {error}")),
+        };
+        let body = match value(headers, header::OBJECT) {
+            None => message.payload.to_vec(),
+            Some(object) => match jetstream.object(object).await {
+                Ok(body) => body,
+                Err(error) => return Fate::Again(format!("{error:#}")),
+            },
+        };
+        let mut room = self.room.of(&client);
+        while !room.grow(body.len() as u64) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        match self.judge_and_keep(Delivery { body, whose, input: client, id }, &mut room).await {
+            Ok(_) => Fate::Judged,
+            Err(NotTaken::Refused(Refused::Unreadable { place, reason })) => Fate::Dead(format!("{place}: {reason}")),
+            Err(NotTaken::Refused(Refused::TooLarge(reason))) => Fate::Dead(reason),
+            Err(NotTaken::NoRoom) => Fate::Again("there is no room for what comes of it".to_owned()),
+            Err(NotTaken::NotKept(reason)) => Fate::Again(reason),
+        }
+    }
+}
+
+fn value<'h>(headers: Option<&'h HeaderMap>, name: &str) -> Option<&'h str> {
+    headers?.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+impl JetStream {
+    /// The consumer that all replicas share.
+    async fn consumer(&self) -> anyhow::Result<PullConsumer> {
+        let stream = self.context.get_stream(self.name("records")).await.map_err(|error| anyhow!(error))?;
+        let config = pull::Config {
+            durable_name: Some(CONSUMER.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.settings.ack_wait,
+            // What is tried too often is buried by who gets it then.
+            max_deliver: -1,
+            max_ack_pending: 10_000,
+            ..pull::Config::default()
+        };
+        stream.get_or_create_consumer(CONSUMER, config).await.map_err(|error| anyhow!(error))
+    }
+
+    /// Removes what has been acknowledged and is there all the same: a server that was killed may remember that a delivery was
+    /// acknowledged, and not that it has removed it.
+    async fn clear_up_to(&self, acknowledged: u64) -> anyhow::Result<()> {
+        let stream = self.context.get_stream(self.name("records")).await.map_err(|error| anyhow!(error))?;
+        let state = &stream.cached_info().state;
+        if state.messages > 0 && (state.first_sequence..=state.last_sequence).contains(&acknowledged) {
+            stream.purge().sequence(acknowledged + 1).await.map_err(|error| anyhow!(error))?;
+        }
+        Ok(())
+    }
+
+    /// A delivery that was too large for a message.
+    async fn object(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let mut object = self.objects().await?.get(name).await.with_context(|| format!("object {name}"))?;
+        let mut bytes = Vec::new();
+        object.read_to_end(&mut bytes).await.with_context(|| format!("object {name}"))?;
+        Ok(bytes)
+    }
+
+    /// Puts a message aside with the reason, and takes it off the stream.
+    async fn bury(&self, message: &Message, reason: &str) -> anyhow::Result<()> {
+        let mut headers = message.headers.clone().unwrap_or_default();
+        headers.insert(header::REASON, one_line(reason));
+        // Of the same message there is one dead letter, whoever buries it.
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("dead-{sequence}"));
+        self.publish(self.subject("dead"), headers, message.payload.clone()).await?;
+        message.ack().await.map_err(|error| anyhow!(error))
+    }
+}
+
+/// A header is one line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
+}

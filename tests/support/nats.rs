@@ -1,0 +1,114 @@
+//! A `nats-server` on loopback that tests start, kill and start again.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::service::wait_until;
+
+/// A server with its streams in a folder.
+pub(crate) struct Nats {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Nats {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let nats = Self { child: spawn(folder.path(), port), port, folder };
+        nats.wait();
+        nats
+    }
+
+    fn wait(&self) {
+        let address = ("127.0.0.1", self.port);
+        wait_until("nats-server listens", || std::net::TcpStream::connect(address).is_ok());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it lives");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Starts it again on what it has on its disk.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), self.port);
+        self.wait();
+    }
+}
+
+fn spawn(folder: &Path, port: u16) -> Child {
+    let mut command = Command::new("nats-server");
+    command.args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir"]).arg(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| {
+        panic!("nats-server cannot be started: {error}. These tests need it: apt-get install nats-server")
+    })
+}
+
+impl Nats {
+    /// What is in a stream: of each message the headers as text, and the payload.
+    pub(crate) fn messages(&self, stream: &str) -> Vec<(String, Vec<u8>)> {
+        self.block_on(async |jetstream| {
+            let stream = jetstream.get_stream(stream).await.expect("the stream is there");
+            let state = &stream.cached_info().state;
+            let mut messages = Vec::new();
+            for sequence in state.first_sequence..=state.last_sequence {
+                if let Ok(message) = stream.get_raw_message(sequence).await {
+                    messages.push((format!("{:?}", message.headers), message.payload.to_vec()));
+                }
+            }
+            messages
+        })
+    }
+
+    /// How many messages are in a stream.
+    pub(crate) fn count(&self, stream: &str) -> u64 {
+        self.block_on(async |jetstream| {
+            jetstream.get_stream(stream).await.expect("the stream is there").cached_info().state.messages
+        })
+    }
+
+    /// How many deliveries have not been acknowledged by whoever judges them.
+    pub(crate) fn unjudged(&self) -> u64 {
+        self.block_on(async |jetstream| {
+            let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");
+            let info = stream.consumer_info("judges").await.expect("the consumer is there");
+            info.num_pending + info.num_ack_pending as u64 + stream.cached_info().state.messages
+        })
+    }
+
+    /// Puts a message into a stream, as anybody else would.
+    pub(crate) fn publish(&self, subject: &str, headers: &[(&'static str, &str)], payload: &[u8]) {
+        self.block_on(async |jetstream| {
+            let mut all = async_nats::HeaderMap::new();
+            for (name, value) in headers {
+                all.insert(*name, *value);
+            }
+            let sent = jetstream.publish_with_headers(subject.to_owned(), all, payload.to_vec().into()).await;
+            sent.expect("sent").await.expect("stored");
+        });
+    }
+
+    /// Asks the server something.
+    pub(crate) fn block_on<T>(&self, ask: impl AsyncFnOnce(async_nats::jetstream::Context) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = async_nats::connect(self.url()).await.expect("the server is there");
+            ask(async_nats::jetstream::new(client)).await
+        })
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
