@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use futures_util::StreamExt as _;
+
 use super::service::wait_until;
 
 /// A server with its streams in a folder.
@@ -75,11 +77,19 @@ impl Nats {
         })
     }
 
+    /// How many objects are in an object store.
+    pub(crate) fn objects(&self, bucket: &str) -> usize {
+        self.block_on(async |jetstream| {
+            let store = jetstream.get_object_store(bucket).await.expect("the store is there");
+            store.list().await.expect("it can be listed").count().await
+        })
+    }
+
     /// How many deliveries have not been acknowledged by whoever judges them.
     pub(crate) fn unjudged(&self) -> u64 {
         self.block_on(async |jetstream| {
             let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");
-            let info = stream.consumer_info("judges").await.expect("the consumer is there");
+            let Ok(info) = stream.consumer_info("judges").await else { return u64::MAX };
             info.num_pending + info.num_ack_pending as u64 + stream.cached_info().state.messages
         })
     }

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const API: &str = "the-api-servers-own-token";
 pub(crate) const EYES: &str = "the-token-of-who-looks";
 
+/// The token of the client `publisher`, who brings packages.
+pub(crate) const PUBLISHER: &str = "the-token-of-who-publishes";
+
 /// The config that most tests want, with more tables behind it.
 pub(crate) fn config(more: &str) -> String {
     format!(
@@ -38,6 +41,11 @@ token-file = "api"
 name = "eyes"
 roles = ["view"]
 token-file = "eyes"
+
+[[serve.clients]]
+name = "publisher"
+roles = ["publish"]
+token-file = "publisher"
 
 {more}"#
     )
@@ -73,7 +81,7 @@ impl Answer {
 /// A folder with a config and the files of its tokens.
 pub(crate) fn service_folder(config: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for (name, text) in [("config.toml", config), ("api", API), ("eyes", EYES)] {
+    for (name, text) in [("config.toml", config), ("api", API), ("eyes", EYES), ("publisher", PUBLISHER)] {
         fs::write(folder.path().join(name), text).expect("written");
     }
     folder

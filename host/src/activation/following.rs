@@ -64,7 +64,7 @@ impl Following {
         self.tell_of_broken_files(store, desk);
         let mut there = store.rules();
         self.tell_of_idle_pins(&there, desk);
-        for (rule_id, past) in desk.history.rules(&self.name) {
+        for (rule_id, past) in desk.history.past().rules(&self.name) {
             self.rules.entry(rule_id.to_owned()).or_insert_with(|| RuleState::after(past));
         }
         for rule_id in there.keys() {

@@ -143,7 +143,7 @@ impl fmt::Display for Entry {
 /// The history of one process: what others before it have left, and where it writes its own.
 #[derive(Debug, Default)]
 pub struct History {
-    past: HashMap<(String, String), Past>,
+    past: Pasts,
     file: Option<(PathBuf, Mutex<Appended>)>,
     /// Held by who publishes something and writes it down, or writes down what has come of it.
     turn: Mutex<()>,
@@ -188,6 +188,57 @@ pub struct Past {
     pub rolled_back: HashMap<String, Entry>,
 }
 
+/// What is known of each rule, by tenant and rule.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pasts(HashMap<(String, String), Past>);
+
+impl Pasts {
+    /// Takes in what an entry says.
+    pub(super) fn remember(&mut self, entry: Entry) {
+        let Some(rule_id) = entry.rule_id.clone() else { return };
+        let past = self.0.entry((entry.tenant.clone(), rule_id)).or_default();
+        let (version, sha256) = (entry.to.clone(), entry.sha256.clone());
+        match (entry.action, version, sha256) {
+            (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
+                past.refused.remove(&sha256);
+                past.activated.insert(version.clone(), sha256.clone());
+                if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
+                    past.active = Some((version, sha256, entry.time));
+                }
+            }
+            (Action::Refused, _, Some(sha256)) => {
+                past.refused.insert(sha256, entry);
+            }
+            (Action::RolledBack, Some(version), Some(failed)) => {
+                // Unless another version had come by then.
+                if past.active.as_ref().is_some_and(|(_, active, _)| *active == failed) {
+                    let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
+                    past.active = Some((version, sha256, entry.time.clone()));
+                }
+                past.rolled_back.insert(failed, entry);
+            }
+            (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
+            (Action::ShadowEnded, _, sha256) => {
+                past.shadow = None;
+                let has_failed = entry.shadow.as_ref().is_some_and(|report| report.fault.is_some());
+                past.rolled_back.extend(sha256.filter(|_| has_failed).map(|sha256| (sha256, entry)));
+            }
+            (Action::Removed, ..) => past.active = None,
+            _ => {}
+        }
+    }
+
+    /// What is known of a tenant's rule.
+    pub(super) fn of(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
+        self.0.get(&(tenant.to_owned(), rule_id.to_owned()))
+    }
+
+    /// The rules of a tenant that are known.
+    pub(super) fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
+        self.0.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
+    }
+}
+
 impl History {
     /// The history in a file, which need not be there yet. It is opened to be added to.
     ///
@@ -221,7 +272,7 @@ impl History {
         let mut history = Self { is_kept: true, ..Self::default() };
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             match serde_json::from_slice(line) {
-                Ok(entry) => history.remember(entry),
+                Ok(entry) => history.past.remember(entry),
                 Err(_) if line.is_empty() => {}
                 Err(_) => history.unreadable.push(number + 1),
             }
@@ -229,44 +280,9 @@ impl History {
         Ok(history)
     }
 
-    fn remember(&mut self, entry: Entry) {
-        let Some(rule_id) = entry.rule_id.clone() else { return };
-        let past = self.past.entry((entry.tenant.clone(), rule_id)).or_default();
-        let (version, sha256) = (entry.to.clone(), entry.sha256.clone());
-        match (entry.action, version, sha256) {
-            (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
-                past.refused.remove(&sha256);
-                past.activated.insert(version.clone(), sha256.clone());
-                if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
-                    past.active = Some((version, sha256, entry.time));
-                }
-            }
-            (Action::Refused, _, Some(sha256)) => {
-                past.refused.insert(sha256, entry);
-            }
-            (Action::RolledBack, Some(version), Some(failed)) => {
-                // Unless another version had come by then.
-                if past.active.as_ref().is_some_and(|(_, active, _)| *active == failed) {
-                    let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
-                    past.active = Some((version, sha256, entry.time.clone()));
-                }
-                past.rolled_back.insert(failed, entry);
-            }
-            (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
-            (Action::ShadowEnded, _, sha256) => {
-                past.shadow = None;
-                let has_failed = entry.shadow.as_ref().is_some_and(|report| report.fault.is_some());
-                past.rolled_back.extend(sha256.filter(|_| has_failed).map(|sha256| (sha256, entry)));
-            }
-            (Action::Removed, ..) => past.active = None,
-            _ => {}
-        }
-    }
-
-    /// What was there of a tenant's rule before this process.
-    #[must_use]
-    pub fn past(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
-        self.past.get(&(tenant.to_owned(), rule_id.to_owned()))
+    /// What was there before this process.
+    pub(super) fn past(&self) -> &Pasts {
+        &self.past
     }
 
     /// Waits until nobody else is between publishing something and writing it down.
@@ -277,11 +293,6 @@ impl History {
     /// Whether there is a file of it.
     pub(super) fn is_kept(&self) -> bool {
         self.is_kept
-    }
-
-    /// The rules of a tenant that the history knows.
-    pub fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
-        self.past.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
     }
 
     /// Adds an entry to the file, if there is one, and waits until it is on the disk.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Activator;
 use super::following::Following;
-use super::history::Past;
+use super::history::{Past, Pasts};
 use crate::package::Candidate;
 
 /// A package of a store, or one that was active and lies there no more.
@@ -73,14 +73,22 @@ impl Activator {
     /// There is no tenant of this number.
     #[must_use]
     pub fn list(&self, tenant: usize) -> Vec<Listed> {
+        self.list_by(tenant, self.desk.history.past(), self.desk.history.is_kept())
+    }
+
+    /// The same for whoever judges with it: what has been told since the start counts as the history.
+    pub(super) fn list_at_work(&self, tenant: usize) -> Vec<Listed> {
+        self.list_by(tenant, &self.desk.known.borrow(), true)
+    }
+
+    fn list_by(&self, tenant: usize, known: &Pasts, has_history: bool) -> Vec<Listed> {
         let following = &self.tenants[tenant];
-        let history = &self.desk.history;
         let mut listed: Vec<Listed> = self.stores[following.store]
             .files()
             .map(|(file, found)| match found {
                 Ok(candidate) => {
-                    let past = history.past(&following.name, candidate.rule_id());
-                    listed(following, file, candidate, past, history.is_kept())
+                    let past = known.of(&following.name, candidate.rule_id());
+                    listed(following, file, candidate, past, has_history)
                 }
                 Err(reason) => Listed {
                     rule_id: None,
@@ -94,7 +102,7 @@ impl Activator {
                 },
             })
             .collect();
-        for (rule_id, past) in history.rules(&following.name) {
+        for (rule_id, past) in known.rules(&following.name) {
             let Some((version, sha256, since)) = &past.active else { continue };
             if !listed.iter().any(|listed| listed.sha256.as_ref() == Some(sha256)) {
                 listed.push(Listed {

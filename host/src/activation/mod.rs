@@ -29,6 +29,7 @@ pub use watch::{Control, Reload, Watched};
 
 use crate::{Compiler, Exchange, FolderError, Limits, RuleSet};
 use following::Following;
+use history::Pasts;
 use store::Store;
 
 /// What a candidate must show besides being a package that compiles.
@@ -81,6 +82,8 @@ struct Desk {
     clock: fn() -> Timestamp,
     proof: Proof,
     tell: Box<dyn Fn(News) + Send>,
+    /// What the history says, and what has been told since.
+    known: RefCell<Pasts>,
     /// What is to be written down when the rule sets that it is about have been published.
     entries: RefCell<Vec<Entry>>,
     /// Whether a tenant is being started strictly: then nothing but problems is told.
@@ -120,6 +123,7 @@ impl Desk {
         if let Err(error) = written {
             (self.tell)(News::HistoryFails(error));
         }
+        self.known.borrow_mut().remember(entry.clone());
         (self.tell)(News::Entry(Box::new(entry)));
     }
 
@@ -149,6 +153,7 @@ impl Desk {
             if let Err(error) = self.history.append(entry) {
                 (self.tell)(News::HistoryFails(error));
             }
+            self.known.borrow_mut().remember(entry.clone());
         }
     }
 
@@ -185,6 +190,7 @@ impl Activator {
         tell: impl Fn(News) + Send + 'static,
     ) -> Self {
         let desk = Desk {
+            known: RefCell::new(history.past().clone()),
             history,
             clock,
             proof,

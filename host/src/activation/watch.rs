@@ -163,7 +163,7 @@ impl Activator {
                         self.desk.tell_written(*entry, written);
                     }
                     Ok(Message::List(answer)) => {
-                        let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list(tenant)).collect());
+                        let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list_at_work(tenant)).collect());
                     }
                     Ok(Message::End(done)) => {
                         self.end_shadows("the run has ended before it has seen enough");

@@ -22,6 +22,7 @@ mod setup;
 mod sink;
 mod telling;
 mod test;
+mod web;
 mod worker;
 
 use std::path::PathBuf;

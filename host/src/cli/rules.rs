@@ -1,5 +1,7 @@
 //! `portcullis rules`: what there is of each rule, what is active, and why a version is not.
 
+mod fleet;
+
 use std::path::PathBuf;
 
 use portcullis::activation::Listed;
@@ -16,6 +18,8 @@ use super::setup::SetupArgs;
 pub(crate) struct Args {
     #[command(flatten)]
     setup: SetupArgs,
+    #[command(flatten)]
+    server: ServerArgs,
     /// The history that a run writes: what it says is active is; without it, what a run would take
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -24,7 +28,24 @@ pub(crate) struct Args {
     format: ReportFormat,
 }
 
+/// A service that is asked what its replicas run.
+#[derive(clap::Args)]
+pub(super) struct ServerArgs {
+    /// Ask a service instead: what each of its replicas runs
+    #[arg(long, value_name = "URL", requires = "token_file", conflicts_with_all = ["rules", "config", "history"])]
+    server: Option<String>,
+    /// The file of the token to show it, of a client with the role view
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(super) token_file: Option<PathBuf>,
+    /// The certificates to trust, in PEM [default: the system's]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(super) ca: Option<PathBuf>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(server) = &args.server.server {
+        return fleet::run(server, &args.server, args.format);
+    }
     let setup = args.setup.load(&Start::Look { history: args.history.as_deref() })?;
     let mut output = Output::standard();
     for (tenant, listed) in setup.listed() {

@@ -4,19 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use portcullis::activation::{Control, Listed, Policy, Standing, Watched};
-use portcullis::config::{Tenant, TenantLimits};
+use portcullis::config::{Tenant, TenantLimits, policy_over};
 use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
 use portcullis::package::Cache;
-use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, RuleSet, Tenants};
+use portcullis::{Claim, Config, Exchange, Exclusion, Judge, Limits, Package, PackageLimits, RuleSet, Tenants};
 
 use super::activation::{Activation, Hears, Rules, Start};
 use super::failure::{Exit, Failure, OrExit, say};
 use super::progress::Progress;
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct SetupArgs {
     /// A package, or a folder of them; may be given several times [default: the embedded rules]. Tenants of the config that
     /// name rules have theirs
@@ -36,6 +36,43 @@ pub(crate) struct SetupArgs {
     /// of Google); may be given several times
     #[arg(long, value_name = "FILE")]
     cloud_ranges: Vec<PathBuf>,
+    /// What a service adds to that.
+    #[arg(skip)]
+    pub(super) published: Option<Published>,
+}
+
+/// What is published to a service: packages, and which versions are wanted of them.
+#[derive(Clone)]
+pub(crate) struct Published {
+    /// The folder of both.
+    pub(super) folder: PathBuf,
+    /// Whether tenants that name no rules have those that are published.
+    pub(super) rules: bool,
+}
+
+impl Published {
+    /// Where a tenant's packages are.
+    pub(super) fn packages(&self, tenant: &str) -> PathBuf {
+        self.folder.join("packages").join(tenant)
+    }
+
+    /// What is in the place of the config's `[activation]` for a tenant, where there is such a file.
+    pub(super) fn activation(&self, tenant: &str) -> PathBuf {
+        self.folder.join("activation").join(format!("{tenant}.toml"))
+    }
+
+    /// A tenant's policy with what is published for it.
+    fn policy(&self, tenant: &str, policy: Policy) -> Result<Policy, String> {
+        let file = self.activation(tenant);
+        match fs::read_to_string(&file) {
+            Ok(text) => policy_over(&policy, &text)
+                // Whose packages are trusted is for the config to say.
+                .map(|published| Policy { trusted_keys: policy.trusted_keys, ..published })
+                .map_err(|error| format!("{}: {error}", file.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(policy),
+            Err(error) => Err(format!("{}: cannot be read: {error}", file.display())),
+        }
+    }
 }
 
 /// What packages and rules may take where there are no tenants: as without a config, or as its `[limits]` says.
@@ -69,9 +106,17 @@ struct TenantSetup {
     exclusions: Vec<Exclusion>,
     /// None where all records are this tenant's.
     claims: Option<Vec<Claim>>,
+    /// The first folder of packages that it follows, where it follows any, and what a package may be.
+    folder: Option<PathBuf>,
+    package: PackageLimits,
 }
 
 impl SetupArgs {
+    /// The same, with what is published to a service.
+    pub(super) fn with_published(self, published: Published) -> Self {
+        Self { published: Some(published), ..self }
+    }
+
     /// Loads everything; what is given here counts, and the config's where it is not.
     pub(crate) fn load(&self, start: &Start<'_>) -> Result<Setup, Failure> {
         let config = self.config.as_deref().map(Config::read).transpose().or_exit(Exit::Setup)?;
@@ -91,12 +136,25 @@ impl SetupArgs {
         let mut activation = Activation::new(start, several, cache)?;
         let mut setups = Vec::new();
         for tenant in tenants {
-            let paths = tenant.rules.as_ref().unwrap_or(&self.rules);
-            if let (true, true, Some(config)) = (paths.is_empty(), tenant.policy.trusted_keys.is_some(), config) {
+            let published = self.published.as_ref().filter(|published| published.rules && self.rules.is_empty());
+            let published = published.map(|published| vec![published.packages(&tenant.name)]);
+            for folder in published.iter().flatten() {
+                let cannot = || format!("{}: cannot be made", folder.display());
+                fs::create_dir_all(folder).with_context(cannot).or_exit(Exit::Io)?;
+            }
+            let paths = tenant.rules.as_ref().or(published.as_ref()).unwrap_or(&self.rules);
+            let policy = match &self.published {
+                Some(published) => {
+                    let policy = published.policy(&tenant.name, tenant.policy);
+                    policy.map_err(|error| Failure::new(Exit::Setup, anyhow!("{error}")))?
+                }
+                None => tenant.policy,
+            };
+            if let (true, true, Some(config)) = (paths.is_empty(), policy.trusted_keys.is_some(), config) {
                 return Err(Failure::new(Exit::Setup, config.keys_without_rules(&tenant.name)));
             }
             let name: Arc<str> = tenant.name.as_str().into();
-            let rules = activation.rules(&name, paths, &tenant.limits, tenant.policy);
+            let rules = activation.rules(&name, paths, &tenant.limits, policy);
             setups.push(TenantSetup {
                 rules: rules
                     .map_err(|failure| if several { failure.context(format!("tenant {name}")) } else { failure })?,
@@ -104,6 +162,8 @@ impl SetupArgs {
                 limits: tenant.limits.limits,
                 exclusions: Vec::new(),
                 claims: tenant.claims,
+                folder: paths.iter().find(|path| path.is_dir()).cloned(),
+                package: tenant.limits.package,
             });
         }
         activation.follow()?;
@@ -215,6 +275,11 @@ impl Setup {
         })
     }
 
+    /// Of each tenant the first folder of packages that it follows, if it follows one, and what a package may be.
+    pub(crate) fn folders(&self) -> Vec<(Option<PathBuf>, PackageLimits)> {
+        self.tenants.iter().map(|tenant| (tenant.folder.clone(), tenant.package)).collect()
+    }
+
     /// Has somebody hear what becomes of versions of rules, from now on.
     pub(crate) fn heard_by(&self, hears: Hears) {
         self.activation.heard_by(hears);
@@ -241,11 +306,13 @@ impl Setup {
         if names.iter().all(|(_, followed)| followed.is_none()) {
             return Ok(None);
         }
-        let config = args.config.clone();
-        let watched = Watched { stores: watch, configs: config.clone().into_iter().collect() };
+        let (config, published) = (args.config.clone(), args.published.clone());
+        let activations =
+            published.iter().flat_map(|published| names.iter().map(|(name, _)| published.activation(name)));
+        let watched = Watched { stores: watch, configs: config.iter().cloned().chain(activations).collect() };
         let reload = move || match &config {
             None => Ok(Vec::new()),
-            Some(file) => policies(file, &names),
+            Some(file) => policies(file, published.as_ref(), &names),
         };
         self.activation.run(watched, Box::new(reload), progress).map(Some)
     }
@@ -264,7 +331,11 @@ impl Setup {
 
 /// What a config says now of tenants that are there: how they want their rules, if these are out of files. All else in it is
 /// for the next start.
-fn policies(file: &Path, names: &[(Arc<str>, Option<usize>)]) -> Result<Vec<(usize, Policy)>, String> {
+fn policies(
+    file: &Path,
+    published: Option<&Published>,
+    names: &[(Arc<str>, Option<usize>)],
+) -> Result<Vec<(usize, Policy)>, String> {
     let config = Config::read(file).map_err(|error| error.to_string())?;
     let tenants = config.tenants().map_err(|error| error.to_string())?;
     let mut policies = Vec::new();
@@ -273,7 +344,13 @@ fn policies(file: &Path, names: &[(Arc<str>, Option<usize>)]) -> Result<Vec<(usi
         let gone = || format!("{}: tenant {name} is gone; tenants come and go with a restart", file.display());
         let policy = &tenant.ok_or_else(gone)?.policy;
         match followed {
-            Some(number) => policies.push((*number, policy.clone())),
+            Some(number) => {
+                let policy = match published {
+                    Some(published) => published.policy(name, policy.clone())?,
+                    None => policy.clone(),
+                };
+                policies.push((*number, policy));
+            }
             None if policy.trusted_keys.is_some() => return Err(config.keys_without_rules(name).to_string()),
             None => {}
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::values::line_of;
 use super::{Config, ConfigError};
 use crate::activation::{Activate, Pin, Policy};
 use crate::package::PublicKey;
@@ -72,6 +74,18 @@ impl ActivationTable {
         }
         Ok(policy)
     }
+}
+
+/// A policy with what a text says in its place, which is what would stand in `[activation]`.
+///
+/// # Errors
+/// It is no such text: the line, and what is wrong with it.
+pub fn policy_over(base: &Policy, text: &str) -> Result<Policy, String> {
+    let at = |span: Range<usize>, what: String| format!("line {}: {what}", line_of(text, &span));
+    let wrong = |span, what| ConfigError { file: PathBuf::new(), line: None, what: at(span, what) };
+    let table: ActivationTable =
+        toml::from_str(text).map_err(|error| at(error.span().unwrap_or_default(), error.message().to_owned()))?;
+    table.over(base, &wrong).map_err(|error| error.what)
 }
 
 impl Config {

@@ -26,6 +26,8 @@ pub struct JetStream {
     pub ingest: bool,
     /// Whether deliveries that are stored in it are judged here.
     pub work: bool,
+    /// Whether tenants without rules of their own have those that are published in it.
+    pub rules: bool,
     /// After so long a delivery that is neither judged nor being judged is another replica's.
     pub ack_wait: Duration,
     /// So often a delivery is tried before it becomes a dead letter.
@@ -46,6 +48,7 @@ pub(super) struct JetStreamTable {
     prefix: Option<Spanned<String>>,
     ingest: Option<bool>,
     work: Option<bool>,
+    rules: Option<bool>,
     ack_wait: Given,
     attempts: Given,
     max_bytes: Given,
@@ -81,6 +84,7 @@ impl Config {
             prefix: prefix.to_owned(),
             ingest: table.ingest.unwrap_or(true),
             work: table.work.unwrap_or(true),
+            rules: table.rules.unwrap_or(false),
             ack_wait: Duration::from_millis(ack_wait.unwrap_or(30_000)),
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             max_bytes: max_bytes.unwrap_or(8 * GIB),

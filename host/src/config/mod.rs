@@ -20,6 +20,7 @@ use toml::Spanned;
 
 use crate::enrich::EnrichmentError;
 use activation::ActivationTable;
+pub use activation::policy_over;
 use exclusions::ExclusionTable;
 pub use jetstream::JetStream;
 use limits::LimitsTable;

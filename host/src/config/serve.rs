@@ -81,10 +81,12 @@ pub enum Role {
     Ingest,
     /// See figures, rules and alerts.
     View,
+    /// Bring packages, and say which versions are wanted.
+    Publish,
 }
 
 impl Role {
-    const ALL: [(&str, Self); 2] = [("ingest", Self::Ingest), ("view", Self::View)];
+    const ALL: [(&str, Self); 3] = [("ingest", Self::Ingest), ("view", Self::View), ("publish", Self::Publish)];
 
     /// The word for it.
     #[must_use]

@@ -14,6 +14,7 @@ mod listener;
 mod live;
 mod logs;
 mod metrics;
+mod publishing;
 mod recent;
 mod records;
 mod ring;
@@ -32,19 +33,20 @@ use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use portcullis::activation::{Control, Listed, News};
 use portcullis::config::{self, Config};
-use portcullis::{Exchange, RuleSet};
+use portcullis::{Engine, Exchange, RuleSet};
 use tokio::sync::watch;
 
 use super::activation::Start;
 use super::failure::{Exit, Failure, OrExit, say_to_the_log};
 use super::progress::Progress;
-use super::setup::{Setup, SetupArgs};
+use super::setup::{Published, Setup, SetupArgs};
 use super::telling::Teller;
 use clients::Clients;
 use figures::Figures;
 use jetstream::JetStream;
 use journal::Journal;
 use judges::{Judges, Manner};
+use publishing::Publishing;
 use room::Room;
 use sinks::Sinks;
 
@@ -82,6 +84,8 @@ struct Service {
     exchanges: Vec<Arc<Exchange<RuleSet>>>,
     /// What carries deliveries and alerts from machine to machine.
     jetstream: Option<Arc<JetStream>>,
+    /// Where packages go that are brought.
+    publishing: Publishing,
     /// What follows rules out of files, where they are.
     control: Option<Control>,
     /// Whether it ends.
@@ -115,6 +119,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     logs::begin(args.log);
     say_to_the_log();
     let history = config.data.join(HISTORY);
+    let shares_rules = config.jetstream.as_ref().is_some_and(|jetstream| jetstream.rules);
+    let published = Published { folder: config.data.clone(), rules: shares_rules };
+    let args = Args { setup: args.setup.clone().with_published(published), ..*args };
     let setup = args.setup.load(&Start::Run { watch: true, history: Some(&history) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -125,7 +132,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let connect = async |settings: &config::JetStream| JetStream::connect(settings, &replica()).await;
     let jetstream = config.jetstream.as_ref().map(|settings| runtime.block_on(connect(settings)));
     let jetstream = jetstream.transpose().or_exit(Exit::Setup)?;
-    let service = Service::open(config, setup, jetstream, args)?;
+    let service = Service::open(config, setup, jetstream, &args)?;
     runtime.block_on(service.serve(file, args.threads()))
 }
 
@@ -172,6 +179,11 @@ impl Service {
         let manner = Manner { max_body: config.max_body, ledger: ledger.is_some(), ocsf: sinks.want_ocsf() };
         let judges = Judges::start(tenants, &exchanges, args.threads(), manner).or_exit(Exit::Io)?;
         let figures = Figures::new(names.clone());
+        let publishing = Publishing {
+            folders: setup.folders(),
+            published: args.setup.published.clone().expect("a service has it"),
+            engine: Engine::new().or_exit(Exit::Setup)?,
+        };
         let followed = setup.followed();
         let embedded: Vec<Vec<Listed>> = setup.listed().map(|(_, listed)| listed).collect();
         figures.list(embedded.clone());
@@ -200,6 +212,7 @@ impl Service {
                 teller: Mutex::new(teller),
                 exchanges,
                 jetstream,
+                publishing,
                 control,
                 ends: watch::Sender::new(false),
                 in_hand: AtomicUsize::new(0),

@@ -46,11 +46,7 @@ impl Service {
             return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
         let mut room = self.room.of(&client.name);
-        let limit = self.config.timeout;
-        let body = timeout(limit, self.read(body, &mut room)).await.map_err(|_| {
-            let text = format!("the delivery did not come whole within {} s", limit.as_secs());
-            Denied::new(StatusCode::REQUEST_TIMEOUT, text)
-        })??;
+        let body = self.body(body, &mut room).await?;
         // To its end, also where whoever brought it does not wait for the answer: the account must close.
         let (service, client) = (Arc::clone(self), Arc::clone(client));
         let taking = tokio::spawn(async move {
@@ -60,6 +56,15 @@ impl Service {
             }
         });
         taking.await.unwrap_or_else(|_| Err(Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "it failed".to_owned())))
+    }
+
+    /// A body, if it comes whole, in time, and there is room for it.
+    pub(super) async fn body(&self, body: Body, room: &mut Taken) -> Result<Vec<u8>, Denied> {
+        let limit = self.config.timeout;
+        timeout(limit, self.read(body, room)).await.map_err(|_| {
+            let text = format!("the delivery did not come whole within {} s", limit.as_secs());
+            Denied::new(StatusCode::REQUEST_TIMEOUT, text)
+        })?
     }
 
     /// Reads a body, as far as there is room for it.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -90,13 +90,18 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         .route("/metrics", get(figures))
         .route("/v1/live", get(live))
         .route("/v1/rules", get(rules))
+        .route("/v1/packages/{tenant}", put(put_package))
+        .route("/v1/packages/{tenant}/{file}", delete(remove_package))
+        .route("/v1/activation/{tenant}", put(put_activation).delete(remove_activation))
         .route("/v1/records", post(records))
         .fallback(async || {
-            let paths = "/, /healthz, /readyz, /metrics, /v1/live, /v1/records and /v1/rules";
+            let paths = "/, /healthz, /readyz, /metrics, /v1/live, /v1/records, /v1/rules, /v1/packages/{tenant} and \
+                         /v1/activation/{tenant}";
             Denied::new(StatusCode::NOT_FOUND, format!("there is nothing; there are {paths}"))
         })
         .method_not_allowed_fallback(async || {
-            let text = "expected POST for /v1/records, and GET for all else".to_owned();
+            let text =
+                "expected POST for records, PUT or DELETE for packages and activation, GET for all else".to_owned();
             Denied::new(StatusCode::METHOD_NOT_ALLOWED, text)
         })
         .with_state(service)
@@ -172,7 +177,73 @@ async fn rules(
     headers: HeaderMap,
 ) -> Result<Response, Denied> {
     let client = service.viewer(&peer, &headers)?;
-    Ok(json_response(StatusCode::OK, &service.figures.rules(client.tenant)))
+    let mut reports = match &service.jetstream {
+        Some(jetstream) => jetstream.reports().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    if reports.is_empty() {
+        reports.push(service.report());
+    }
+    if let Some(tenant) = client.tenant {
+        let name = &*service.figures.names[tenant];
+        for rules in reports.iter_mut().filter_map(|report| report["rules"].as_array_mut()) {
+            rules.retain(|rule| rule["tenant"] == name);
+        }
+    }
+    Ok(json_response(StatusCode::OK, &json!({"replicas": reports})))
+}
+
+async fn put_package(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Result<Response, Denied> {
+    let (head, body) = request.into_parts();
+    let client = service.client(&peer, &head.headers)?;
+    if !client.may(Role::Publish) {
+        return Err(Denied::role(&client, Role::Publish));
+    }
+    let mut room = service.room.of(&client.name);
+    let body = service.body(body, &mut room).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &service.put_package(&client, &tenant, body).await?))
+}
+
+async fn remove_package(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path((tenant, file)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Denied> {
+    let client = service.client(&peer, &headers)?;
+    Ok(json_response(StatusCode::ACCEPTED, &service.remove_package(&client, &tenant, &file).await?))
+}
+
+async fn put_activation(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Result<Response, Denied> {
+    let (head, body) = request.into_parts();
+    let client = service.client(&peer, &head.headers)?;
+    if !client.may(Role::Publish) {
+        return Err(Denied::role(&client, Role::Publish));
+    }
+    let mut room = service.room.of(&client.name);
+    let text = String::from_utf8(service.body(body, &mut room).await?)
+        .map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "it is no text".to_owned()))?;
+    Ok(json_response(StatusCode::ACCEPTED, &service.put_activation(&client, &tenant, Some(text)).await?))
+}
+
+async fn remove_activation(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Denied> {
+    let client = service.client(&peer, &headers)?;
+    Ok(json_response(StatusCode::ACCEPTED, &service.put_activation(&client, &tenant, None).await?))
 }
 
 async fn live(

@@ -43,6 +43,7 @@ impl Service {
             // While one is written down, another is judged.
             tokio::spawn(Arc::clone(&self).work(jetstream, 4 * threads.get()))
         });
+        let following = self.jetstream.clone().map(|jetstream| tokio::spawn(Arc::clone(&self).follow_fleet(jetstream)));
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload(config, &security),
@@ -54,8 +55,8 @@ impl Service {
         self.ends.send_replace(true);
         let until = Instant::now() + self.config.drain;
         let is_served = timeout(self.config.drain, serving).await.is_ok();
-        if let Some(working) = working {
-            let _ = tokio::time::timeout_at(until, working).await;
+        for task in [working, following].into_iter().flatten() {
+            let _ = tokio::time::timeout_at(until, task).await;
         }
         while self.in_hand.load(Ordering::SeqCst) > 0 && Instant::now() < until {
             sleep(Duration::from_millis(10)).await;

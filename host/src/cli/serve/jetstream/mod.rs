@@ -8,6 +8,7 @@
 //!
 //! Deliveries too large for a message lie in the object store `<prefix>-deliveries`, and a message says which.
 
+mod fleet;
 mod storing;
 mod working;
 
