@@ -62,8 +62,11 @@ impl Failure {
     }
 
     fn say(&self) {
-        if !self.is_closed_pipe() {
-            say(format_args!("{:#}", self.error));
+        let why = format!("{:#}", self.error);
+        match LOGS.get() {
+            _ if self.is_closed_pipe() => {}
+            Some(()) => tracing::error!("{why}"),
+            None => say(why),
         }
     }
 }
