@@ -18,6 +18,9 @@ use super::routes::Denied;
 use super::{InHand, Service};
 use crate::cli::failure::say;
 
+/// What a delivery may say that it is encoded with.
+const ENCODINGS: [&str; 4] = ["gzip", "x-gzip", "zstd", "identity"];
+
 impl Service {
     /// Takes a delivery, or says why not.
     pub(super) async fn records(
@@ -41,7 +44,8 @@ impl Service {
         }
         // What it is shows in its first bytes; only what could not be read is refused for its header.
         let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("unknown"));
-        if let Some(encoding) = encoding.filter(|encoding| !["gzip", "x-gzip", "zstd", "identity"].contains(encoding)) {
+        let is_read = |encoding: &str| ENCODINGS.iter().any(|known| known.eq_ignore_ascii_case(encoding));
+        if let Some(encoding) = encoding.filter(|encoding| !is_read(encoding)) {
             let text = format!("Content-Encoding {encoding} is not read; send gzip, zstd or identity");
             return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
