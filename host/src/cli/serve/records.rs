@@ -27,7 +27,7 @@ impl Service {
         self: &Arc<Self>,
         client: &Arc<Known>,
         headers: &HeaderMap,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Value, Denied> {
         if *self.ends.borrow() {
             return Err(Denied::busy(
@@ -63,7 +63,7 @@ impl Service {
     }
 
     /// A body, if it comes whole, in time, and there is room for it.
-    pub(super) async fn body(&self, body: Body, room: &mut Taken) -> Result<Vec<u8>, Denied> {
+    pub(super) async fn body(&self, body: &mut Body, room: &mut Taken) -> Result<Vec<u8>, Denied> {
         let limit = self.config.timeout;
         timeout(limit, self.read(body, room)).await.map_err(|_| {
             let text = format!("the delivery did not come whole within {} s", limit.as_secs());
@@ -71,14 +71,27 @@ impl Service {
         })?
     }
 
+    /// Reads what is left of a delivery that is refused, and forgets it. Who is still sending when the connection is closed is
+    /// told that it broke, and not why.
+    pub(super) fn pass_over(&self, mut body: Body) {
+        let (limit, mut left) = (self.config.timeout, self.config.max_body);
+        tokio::spawn(timeout(limit, async move {
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let Some(rest) = left.checked_sub(length) else { break };
+                left = rest;
+            }
+        }));
+    }
+
     /// Reads a body, as far as there is room for it.
-    async fn read(&self, mut body: Body, room: &mut Taken) -> Result<Vec<u8>, Denied> {
+    async fn read(&self, body: &mut Body, room: &mut Taken) -> Result<Vec<u8>, Denied> {
         let most = self.config.max_body;
         let too_large = || {
             let text = format!("the delivery has more than {most} bytes; send fewer records at a time");
             Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text)
         };
-        let announced = http_body::Body::size_hint(&body).lower();
+        let announced = http_body::Body::size_hint(body).lower();
         if announced > most {
             return Err(too_large());
         }

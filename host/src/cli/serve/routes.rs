@@ -134,9 +134,9 @@ impl Service {
 }
 
 async fn records(State(service): State<Arc<Service>>, Extension(peer): Extension<Peer>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let (name, answer) = match service.client(&peer, &head.headers) {
-        Ok(client) => (Arc::clone(&client.name), service.records(&client, &head.headers, body).await),
+        Ok(client) => (Arc::clone(&client.name), service.records(&client, &head.headers, &mut body).await),
         Err(denied) => ("".into(), Err(denied)),
     };
     let response = match answer {
@@ -144,6 +144,10 @@ async fn records(State(service): State<Arc<Service>>, Extension(peer): Extension
         Err(denied) => {
             let (status, reason, place) = (denied.status.as_u16(), &denied.text, denied.place.as_deref());
             tracing::warn!(client = &*name, status, reason, place, "a delivery is refused");
+            // Who takes too long is not waited for any longer.
+            if denied.status != StatusCode::REQUEST_TIMEOUT {
+                service.pass_over(body);
+            }
             denied.into_response()
         }
     };
@@ -199,13 +203,13 @@ async fn put_package(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let client = service.client(&peer, &head.headers)?;
     if !client.may(Role::Publish) {
         return Err(Denied::role(&client, Role::Publish));
     }
     let mut room = service.room.of(&client.name);
-    let body = service.body(body, &mut room).await?;
+    let body = service.body(&mut body, &mut room).await?;
     Ok(json_response(StatusCode::ACCEPTED, &service.put_package(&client, &tenant, body).await?))
 }
 
@@ -225,13 +229,13 @@ async fn put_activation(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let client = service.client(&peer, &head.headers)?;
     if !client.may(Role::Publish) {
         return Err(Denied::role(&client, Role::Publish));
     }
     let mut room = service.room.of(&client.name);
-    let text = String::from_utf8(service.body(body, &mut room).await?)
+    let text = String::from_utf8(service.body(&mut body, &mut room).await?)
         .map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "it is no text".to_owned()))?;
     Ok(json_response(StatusCode::ACCEPTED, &service.put_activation(&client, &tenant, Some(text)).await?))
 }
