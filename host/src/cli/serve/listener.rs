@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use portcullis::config::Tls;
+use portcullis::config::{Serve, Tls};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -25,7 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use super::clients;
 use super::routes::Peer;
 
-/// How long a client may take to greet, and to send the head of a request; also the first of a connection, and the next.
+/// How long a client may take to greet, and to send the head of a request, unless requests have less time in all; also the first
+/// of a connection, and the next.
 const HEAD: Duration = Duration::from_secs(20);
 
 /// The most bytes of a request's head.
@@ -87,10 +88,11 @@ fn server_config(tls: &Tls) -> anyhow::Result<ServerConfig> {
 pub(super) async fn serve(
     listener: TcpListener,
     security: Arc<Security>,
-    connections: usize,
+    config: &Serve,
     router: Router,
     ends: watch::Receiver<bool>,
 ) {
+    let (connections, head) = (config.connections, HEAD.min(config.timeout));
     let places = Arc::new(Semaphore::new(connections));
     let mut ending = ends.clone();
     loop {
@@ -112,7 +114,7 @@ pub(super) async fn serve(
         };
         let (router, ends, security) = (router.clone(), ends.clone(), security.now());
         tokio::spawn(async move {
-            connection(stream, security, router, ends).await;
+            connection(stream, security, head, router, ends).await;
             drop(place);
         });
     }
@@ -130,22 +132,23 @@ pub(super) async fn ended(ends: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: TcpStream,
     security: Option<Arc<ServerConfig>>,
+    head: Duration,
     router: Router,
     ends: watch::Receiver<bool>,
 ) {
     // Answers are short.
     let _ = stream.set_nodelay(true);
     match security {
-        None => requests(stream, Peer::default(), router, ends).await,
+        None => requests(stream, Peer::default(), head, router, ends).await,
         Some(config) => {
-            let stream = match timeout(HEAD, TlsAcceptor::from(config).accept(stream)).await {
+            let stream = match timeout(head, TlsAcceptor::from(config).accept(stream)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return tracing::debug!(error = %error, "a connection does not come to TLS"),
                 Err(_) => return tracing::debug!("a connection takes too long to come to TLS"),
             };
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let peer = Peer(certificate.map(|certificate| clients::names(certificate)).unwrap_or_default().into());
-            requests(stream, peer, router, ends).await;
+            requests(stream, peer, head, router, ends).await;
         }
     }
 }
@@ -153,13 +156,14 @@ async fn connection(
 async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Peer,
+    head: Duration,
     router: Router,
     mut ends: watch::Receiver<bool>,
 ) {
     let service = TowerToHyperService::new(router.layer(Extension(peer)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(head)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

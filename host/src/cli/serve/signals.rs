@@ -37,8 +37,8 @@ impl Service {
             tracing::warn!("not ready: {reason}");
         }
         let router = routes::router(Arc::clone(&self));
-        let (connections, ends) = (self.config.connections, self.ends.subscribe());
-        let serving = tokio::spawn(listener::serve(socket, Arc::clone(&security), connections, router, ends));
+        let (service, taken, ends) = (Arc::clone(&self), Arc::clone(&security), self.ends.subscribe());
+        let serving = tokio::spawn(async move { listener::serve(socket, taken, &service.config, router, ends).await });
         let working = self.jetstream.clone().filter(|jetstream| jetstream.settings.work).map(|jetstream| {
             // While one is written down, another is judged.
             tokio::spawn(Arc::clone(&self).work(jetstream, 4 * threads.get()))
