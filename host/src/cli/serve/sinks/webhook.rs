@@ -121,7 +121,11 @@ fn agent(webhook: &Webhook) -> anyhow::Result<ureq::Agent> {
             .map(|certificate| Certificate::from_der(certificate).to_owned())
             .collect(),
     };
-    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        // There is no other where the service itself has no TLS.
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
     let config = ureq::Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
