@@ -34,6 +34,8 @@ pub(super) struct AtWork {
 /// The thread that posts.
 struct Posting {
     sink: String,
+    /// Where it is, as far as others may know.
+    host: String,
     webhook: Webhook,
     agent: ureq::Agent,
     authorization: Option<String>,
@@ -61,6 +63,7 @@ impl AtWork {
         let wrong = Arc::default();
         let posting = Posting {
             sink: name.to_owned(),
+            host: host(&webhook.url),
             webhook: webhook.clone(),
             agent: agent(webhook)?,
             authorization,
@@ -136,6 +139,14 @@ fn agent(webhook: &Webhook) -> anyhow::Result<ureq::Agent> {
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build();
     Ok(config.into())
+}
+
+/// The scheme, host and port of a URL. Of many endpoints, the rest is all that it takes to post there.
+fn host(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    format!("{scheme}://{host}")
 }
 
 /// The text of a file without its line end.
@@ -215,7 +226,7 @@ impl Posting {
             Ok(answer) if answer.status().is_success() => Outcome::Taken,
             Ok(answer) => {
                 let status = answer.status();
-                let reason = format!("{} answers {status}", self.webhook.url);
+                let reason = format!("{} answers {status}", self.host);
                 let pause = answer.headers().get("retry-after").and_then(|pause| pause.to_str().ok()?.parse().ok());
                 if status.is_server_error() || [408, 425, 429].contains(&status.as_u16()) {
                     Outcome::Later(reason, pause.map(Duration::from_secs))
@@ -223,7 +234,7 @@ impl Posting {
                     Outcome::Never(reason)
                 }
             }
-            Err(error) => Outcome::Later(format!("{}: {error}", self.webhook.url), None),
+            Err(error) => Outcome::Later(format!("{}: {error}", self.host), None),
         }
     }
 
