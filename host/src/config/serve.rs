@@ -379,7 +379,8 @@ impl Config {
             "jetstream" => SinkKind::JetStream,
             "webhook" => {
                 let is_url = |url: &&Spanned<String>| {
-                    ["http://", "https://"].iter().any(|scheme| url.get_ref().starts_with(scheme))
+                    let parsed = url.get_ref().parse::<ureq::http::Uri>().ok();
+                    parsed.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
                 };
                 let url = sink.url.as_ref().filter(is_url).ok_or_else(|| {
                     let span = sink.url.as_ref().map_or_else(|| sink.name.span(), Spanned::span);
