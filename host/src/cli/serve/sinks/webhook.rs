@@ -183,8 +183,13 @@ impl Posting {
                 }
                 Outcome::Later(reason, pause) => {
                     failures += 1;
-                    let first = alerts.iter().map(|(since, _)| *since).min().unwrap_or_default();
-                    if has_passed(first, self.webhook.give_up) {
+                    let is_over = |line: &&String| {
+                        spooled(line).is_none_or(|(since, _)| has_passed(since, self.webhook.give_up))
+                    };
+                    let over = lines.iter().take_while(is_over).count();
+                    // Those that came later have their own time.
+                    if over > 0 && matches!(self.alerts.next(over), Ok(Some(_))) {
+                        let alerts: Vec<_> = lines[..over].iter().filter_map(|line| spooled(line)).collect();
                         self.bury(&alerts, &format!("given up: {reason}"));
                     } else if self.wait(failures, pause, reason) {
                         return;
@@ -246,14 +251,16 @@ impl Posting {
             Line::Numbered(Unnumbered::new(&json!({"sink": self.sink, "reason": reason, "alert": alert})))
         };
         match self.dead_letters.append_and_wait(alerts.iter().map(line).collect()) {
-            Ok(()) => self.done(),
+            Ok(()) => {
+                self.is_wrong(Some(reason.to_owned()));
+                self.done();
+            }
             Err(error) => {
                 // They stay where they are.
                 self.is_wrong(Some(error.to_string()));
                 self.alerts.pause(LONGEST_PAUSE);
             }
         }
-        self.is_wrong(Some(reason.to_owned()));
     }
 
     fn done(&mut self) {
