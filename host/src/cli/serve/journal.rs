@@ -7,8 +7,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use portcullis::Unnumbered;
 use serde_json::Value;
@@ -41,6 +42,10 @@ const WAITING: usize = 1024;
 
 /// So many bytes are written at once, or one request.
 const AT_ONCE: usize = 4 << 20;
+
+/// So often it is looked whether what could not be written to can be now: who asks whether the service is ready sends nothing
+/// until it says so.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// So far from its end a file is read when it is opened, for the ids of the alerts in it.
 const TAIL: u64 = 16 << 20;
@@ -126,6 +131,9 @@ pub(super) trait Place: Send {
     /// Writes all of a text, to the disk if there is one, or leaves everything as it was.
     fn write(&mut self, text: &[u8]) -> io::Result<()>;
 
+    /// Whether so many bytes could be written now, as far as that can be told without writing.
+    fn look(&mut self, bytes: u64) -> io::Result<()>;
+
     /// Opens what is under its name anew.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
@@ -150,7 +158,24 @@ struct Target {
 impl Target {
     fn serve(mut self, requests: &Receiver<Request>, wrong: &Mutex<Option<String>>) {
         let mut text = Vec::new();
-        while let Ok(first) = requests.recv() {
+        // The bytes that could not be written last.
+        let mut unwritten = None;
+        loop {
+            let first = match unwritten {
+                None => requests.recv().map_err(RecvTimeoutError::from),
+                Some(_) => requests.recv_timeout(LOOK),
+            };
+            let first = match (first, unwritten) {
+                (Ok(first), _) => first,
+                (Err(RecvTimeoutError::Timeout), Some(bytes)) => {
+                    if self.place.look(bytes).is_ok() {
+                        unwritten = None;
+                        *wrong.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    }
+                    continue;
+                }
+                (Err(_), _) => return,
+            };
             text.clear();
             let (mut answers, mut ids, before) = (Vec::new(), Vec::new(), self.past.next);
             let mut reopens = false;
@@ -165,20 +190,20 @@ impl Target {
                 }
                 next = if text.len() < AT_ONCE { requests.try_recv().ok() } else { None };
             }
-            let written = self.place.write(&text).map_err(|error| {
+            let written = if text.is_empty() { Ok(()) } else { self.place.write(&text) }.map_err(|error| {
                 self.past.next = before;
                 for id in &ids {
                     self.past.recent.forget(id);
                 }
                 NotWritten(format!("{}: cannot be written: {error}", self.name))
             });
-            let written = if reopens {
-                let cannot = |error| NotWritten(format!("{}: cannot be opened: {error}", self.name));
-                written.and(self.place.reopen().map_err(cannot))
-            } else {
-                written
-            };
-            *wrong.lock().unwrap_or_else(PoisonError::into_inner) = written.as_ref().err().map(ToString::to_string);
+            if !text.is_empty() {
+                unwritten = written.is_err().then_some(text.len() as u64);
+                *wrong.lock().unwrap_or_else(PoisonError::into_inner) = written.as_ref().err().map(ToString::to_string);
+            }
+            if let Some(error) = reopens.then(|| self.place.reopen().err()).flatten() {
+                tracing::error!("{}: cannot be opened: {error}; what was open stays so", self.name);
+            }
             for answer in answers {
                 // Who does not wait for it any more sends it again.
                 let _ = answer.send(written.clone());
@@ -213,6 +238,10 @@ impl Place for StandardOutput {
         output.write_all(text)?;
         output.flush()
     }
+
+    fn look(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file of whole lines.
@@ -240,10 +269,22 @@ impl Place for LineFile {
         if written.is_ok() {
             self.end += text.len() as u64;
         } else {
-            self.file.set_len(self.end)?;
-            self.file.seek(SeekFrom::Start(self.end))?;
+            let end = self.end;
+            let back = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
+            if let Err(error) = back {
+                tracing::error!("{}: what was not written whole cannot be taken away: {error}", self.path.display());
+            }
         }
         written
+    }
+
+    fn look(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.sync_data()?;
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     fn reopen(&mut self) -> io::Result<()> {

@@ -158,6 +158,15 @@ impl Place for Putting {
         self.shared.moved.notify_all();
         Ok(())
     }
+
+    fn look(&mut self, bytes: u64) -> io::Result<()> {
+        let waiting = self.shared.lock().waiting;
+        // What is more than all of it will not be told to be welcome by waiting.
+        if waiting > 0 && waiting + bytes > self.most {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.look(bytes)
+    }
 }
 
 impl Taking {

@@ -183,9 +183,8 @@ impl Posting {
                 }
                 Outcome::Later(reason, pause) => {
                     failures += 1;
-                    let is_over = |line: &&String| {
-                        spooled(line).is_none_or(|(since, _)| has_passed(since, self.webhook.give_up))
-                    };
+                    let is_over =
+                        |line: &&String| spooled(line).is_none_or(|(since, _)| has_passed(since, self.webhook.give_up));
                     let over = lines.iter().take_while(is_over).count();
                     // Those that came later have their own time.
                     if over > 0 && matches!(self.alerts.next(over), Ok(Some(_))) {
