@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Run, project, run, run_accounted, sample, spawn, status};
 
 /// The records of the samples, and of the parity corpus, each on its line.
-fn sample_lines() -> Vec<String> {
+pub(crate) fn sample_lines() -> Vec<String> {
     lines(&["samples/eks.ndjson", "samples/aks.ndjson", "samples/gke.ndjson"])
 }
 
@@ -20,10 +20,10 @@ fn lines(files: &[&str]) -> Vec<String> {
     files.iter().flat_map(|file| text(file).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-type Wrap = fn(&[String]) -> String;
+pub(crate) type Wrap = fn(&[String]) -> String;
 
 /// Every wrapping, by the tool or service that writes it.
-const WRAPPINGS: [(&str, Wrap); 18] = [
+pub(crate) const WRAPPINGS: [(&str, Wrap); 18] = [
     ("lines that end as on Windows", |lines| lines.join("\r\n")),
     ("an array", |lines| format!("[{}]", lines.join(","))),
     ("an array with an item a line", |lines| format!("[\n{}\n]\n", lines.join(",\n"))),
@@ -102,18 +102,18 @@ fn cloudwatch(lines: &[String], message: fn(&str) -> Value) -> String {
     lines.chunks(7).map(|lines| document(lines).to_string() + "\n").collect()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("written");
     encoder.finish().expect("compressed")
 }
 
-fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).expect("compressed")
 }
 
 /// The same twice over, in two members or frames, as when such files are appended to one another.
-fn halves(bytes: &[u8], compress: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn halves(bytes: &[u8], compress: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let (first, second) = bytes.split_at(bytes.len() / 2);
     [compress(first), compress(second)].concat()
 }

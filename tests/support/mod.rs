@@ -2,6 +2,9 @@
 
 mod account;
 pub(crate) mod api_server;
+pub(crate) mod browser;
+pub(crate) mod certificates;
+pub(crate) mod endpoint;
 mod live;
 pub(crate) mod nats;
 mod packages;

@@ -1,10 +1,12 @@
 //! `portcullis serve` as a process that tests start, talk to, kill and start again.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use serde_json::Value;
 use super::json_lines;
 
 /// What is waited for comes within this time, on however busy a machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The token of the client `api`, who brings records, and that of `eyes`, who looks.
 pub(crate) const API: &str = "the-api-servers-own-token";
@@ -51,13 +53,31 @@ token-file = "publisher"
     )
 }
 
-/// A process that serves.
+/// A process that serves. It does not outlive the test.
 pub(crate) struct Service {
-    child: Child,
+    process: Process,
     /// Where it listens.
     pub(crate) address: String,
-    log: JoinHandle<Vec<Value>>,
+    log: Arc<Mutex<Vec<Value>>>,
+    logging: JoinHandle<()>,
     stdout: JoinHandle<String>,
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How a process ended that was to serve.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Option<i32>,
+    /// What it said, a line each.
+    pub(crate) said: Vec<String>,
 }
 
 /// What was answered.
@@ -90,39 +110,42 @@ pub(crate) fn service_folder(config: &str) -> tempfile::TempDir {
 impl Service {
     /// Starts one with the config in this folder, and waits until it listens.
     pub(crate) fn start(folder: &Path, more_args: &[&str]) -> Self {
-        Self::try_start(folder, more_args).unwrap_or_else(|log| panic!("it does not serve: {log}"))
+        Self::try_start(folder, more_args, "info").unwrap_or_else(|refusal| panic!("it does not serve: {refusal:?}"))
     }
 
-    /// The same; or what it says instead.
-    pub(crate) fn try_start(folder: &Path, more_args: &[&str]) -> Result<Self, String> {
+    /// The same with so much in the log; or what it says instead.
+    pub(crate) fn try_start(folder: &Path, more_args: &[&str], log: &str) -> Result<Self, Refusal> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.arg("serve").arg("--config").arg(folder.join("config.toml")).args(more_args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
-        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        command.env("PORTCULLIS_LOG", log).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().expect("the command starts"));
+        let (stdout, stderr) = (process.0.stdout.take().expect("piped"), process.0.stderr.take().expect("piped"));
         let (sender, listens) = channel();
-        let log = std::thread::spawn(move || {
-            let mut lines = Vec::new();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&lines);
+        let logging = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let line = line.expect("UTF-8");
                 let entry: Value = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 if let Some(address) = entry["address"].as_str() {
                     let _ = sender.send(address.to_owned());
                 }
-                lines.push(entry);
+                lines.lock().expect("nobody panicked").push(entry);
             }
-            lines
         });
         let stdout = std::thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
             lines.map(|line| line + "\n").collect()
         });
         if let Ok(address) = listens.recv_timeout(PATIENCE) {
-            return Ok(Self { child, address, log, stdout });
+            return Ok(Self { process, address, log, logging, stdout });
         }
-        let _ = child.kill();
-        let code = child.wait().expect("it ends").code();
-        Err(format!("{code:?}: {:?}", log.join().expect("it was read")))
+        let _ = process.0.kill();
+        let code = process.0.wait().expect("it ends").code();
+        let entry = |line: &Value| line["message"].as_str().or(line.as_str()).unwrap_or_default().to_owned();
+        logging.join().expect("it was read");
+        let said = log.lock().expect("nobody panicked").iter().map(entry).collect();
+        Err(Refusal { code, said })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -130,17 +153,17 @@ impl Service {
     }
 
     pub(crate) fn process(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it lives");
+        kill_process(Pid::from_child(&self.process.0), signal).expect("it lives");
     }
 
     /// Ends it as nobody would who has the choice.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it lives");
-        self.child.wait().expect("it ends");
+        self.process.0.kill().expect("it lives");
+        self.process.0.wait().expect("it ends");
     }
 
     /// Ends it well; its exit code, its log, and what it has written to standard output.
@@ -148,26 +171,78 @@ impl Service {
         self.signal(Signal::TERM);
         let began = Instant::now();
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+            if let Some(status) = self.process.0.try_wait().expect("it can be waited for") {
                 break status;
             }
             assert!(began.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        (status.code(), self.log.join().expect("it was read"), self.stdout.join().expect("it was read"))
+        self.logging.join().expect("it was read");
+        let log = std::mem::take(&mut *self.log.lock().expect("nobody panicked"));
+        (status.code(), log, self.stdout.join().expect("it was read"))
+    }
+
+    /// Waits until the log has so many messages with this in them.
+    pub(crate) fn wait_for_log(&self, message: &str, count: usize) {
+        let is_it = |line: &&Value| line["message"].as_str().is_some_and(|said| said.contains(message));
+        let is_there = || self.log.lock().expect("nobody panicked").iter().filter(is_it).count() >= count;
+        wait_until(&format!("{message:?} in the log"), is_there);
+    }
+
+    /// Has files and config read again, and waits until they have been.
+    pub(crate) fn reload(&self, message: &str, count: usize) {
+        self.signal(Signal::HUP);
+        self.wait_for_log(message, count);
     }
 
     /// Brings a delivery with the token of `api`.
     pub(crate) fn post(&self, body: impl AsRef<[u8]>) -> Answer {
-        let authorization = format!("Bearer {API}");
-        ask(&agent(), "POST", &self.url("/v1/records"), &[("Authorization", &authorization)], body.as_ref())
-            .expect("it answers")
+        self.ask(API, "POST", "/v1/records", body.as_ref())
     }
 
     /// Asks with the token of `eyes`.
     pub(crate) fn get(&self, path: &str) -> Answer {
-        let authorization = format!("Bearer {EYES}");
-        ask(&agent(), "GET", &self.url(path), &[("Authorization", &authorization)], b"").expect("it answers")
+        self.ask(EYES, "GET", path, b"")
+    }
+
+    /// Asks with this token.
+    pub(crate) fn ask(&self, token: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+        let authorization = format!("Bearer {token}");
+        ask(&agent(), method, &self.url(path), &[("Authorization", &authorization)], body).expect("it answers")
+    }
+
+    /// What is seen live with this token, event by event, until one is as wanted.
+    pub(crate) fn live(&self, token: &str, is_it: impl Fn(&str, &Value) -> bool) -> Vec<(String, Value)> {
+        let request = agent().get(self.url("/v1/live")).header("Authorization", format!("Bearer {token}"));
+        let mut response = request.call().expect("it answers");
+        assert_eq!(response.status(), 200);
+        let (mut kind, mut events) = (String::new(), Vec::new());
+        for line in BufReader::new(response.body_mut().as_reader()).lines() {
+            let line = line.expect("the stream goes on");
+            if let Some(word) = line.strip_prefix("event: ") {
+                word.clone_into(&mut kind);
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                let data: Value = serde_json::from_str(data).expect("JSON");
+                let is_last = is_it(&kind, &data);
+                events.push((kind.clone(), data));
+                if is_last {
+                    return events;
+                }
+            }
+        }
+        panic!("the stream ended with {events:?}");
+    }
+
+    /// A connection on which bytes are written as they are.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream
+    }
+
+    /// Whether all is well with it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.get("/readyz").status == 200
     }
 
     /// The value of a figure with these labels, as they are written.
@@ -206,6 +281,24 @@ pub(crate) fn ask(
     let headers = headers.collect();
     let status = response.status().as_u16();
     Ok(Answer { status, text: response.body_mut().read_to_string()?, headers })
+}
+
+/// The head of a delivery, with these lines in it.
+pub(crate) fn head(more: &str) -> String {
+    format!("POST /v1/records HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API}\r\n{more}\r\n\r\n")
+}
+
+/// Reads until an answer is whole, or the other side has closed; what came, if anything.
+pub(crate) fn read_answer(stream: &mut TcpStream) -> String {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        text.extend_from_slice(&buffer[..count]);
+        // Each of ours is an object on a line.
+        if text.ends_with(b"}\n") {
+            break;
+        }
+    }
+    String::from_utf8(text).expect("UTF-8")
 }
 
 /// The whole lines of a file that is written to, if it is there.

@@ -5,20 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use portcullis::Unnumbered;
 use portcullis::config::Webhook;
 use serde_json::{Value, json};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
 use super::super::journal::{Journal, Line};
 use super::super::recent::Id;
 use super::spool::{self, Taking, Waiting};
-
-/// The longest time to connect, and to get an answer.
-const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(30);
+use crate::cli::web;
 
 /// How long it waits after a failure: up to twice as long after each, and never longer than the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -65,7 +61,7 @@ impl AtWork {
             sink: name.to_owned(),
             host: host(&webhook.url),
             webhook: webhook.clone(),
-            agent: agent(webhook)?,
+            agent: web::agent(webhook.ca.as_deref())?,
             authorization,
             alerts,
             dead_letters,
@@ -101,44 +97,6 @@ impl AtWork {
     pub(super) fn close(&self) {
         self.waiting.close();
     }
-}
-
-fn agent(webhook: &Webhook) -> anyhow::Result<ureq::Agent> {
-    let roots = match &webhook.ca {
-        Some(file) => {
-            let pem = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-            let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
-                .filter_map(|item| match item {
-                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                    _ => None,
-                })
-                .collect();
-            if certificates.is_empty() {
-                return Err(anyhow!("{}: holds no certificate in PEM", file.display()));
-            }
-            certificates
-        }
-        None => rustls_native_certs::load_native_certs()
-            .certs
-            .iter()
-            .map(|certificate| Certificate::from_der(certificate).to_owned())
-            .collect(),
-    };
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        // There is no other where the service itself has no TLS.
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    let config = ureq::Agent::config_builder()
-        .tls_config(tls)
-        .http_status_as_error(false)
-        // What answers elsewhere is not who was meant.
-        .max_redirects(0)
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(ANSWER))
-        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .build();
-    Ok(config.into())
 }
 
 /// The scheme, host and port of a URL. Of many endpoints, the rest is all that it takes to post there.
@@ -204,7 +162,7 @@ impl Posting {
             tracing::warn!(sink = self.sink, reason, "the sink does not take alerts; they wait on the disk");
         }
         self.is_wrong(Some(reason));
-        self.alerts.pause(pause.unwrap_or_else(|| jittered(failures)).min(ANSWER.max(LONGEST_PAUSE)))
+        self.alerts.pause(pause.unwrap_or_else(|| jittered(failures)).min(LONGEST_PAUSE))
     }
 
     fn post(&self, alerts: &[(i64, &str)]) -> Outcome {
