@@ -98,7 +98,7 @@ impl Journal {
                 std::sync::mpsc::TrySendError::Full(again) => request = again,
                 std::sync::mpsc::TrySendError::Disconnected(_) => return Err(ended()),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
