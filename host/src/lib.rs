@@ -58,7 +58,7 @@ pub use limits::{Limits, PackageLimits};
 pub use package::{Compiler, Package, PackageError};
 pub use pipeline::{
     Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
-    Tenants, Unnumbered, Unowned, Verdict, Verdicts, ledger_line, reject_line,
+    Tenants, Times, Unnumbered, Unowned, Verdict, Verdicts, ledger_line, reject_line,
 };
 pub use rule_set::{Exchange, FolderError, RuleSet, RuleSetError, Shadow, ShadowReport, Tally, read_packages};
 pub use sandbox::{Answer, AnswerSeverity, Fault, Sandbox};

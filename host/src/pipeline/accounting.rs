@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis_event::LogType;
 use semver::Version;
 
-use crate::pipeline::{Judgement, Verdict, Verdicts};
+use crate::pipeline::{Judgement, Times, Verdict, Verdicts};
 use crate::{Fault, Package, RuleSet};
 
 /// How many records had which outcome, and how often each rule said what.
@@ -46,6 +46,8 @@ pub struct RuleAccounting {
     pub fault: u64,
     /// Those of the faults that are of events which the rule was not asked about, while it was suspended.
     pub suspended: u64,
+    /// How long it took each time that it was asked.
+    pub times: Times,
 }
 
 impl Accounting {
@@ -135,6 +137,9 @@ impl Accounting {
                 self.of(&asked.package).events += 1;
             }
             let rule = self.of(&asked.package);
+            if let Some(took) = asked.took {
+                rule.times.add(took);
+            }
             match &asked.verdict {
                 Verdict::Alert(_) => rule.alert += 1,
                 Verdict::Excluded { .. } => rule.excluded += 1,
@@ -182,6 +187,7 @@ impl RuleAccounting {
             no_match: 0,
             fault: 0,
             suspended: 0,
+            times: Times::default(),
         }
     }
 
@@ -203,6 +209,7 @@ impl RuleAccounting {
         self.no_match += other.no_match;
         self.fault += other.fault;
         self.suspended += other.suspended;
+        self.times.add_all(&other.times);
     }
 }
 
@@ -215,7 +222,7 @@ impl fmt::Display for Accounting {
             self.read()
         )?;
         for rule in self.rules() {
-            let RuleAccounting { rule_id, version, events, alert, excluded, no_match, fault, suspended } = &rule;
+            let RuleAccounting { rule_id, version, events, alert, excluded, no_match, fault, suspended, .. } = &rule;
             let skipped = rule.skipped();
             write!(
                 formatter,

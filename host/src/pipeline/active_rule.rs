@@ -1,6 +1,7 @@
 //! A rule at work for one tenant, and the version that it has replaced.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_event::Event;
@@ -60,6 +61,13 @@ pub(super) struct Version {
 /// A version's answer: a match as the alert that it could become.
 type Answer = Result<Option<Box<Alert>>, Fault>;
 
+/// An answer, what is to be told with it, and how long it took, if the rule was asked.
+pub(super) struct Said {
+    pub(super) answer: Answer,
+    notice: Option<Notice>,
+    took: Option<Duration>,
+}
+
 impl Version {
     pub(super) fn new(package: Package, limits: &Limits, shared: &Shared) -> Self {
         Self {
@@ -71,11 +79,15 @@ impl Version {
     }
 
     /// Asks the rule, unless it is suspended.
-    pub(super) fn ask(&mut self, asked: &mut Asked<'_>) -> (Answer, Option<Notice>) {
+    pub(super) fn ask(&mut self, asked: &mut Asked<'_>) -> Said {
         if let Some(left) = locked(&self.suspension).passes_over(|| asked.known_time()) {
-            return (Err(Fault::Suspended(left)), None);
+            return Said { answer: Err(Fault::Suspended(left)), notice: None, took: None };
         }
-        let answer = self.sandbox.evaluate(asked.json()).and_then(|answer| {
+        let event = asked.json();
+        let began = Instant::now();
+        let answer = self.sandbox.evaluate(event);
+        let took = Some(began.elapsed());
+        let answer = answer.and_then(|answer| {
             let alert = |answer| {
                 Alert::new(&self.package, answer, asked.event, asked.record, asked.tenant, self.alert_length)
                     .map(Box::new)
@@ -86,7 +98,7 @@ impl Version {
             Ok(_) => locked(&self.suspension).answered(),
             Err(_) => locked(&self.suspension).faulted(asked.known_time()),
         };
-        (answer, notice)
+        Said { answer, notice, took }
     }
 }
 
@@ -172,8 +184,8 @@ impl ActiveRule {
 
     /// The verdict on an event that the prefilter lets through.
     pub(super) fn judge(&mut self, asked: &mut Asked<'_>) -> RuleVerdict {
-        let (answer, notice) = self.current.ask(asked);
-        if let Err(fault) = &answer
+        let said = self.current.ask(asked);
+        if let Err(fault) = &said.answer
             // Not to be asked is the consequence of failures on which the other failed too.
             && !matches!(fault, Fault::Suspended(_))
             && let Some(verdict) = self.verdict_of_predecessor(fault.clone(), asked)
@@ -184,7 +196,7 @@ impl ActiveRule {
             let left = before.left - 1;
             (left > 0).then_some(Predecessor { left, ..before })
         });
-        self.verdict(answer, notice, asked)
+        self.verdict(said, asked)
     }
 
     /// Where a version on probation failed: what the one before says, which is active again if it does not fail too.
@@ -195,12 +207,16 @@ impl ActiveRule {
             return None;
         }
         let is_asked = package.prefilter().first_miss(asked.event).is_none();
-        let answer = if is_asked { Some(version.ask(asked).0.ok()?) } else { None };
+        let said = if is_asked { Some(version.ask(asked)).filter(|said| said.answer.is_ok()) } else { None };
+        if is_asked && said.is_none() {
+            return None;
+        }
         let failed = self.roll_back();
-        let mut verdict = match answer {
-            Some(answer) => self.verdict(Ok(answer), None, asked),
+        let mut verdict = match said {
+            Some(said) => self.verdict(Said { notice: None, ..said }, asked),
             None => {
-                RuleVerdict { package: self.current.package.clone(), verdict: Verdict::Skipped, notices: Vec::new() }
+                let package = self.current.package.clone();
+                RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new(), took: None }
             }
         };
         verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
@@ -215,14 +231,15 @@ impl ActiveRule {
         failed
     }
 
-    fn verdict(&mut self, answer: Answer, notice: Option<Notice>, asked: &Asked<'_>) -> RuleVerdict {
+    fn verdict(&mut self, said: Said, asked: &Asked<'_>) -> RuleVerdict {
+        let Said { answer, notice, took } = said;
         let (verdict, matched) = match answer {
             Ok(Some(alert)) => self.matched(alert, asked),
             Ok(None) => (Verdict::NoMatch, None),
             Err(fault) => (Verdict::Fault(fault), None),
         };
         let notices = notice.into_iter().chain(matched).collect();
-        RuleVerdict { package: self.current.package.clone(), verdict, notices }
+        RuleVerdict { package: self.current.package.clone(), verdict, notices, took }
     }
 
     /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match

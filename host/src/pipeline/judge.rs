@@ -281,7 +281,7 @@ impl Judge {
             *verdict = if self.candidates.contains(rule) {
                 self.verdict(rule, asked)
             } else {
-                RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new() }
+                RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new(), took: None }
             };
         }
     }
@@ -306,7 +306,7 @@ impl Judge {
                 Verdict::Fault(_) => Err(()),
             });
             let is_asked = self.candidates.contains(number) || (subscribes && !self.prefilters);
-            let candidate = if is_asked { version.ask(asked).0.map(|answer| answer.is_some()) } else { Ok(false) };
+            let candidate = if is_asked { version.ask(asked).answer.map(|answer| answer.is_some()) } else { Ok(false) };
             tally.count(asked.event.audit_id.as_deref(), active, candidate);
         }
     }

@@ -10,6 +10,7 @@ mod notice;
 mod shared;
 mod suspension;
 mod tenants;
+mod times;
 mod verdicts;
 
 pub use accounting::{Accounting, RuleAccounting};
@@ -18,4 +19,5 @@ pub use judge::{DEFAULT_TENANT, Judge};
 pub use ledger::{Unnumbered, ledger_line, reject_line};
 pub use notice::Notice;
 pub use tenants::{Judged, Tenants};
+pub use times::Times;
 pub use verdicts::{Judgement, RuleVerdict, Verdict, Verdicts};

@@ -1,6 +1,7 @@
 //! What became of a record, and what each rule said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_event::{Ignored, LogType, Rejected};
 
@@ -43,6 +44,8 @@ pub struct RuleVerdict {
     pub verdict: Verdict,
     /// What an operator must hear with it, in this order.
     pub notices: Vec<Notice>,
+    /// How long the rule took, if it was asked.
+    pub took: Option<Duration>,
 }
 
 /// What a rule says about an event, or why it says nothing.

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis::activation::{Action, Entry, Listed};
-use portcullis::{Accounting, RuleAccounting, Verdict};
+use portcullis::{Accounting, RuleAccounting, Times, Verdict};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -22,25 +21,6 @@ const BEHIND: usize = 1024;
 
 /// So many versions of a rule are told apart in figures; what older ones counted is theirs together.
 const VERSIONS: usize = 8;
-
-/// The upper ends of the classes of times, in seconds.
-pub(super) const TIMES: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// Counts of durations by class; the last is of those beyond all classes.
-#[derive(Clone, Default)]
-pub(super) struct Times {
-    pub(super) counts: [u64; TIMES.len() + 1],
-    pub(super) sum: f64,
-}
-
-impl Times {
-    fn add(&mut self, time: Duration) {
-        let seconds = time.as_secs_f64();
-        let class = TIMES.iter().position(|end| seconds <= *end).unwrap_or(TIMES.len());
-        self.counts[class] += 1;
-        self.sum += seconds;
-    }
-}
 
 /// Something that somebody may want to see at once.
 pub(super) struct Happening {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use portcullis::RuleAccounting;
+use portcullis::{RuleAccounting, Times};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Service;
-use super::figures::{TIMES, bounded};
+use super::figures::bounded;
 
 /// The kind of text that it is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -104,16 +104,38 @@ pub(super) fn text(service: &Service) -> String {
     let mut text = String::new();
     encode(&mut text, &metrics.0).expect("a text takes all of it");
     // The library's histograms observe one by one; these have been counted.
-    let times = &counted.judging;
-    let mut histogram = String::from("# HELP portcullis_judging_seconds How long a delivery was judged.\n");
-    histogram += "# TYPE portcullis_judging_seconds histogram\n";
-    let mut sum = 0;
-    for (count, end) in times.counts.iter().zip(TIMES.iter().map(ToString::to_string).chain(["+Inf".to_owned()])) {
-        sum += count;
-        let _ = writeln!(histogram, "portcullis_judging_seconds_bucket{{le=\"{end}\"}} {sum}");
+    let mut histograms = head("judging_seconds", "How long a delivery was judged");
+    histogram(&mut histograms, "judging_seconds", "", &counted.judging);
+    histograms += &head("evaluation_seconds", "How long a rule took for an event that it was asked about");
+    for (name, of) in &tenants {
+        for (version, rule) in bounded(&of.account.rules()) {
+            let labels = format!("tenant=\"{name}\",rule=\"{}\",version=\"{version}\",", escaped(&rule.rule_id));
+            histogram(&mut histograms, "evaluation_seconds", &labels, &rule.times);
+        }
     }
-    let _ = writeln!(histogram, "portcullis_judging_seconds_sum {}\nportcullis_judging_seconds_count {sum}", times.sum);
     let end = text.rfind("# EOF").unwrap_or(text.len());
-    text.insert_str(end, &histogram);
+    text.insert_str(end, &histograms);
     text
+}
+
+fn head(name: &str, help: &str) -> String {
+    format!("# HELP portcullis_{name} {help}.\n# TYPE portcullis_{name} histogram\n")
+}
+
+/// A histogram, as OpenMetrics has it. Labels end with a comma.
+fn histogram(text: &mut String, name: &str, labels: &str, times: &Times) {
+    let ends = Times::CLASSES.iter().map(|end| end.as_secs_f64().to_string()).chain(["+Inf".to_owned()]);
+    let mut sum = 0;
+    for (count, end) in times.counts.iter().zip(ends) {
+        sum += count;
+        let _ = writeln!(text, "portcullis_{name}_bucket{{{labels}le=\"{end}\"}} {sum}");
+    }
+    let labels = labels.trim_end_matches(',');
+    let seconds = times.sum.as_secs_f64();
+    let _ = writeln!(text, "portcullis_{name}_sum{{{labels}}} {seconds}\nportcullis_{name}_count{{{labels}}} {sum}");
+}
+
+/// A label's value: a rule's id may have any characters.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
