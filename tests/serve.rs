@@ -195,9 +195,9 @@ fn what_is_larger_than_a_delivery_may_be_is_refused() {
     // Not announced.
     let mut stream = service.connect();
     write!(stream, "{}8000\r\n", head("Transfer-Encoding: chunked")).expect("it reads");
-    stream.write_all(&[b' '; 0x8000]).expect("it reads");
+    stream.write_all(&vec![b' '; 0x8000]).expect("it reads");
     write!(stream, "\r\n8001\r\n").expect("it reads");
-    stream.write_all(&[b' '; 0x8001]).expect("it reads");
+    stream.write_all(&vec![b' '; 0x8001]).expect("it reads");
     assert!(read_answer(&mut stream).starts_with("HTTP/1.1 413 "));
     assert_nothing_is_kept(&folder);
     // Exactly as large as it may be.

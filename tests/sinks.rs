@@ -119,7 +119,7 @@ fn a_file_on_a_full_disk_has_deliveries_refused_until_there_is_room() {
     let (code, log, _) = service.end();
     assert_eq!(code, Some(0));
     let is_told = |line: &&Value| {
-        line["level"] == "ERROR" && line["error"].as_str().is_some_and(|why| why.contains("sink second"))
+        line["level"] == "ERROR" && line["reason"].as_str().is_some_and(|why| why.contains("sink second"))
     };
     assert_eq!(log.iter().filter(is_told).count(), 2, "{log:#?}");
 }

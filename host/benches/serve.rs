@@ -34,6 +34,9 @@ const ROUNDS: usize = 3;
 /// Every alert counts, whatever the minute.
 const BUDGET: &str = "[limits]\nalerts-per-minute = 4000000000\n";
 
+/// A way to judge them, and how long it takes.
+type Way<'w> = (&'w str, Box<dyn Fn() -> Duration + 'w>);
+
 /// How long `run` takes for them, with as many threads as a service has.
 fn run(deliveries: &[String], folder: &std::path::Path) -> Duration {
     let (input, rules) = (folder.join("records"), folder.join("config.toml"));
@@ -113,7 +116,6 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Whatever starts first finds the records in no cache, and no native code.
     run(&deliveries, folder.path());
-    type Way<'w> = (&'w str, Box<dyn Fn() -> Duration + 'w>);
     let ways: [Way<'_>; 6] = [
         ("run, with a ledger", Box::new(|| run(&deliveries, folder.path()))),
         ("serve, with a ledger", Box::new(|| over_http(&deliveries, true))),

@@ -42,7 +42,7 @@ impl Authority {
     /// The certificate of a server on this machine.
     pub(crate) fn server(&self) -> Signed {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        self.sign(CertificateParams::new(names).expect("names"))
+        self.sign(&CertificateParams::new(names).expect("names"))
     }
 
     /// The certificate of a client.
@@ -57,10 +57,10 @@ impl Authority {
             }
             Name::Uri(name) => params.subject_alt_names = vec![SanType::URI((*name).try_into().expect("a URI"))],
         }
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Signed {
+    fn sign(&self, params: &CertificateParams) -> Signed {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed").pem();
         Signed { certificate, key: key.serialize_pem() }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -42,8 +42,8 @@ pub(crate) struct Endpoint {
 }
 
 struct Shared {
-    /// What is answered from now on.
-    status: AtomicU16,
+    /// What is answered in the end.
+    status: u16,
     /// What is answered before that, the next last.
     first: Mutex<Vec<u16>>,
     posted: Mutex<Vec<Posted>>,
@@ -74,7 +74,7 @@ impl Endpoint {
         let mut first: Vec<u16> = statuses.iter().rev().copied().collect();
         let status = if first.len() == 1 { first.remove(0) } else { first[0] };
         let shared = Arc::new(Shared {
-            status: AtomicU16::new(status),
+            status,
             first: Mutex::new(first),
             posted: Mutex::default(),
             stops: AtomicBool::new(false),
@@ -107,11 +107,6 @@ impl Endpoint {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
-    }
-
-    /// Answers so from now on.
-    pub(crate) fn answer(&self, status: u16) {
-        self.shared.status.store(status, Ordering::SeqCst);
     }
 
     /// All that was posted so far.
@@ -163,7 +158,7 @@ impl Shared {
         }
         posted.body = String::from_utf8(body).expect("UTF-8");
         let first = self.first.lock().expect("nobody panicked").pop();
-        posted.status = first.unwrap_or_else(|| self.status.load(Ordering::SeqCst));
+        posted.status = first.unwrap_or(self.status);
         let status = posted.status;
         self.posted.lock().expect("nobody panicked").push(posted);
         let stream = reader.get_mut();

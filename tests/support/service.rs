@@ -167,8 +167,13 @@ impl Service {
     }
 
     /// Ends it well; its exit code, its log, and what it has written to standard output.
-    pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>, String) {
+    pub(crate) fn end(self) -> (Option<i32>, Vec<Value>, String) {
         self.signal(Signal::TERM);
+        self.end_of_itself()
+    }
+
+    /// Waits for the end of one that was told to end.
+    pub(crate) fn end_of_itself(mut self) -> (Option<i32>, Vec<Value>, String) {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.process.0.try_wait().expect("it can be waited for") {

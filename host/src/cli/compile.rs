@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// CPU time in seconds
     #[arg(long)]
     seconds: u64,
-    /// Address space in bytes
+    /// Address space in bytes, besides the program's own
     #[arg(long)]
     memory: u64,
 }
@@ -21,11 +21,18 @@ pub(crate) struct Args {
 /// The stack on which a component is validated and compiled, in bytes.
 const STACK: usize = 64 << 20;
 
+/// The address space that the program itself takes, in bytes: no package is to blame for it.
+fn own() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|pages| pages.split(' ').next()?.parse::<u64>().ok());
+    pages.unwrap_or_default() * rustix::param::page_size() as u64
+}
+
 /// A component on standard input; its native code on standard output.
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     // Before the first byte of a stranger's is read. It writes no file, and leaves no dump of its memory.
     let limits =
-        [(Resource::Cpu, args.seconds), (Resource::As, args.memory), (Resource::Fsize, 0), (Resource::Core, 0)];
+        [(Resource::Cpu, args.seconds), (Resource::As, args.memory + own()), (Resource::Fsize, 0), (Resource::Core, 0)];
     for (resource, limit) in limits {
         // What this process was started with may be less already, and cannot be more.
         let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);

@@ -212,12 +212,11 @@ impl ActiveRule {
             return None;
         }
         let failed = self.roll_back();
-        let mut verdict = match said {
-            Some(said) => self.verdict(Said { notice: None, ..said }, asked),
-            None => {
-                let package = self.current.package.clone();
-                RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new(), took: None }
-            }
+        let mut verdict = if let Some(said) = said {
+            self.verdict(Said { notice: None, ..said }, asked)
+        } else {
+            let package = self.current.package.clone();
+            RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new(), took: None }
         };
         verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
         Some(verdict)

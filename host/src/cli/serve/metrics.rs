@@ -122,7 +122,7 @@ fn head(name: &str, help: &str) -> String {
     format!("# HELP portcullis_{name} {help}.\n# TYPE portcullis_{name} histogram\n")
 }
 
-/// A histogram, as OpenMetrics has it. Labels end with a comma.
+/// A histogram, as Prometheus reads it. Labels end with a comma.
 fn histogram(text: &mut String, name: &str, labels: &str, times: &Times) {
     let ends = Times::CLASSES.iter().map(|end| end.as_secs_f64().to_string()).chain(["+Inf".to_owned()]);
     let mut sum = 0;

@@ -111,7 +111,7 @@ impl Service {
         let tenant = self.publishes(client, name)?;
         let (folder, _) = self.publishing.folder(tenant, name)?;
         let path = folder.join(file);
-        let is_of_folder = path.parent() == Some(folder) && file.ends_with(".wasm");
+        let is_of_folder = path.parent() == Some(folder) && is_package(file);
         if !is_of_folder || !path.is_file() {
             return Err(Denied::new(StatusCode::NOT_FOUND, format!("there is no package {file}")));
         }
@@ -150,6 +150,11 @@ impl Service {
         tracing::info!(client = &*client.name, tenant = name, activation = text, "other versions are wanted");
         Ok(json!({"tenant": name, "activation": text}))
     }
+}
+
+/// Whether a file's name is a package's.
+pub(super) fn is_package(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "wasm")
 }
 
 fn failed(error: &impl std::fmt::Display) -> Denied {

@@ -27,7 +27,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::sleep;
 
 use super::super::Service;
-use super::super::publishing::{write_or_remove, write_whole};
+use super::super::publishing::{is_package, write_or_remove, write_whole};
 use super::{JetStream, token};
 
 /// How often it is looked for what has been published, and said what is run.
@@ -104,7 +104,7 @@ impl Service {
         let mut there = HashSet::new();
         for object in objects {
             let Some((of, file)) = object.name.split_once('/') else { continue };
-            if of != token(tenant) || file.contains('/') || file.starts_with('.') || !file.ends_with(".wasm") {
+            if of != token(tenant) || file.contains('/') || file.starts_with('.') || !is_package(file) {
                 continue;
             }
             there.insert(file.to_owned());
@@ -123,7 +123,7 @@ impl Service {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.ends_with(".wasm") && !there.contains(name) {
+            if is_package(name) && !there.contains(name) {
                 fs::remove_file(&path)?;
             }
         }

@@ -1,0 +1,174 @@
+//! The live page in a browser: who may see it, that it shows what happens as text, and that it can be used without a mouse and
+//! on a small screen.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::browser::Browser;
+use crate::support::nats::Nats;
+use crate::support::service::{EYES, Service, agent, ask, config, service_folder, wait_until};
+use crate::support::{NODEPORT, SYSTEM_PRINCIPAL, project, sample};
+
+const ENTER: &str = "\u{E007}";
+
+const TENANTS: &str = r#"
+[[serve.clients]]
+name = "acme-eyes"
+tenant = "acme"
+roles = ["view"]
+token-file = "acme-eyes"
+
+[[tenants]]
+name = "acme"
+records = [{ p_source_label = "acme" }]
+
+[[tenants]]
+name = "globex"
+records = [{ p_source_label = "globex" }]
+"#;
+
+const ACME: &str = "the-token-of-who-looks-for-acme";
+
+/// The sample's first record, which alerts, of this tenant and with this user.
+fn record(tenant: &str, user: &str) -> String {
+    let text = fs::read_to_string(sample("eks.ndjson")).expect("the sample");
+    let mut record: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    record["user"]["username"] = user.into();
+    record["p_source_label"] = tenant.into();
+    record.to_string()
+}
+
+fn service(more: &str) -> (tempfile::TempDir, Service) {
+    let folder = service_folder(&config(more));
+    fs::write(folder.path().join("acme-eyes"), ACME).expect("written");
+    let service = Service::start(folder.path(), &[]);
+    (folder, service)
+}
+
+/// Shows the page, and gives it a token by the keyboard: the field has the focus.
+fn log_in(browser: &Browser, service: &Service, token: &str) {
+    browser.go(&service.url("/"));
+    browser.wait_for("document.activeElement?.id === 'token'");
+    browser.type_keys(token);
+    browser.type_keys(ENTER);
+}
+
+fn assert_no_error(browser: &Browser, but: &str) {
+    let severe: Vec<_> = browser.console().into_iter().filter(|(level, _)| level == "SEVERE").collect();
+    assert!(severe.iter().all(|(_, message)| !but.is_empty() && message.contains(but)), "{severe:?}");
+}
+
+const ALERTS: &str = "document.querySelectorAll('#alerts > li').length";
+
+#[test]
+fn the_page_shows_what_happens_to_whom_it_may() {
+    let (_folder, service) = service("");
+    let browser = Browser::start(1280, 900);
+    log_in(&browser, &service, "a-token-that-nobody-has");
+    browser.wait_for("document.getElementById('message').textContent.includes('not known')");
+    assert_no_error(&browser, "401");
+    log_in(&browser, &service, EYES);
+    browser.wait_for("!document.getElementById('live').hidden");
+    browser.wait_for("document.getElementById('status').textContent === 'Live'");
+    browser.wait_for("document.getElementById('state').textContent === 'Ready'");
+    assert_eq!(browser.run("return document.getElementById('message').checkVisibility()"), json!(false));
+    let rules = browser.run("return document.getElementById('rules').textContent");
+    for rule in [NODEPORT, SYSTEM_PRINCIPAL] {
+        assert!(rules.as_str().is_some_and(|rules| rules.contains(rule)), "{rules}");
+    }
+
+    // An alert comes without the page being loaded again, and what a stranger wrote stays text.
+    browser.run("window.isTheSame = true");
+    let hostile = "<img src=x onerror=\"window.isHacked = true\"><script>window.isHacked = true</script>\u{202e}gpj";
+    assert_eq!(service.post(record("acme", hostile)).status, 200);
+    browser.wait_for(&format!("{ALERTS} === 1"));
+    browser.wait_for("document.getElementById('n-records').textContent === '1'");
+    browser.wait_for("document.getElementById('n-alerts').textContent === '1'");
+    assert_eq!(browser.run("return document.getElementById('live').querySelectorAll('img, script').length"), json!(0));
+    assert_eq!(browser.run("return [window.isTheSame, window.isHacked ?? null]"), json!([true, null]));
+    let shown = browser.run("return document.getElementById('alerts').textContent");
+    let shown = shown.as_str().expect("a text");
+    assert!(shown.contains("<img src=x onerror=") && shown.contains("⟨U+202E⟩gpj"), "{shown}");
+
+    // Its details, by the keyboard alone.
+    assert_eq!(browser.run("return document.querySelector('#alerts details').open"), json!(false));
+    browser.run("document.querySelector('#alerts summary').focus()");
+    browser.type_keys(ENTER);
+    browser.wait_for("document.querySelector('#alerts details').open");
+    assert_eq!(browser.run("return document.querySelector('#alerts .tree').checkVisibility()"), json!(true));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::write(target.join("page.png"), browser.picture()).expect("written");
+
+    for width in [360, 768, 1920] {
+        browser.resize(width, 740);
+        browser.wait_for(&format!("innerWidth === {width}"));
+        let widths = browser.run("return [document.scrollingElement.scrollWidth, innerWidth]");
+        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
+        fs::write(target.join(format!("page-{width}.png")), browser.picture()).expect("written");
+    }
+    // What the token let through goes with it.
+    browser.run("document.getElementById('forget').click()");
+    browser.wait_for(&format!("document.getElementById('live').hidden && {ALERTS} === 0"));
+    assert_eq!(browser.run("return sessionStorage.length"), json!(0));
+    assert_no_error(&browser, "");
+}
+
+#[test]
+fn a_tenants_token_shows_the_tenants_alerts_and_a_restart_is_lived_through() {
+    let (folder, service) = service(TENANTS);
+    for (tenant, user) in [("acme", "ada"), ("globex", "grace"), ("acme", "alan")] {
+        assert_eq!(service.post(record(tenant, user)).status, 200);
+    }
+    let browser = Browser::start(1280, 900);
+    log_in(&browser, &service, ACME);
+    browser.wait_for(&format!("{ALERTS} === 2"));
+    browser.wait_for("document.getElementById('n-records').textContent === '2'");
+    let text = browser.run("return document.documentElement.textContent + document.documentElement.innerHTML");
+    let text = text.as_str().expect("a text");
+    assert!(text.contains("alan") && !text.contains("grace") && !text.contains("globex"));
+    assert_no_error(&browser, "");
+
+    // It comes back by itself when the service does.
+    let address = service.address.clone();
+    service.kill();
+    browser.wait_for("document.body.classList.contains('lost')");
+    let again = config(TENANTS).replace("127.0.0.1:0", &address);
+    fs::write(folder.path().join("config.toml"), again).expect("written");
+    let service = Service::start(folder.path(), &[]);
+    browser.wait_for("document.getElementById('status').textContent === 'Live'");
+    assert_eq!(service.post(record("acme", "anita")).status, 200);
+    browser.wait_for(&format!("{ALERTS} === 3"));
+}
+
+/// The README's two commands and its sample, with free ports in the place of its own.
+#[test]
+fn the_example_shows_an_alert_of_a_posted_sample() {
+    let nats = Nats::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let example = project("deploy/try");
+    let text = fs::read_to_string(example.join("serve.toml")).expect("the example");
+    let replaced =
+        [("127.0.0.1:8080", "127.0.0.1:0"), ("nats://127.0.0.1:4222", &*nats.url()), ("../../target/try", "data")];
+    let text = replaced.into_iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from} is in the example");
+        text.replace(from, to)
+    });
+    fs::write(folder.path().join("config.toml"), text).expect("written");
+    fs::copy(example.join("token"), folder.path().join("token")).expect("copied");
+    let token = fs::read_to_string(example.join("token")).expect("the token");
+    let service = Service::start(folder.path(), &[]);
+    wait_until("it is ready", || {
+        ask(&agent(), "GET", &service.url("/readyz"), &[], b"").is_ok_and(|answer| answer.status == 200)
+    });
+    let browser = Browser::start(1280, 900);
+    log_in(&browser, &service, token.trim());
+    let authorization = format!("Bearer {}", token.trim());
+    let sample = fs::read(sample("eks.ndjson")).expect("the sample");
+    let answer = ask(&agent(), "POST", &service.url("/v1/records"), &[("Authorization", &authorization)], &sample);
+    assert_eq!(answer.expect("it answers").json()["stored"], true);
+    browser.wait_for(&format!("{ALERTS} === 6"));
+    assert_no_error(&browser, "");
+    assert_eq!(service.end().0, Some(0));
+}
