@@ -93,3 +93,13 @@ fn tokens_that_cannot_serve_are_named_by_client_and_file() {
     write("api", API);
     assert_eq!(Service::start(folder.path(), &[]).end().0, Some(0));
 }
+
+#[test]
+fn two_services_do_not_work_in_one_folder() {
+    let folder = service_folder(&config(""));
+    let service = Service::start(folder.path(), &[]);
+    let said = Service::try_start(folder.path(), &[], "info").err().expect("it does not serve");
+    assert!(format!("{said:?}").contains("another service is at work in it"), "{said:?}");
+    service.kill();
+    assert_eq!(Service::start(folder.path(), &[]).end().0, Some(0), "a lock goes with who has it");
+}

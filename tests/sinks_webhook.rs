@@ -105,6 +105,20 @@ fn batches_are_lines_and_no_larger_than_they_may_be() {
 }
 
 #[test]
+fn of_a_batch_that_is_refused_only_those_become_dead_letters_that_are_refused_alone() {
+    let address = Endpoint::nobody();
+    let (folder, service) = service(&format!("http://{address}/hook"), "batch = 10");
+    let events = nodeports("mixed", 3);
+    post(&service, &events);
+    let endpoint = Endpoint::start_at(address, &[400, 200, 422, 200], None);
+    let taken = wait_for(&endpoint, 2);
+    let expected = ids(&run_accounted(events.join("\n").as_bytes(), &[]).alerts);
+    assert_eq!(ids(&taken), [&*expected[0], &*expected[2]]);
+    wait_until("there is a dead letter", || dead(&folder).len() == 1);
+    assert_eq!(dead(&folder)[0]["alert"]["alert_id"], *expected[1]);
+}
+
+#[test]
 fn what_is_not_taken_becomes_a_dead_letter_with_sink_and_reason() {
     let endpoint = Endpoint::start(&[400, 200]);
     let (folder, refused) = service(&endpoint.url(), "");

@@ -22,7 +22,7 @@ pub(crate) struct SetupArgs {
     /// name rules have theirs
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
-    /// A config in TOML: enrichment, exclusions, limits, tenants
+    /// A config in TOML: enrichment, exclusions, limits, the service, tenants
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Keep the native code of rules in this folder, which must be yours alone, and start faster the next time

@@ -64,6 +64,11 @@ impl Config {
             let what = "url: expected one or several such as \"nats://127.0.0.1:4222\" or \"tls://nats.example:4222\"";
             return Err(self.error(&table.url, what.to_owned()));
         }
+        if table.url.get_ref().contains('@') {
+            let what =
+                "url: who connects is not for the address, which is told in logs: give credentials-file or token-file";
+            return Err(self.error(&table.url, what.to_owned()));
+        }
         let prefix = table.prefix.as_ref().map_or("portcullis", |prefix| prefix.get_ref());
         let is_prefix = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if let Some(given) = &table.prefix

@@ -23,8 +23,9 @@ mod routes;
 mod signals;
 mod sinks;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ pub(crate) struct Args {
     /// How many threads judge records [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// How the log on standard error is written [default: text on a terminal, else json]. `PORTCULLIS_LOG` says how much of it:
+    /// How the log on standard error is written [default: text on a terminal, else json]. PORTCULLIS_LOG says how much of it:
     /// warn, info (the default), debug
     #[arg(long, value_enum)]
     log: Option<logs::Format>,
@@ -116,6 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     fs::create_dir_all(&config.data)
         .with_context(|| format!("{}: cannot be made", config.data.display()))
         .or_exit(Exit::Io)?;
+    let _lock = lock(&config.data).or_exit(Exit::Setup)?;
     logs::begin(args.log);
     say_to_the_log();
     let history = config.data.join(HISTORY);
@@ -134,6 +136,22 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let jetstream = jetstream.transpose().or_exit(Exit::Setup)?;
     let service = Service::open(config, setup, jetstream, &args)?;
     runtime.block_on(service.serve(file, args.threads()))
+}
+
+/// Keeps the folder of a service's data from another process, which would write into the same files.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            anyhow!(
+                "data: {}: another service is at work in it; each replica needs a folder of its own",
+                data.display()
+            )
+        }
+        TryLockError::Error(error) => anyhow!("{}: cannot be locked: {error}", path.display()),
+    })?;
+    Ok(file)
 }
 
 impl Args {
@@ -170,7 +188,7 @@ impl Service {
         let names: Vec<Arc<str>> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
         let exchanges = setup.exchanges();
         let clients = Clients::load(&config.clients, &names).or_exit(Exit::Setup)?;
-        let open = |path: &std::path::Path| {
+        let open = |path: &Path| {
             Journal::open(path).with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)
         };
         let dead_letters = open(&config.data.join(DEAD_LETTERS))?;

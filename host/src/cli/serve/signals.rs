@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use portcullis::Config;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clients::Clients;
 use super::listener::{self, Security};
@@ -54,13 +55,12 @@ impl Service {
         tracing::info!("ending: no more deliveries are taken, and those in hand are finished");
         self.ends.send_replace(true);
         let until = Instant::now() + self.config.drain;
-        let is_served = timeout(self.config.drain, serving).await.is_ok();
-        for task in [working, following].into_iter().flatten() {
-            let _ = tokio::time::timeout_at(until, task).await;
-        }
-        while self.in_hand.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            sleep(Duration::from_millis(10)).await;
-        }
+        let tasks = [working, following].into_iter().flatten();
+        let is_served = tokio::select! {
+            is_served = self.drain(serving, tasks, until) => is_served,
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        };
         let left = self.in_hand.load(Ordering::SeqCst);
         self.sinks.close();
         if let Some(control) = self.control.clone() {
@@ -73,6 +73,23 @@ impl Service {
             tracing::info!("ended with connections that were open for something else");
         }
         Ok(Exit::Done)
+    }
+
+    /// Waits for what is in hand, until some time; whether all connections have ended.
+    async fn drain(
+        &self,
+        serving: JoinHandle<()>,
+        tasks: impl Iterator<Item = JoinHandle<()>>,
+        until: Instant,
+    ) -> bool {
+        let is_served = timeout_at(until, serving).await.is_ok();
+        for task in tasks {
+            let _ = timeout_at(until, task).await;
+        }
+        while self.in_hand.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+            sleep(Duration::from_millis(10)).await;
+        }
+        is_served
     }
 
     /// Reads again what may change while it serves: how versions are activated, tokens, certificates; and opens files anew.

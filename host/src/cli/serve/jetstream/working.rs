@@ -10,7 +10,7 @@ use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use super::super::judges::{Delivery, Refused};
 use super::super::records::NotTaken;
@@ -72,7 +72,8 @@ impl Service {
             }
             // As many again as are in hand, so that the next are here when those are done.
             let mut messages = consumer.batch().max_messages(2 * at_once).expires(WAIT).messages().await?;
-            while let Some(message) = messages.next().await {
+            // The library waits some seconds longer for a server that was killed, and does not answer.
+            while let Ok(Some(message)) = timeout(WAIT + FIRST_PAUSE, messages.next()).await {
                 let message = message.map_err(|error| anyhow!(error))?;
                 let place = Arc::clone(places).acquire_owned().await?;
                 let (service, jetstream) = (Arc::clone(self), Arc::clone(jetstream));

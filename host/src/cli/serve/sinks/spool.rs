@@ -140,7 +140,8 @@ impl Place for Putting {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let length = text.len() as u64;
         let waiting = self.shared.lock().waiting;
-        if length > 0 && waiting + length > self.most {
+        // More than all of it at once would else never be taken.
+        if waiting > 0 && length > 0 && waiting + length > self.most {
             return Err(io::Error::other(format!(
                 "the spool is full: {waiting} bytes wait, of {} at the most",
                 self.most

@@ -16,6 +16,9 @@ use super::super::recent::Id;
 use super::spool::{self, Taking, Waiting};
 use crate::cli::web;
 
+/// Statuses below 500 that need not be the last word on an alert: somebody may have to mend a token or an address first.
+const PERHAPS: [u16; 7] = [401, 403, 404, 407, 408, 425, 429];
+
 /// How long it waits after a failure: up to twice as long after each, and never longer than the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -34,7 +37,6 @@ struct Posting {
     host: String,
     webhook: Webhook,
     agent: ureq::Agent,
-    authorization: Option<String>,
     alerts: Taking,
     dead_letters: Journal,
     wrong: Arc<Mutex<Option<String>>>,
@@ -55,14 +57,14 @@ impl AtWork {
         let cannot = || format!("{}: cannot be opened", folder.display());
         let (putting, alerts, waiting, past) = spool::open(folder, webhook.spool).with_context(cannot)?;
         let spool = Journal::start(folder.display().to_string(), Box::new(putting), past).with_context(cannot)?;
-        let authorization = webhook.authorization_file.as_deref().map(read_line).transpose()?;
+        // A file that is not there is better told now.
+        webhook.authorization_file.as_deref().map(read_line).transpose()?;
         let wrong = Arc::default();
         let posting = Posting {
             sink: name.to_owned(),
             host: host(&webhook.url),
             webhook: webhook.clone(),
             agent: web::agent(webhook.ca.as_deref())?,
-            authorization,
             alerts,
             dead_letters,
             wrong: Arc::clone(&wrong),
@@ -116,8 +118,11 @@ fn read_line(file: &Path) -> anyhow::Result<String> {
 impl Posting {
     fn serve(mut self) {
         let mut failures = 0;
+        // So many are posted one by one: of a batch that will never be taken, most may be.
+        let mut alone: usize = 0;
         loop {
-            let lines = match self.alerts.next(self.webhook.batch) {
+            let batch = if alone > 0 { 1 } else { self.webhook.batch };
+            let lines = match self.alerts.next(batch) {
                 Ok(Some(lines)) => lines,
                 Ok(None) => return,
                 Err(error) => {
@@ -133,10 +138,13 @@ impl Posting {
                 Outcome::Taken => {
                     failures = 0;
                     self.is_wrong(None);
+                    alone = alone.saturating_sub(lines.len());
                     self.done();
                 }
+                Outcome::Never(_) if lines.len() > 1 => alone = lines.len(),
                 Outcome::Never(reason) => {
                     failures = 0;
+                    alone = alone.saturating_sub(1);
                     self.bury(&alerts, &reason);
                 }
                 Outcome::Later(reason, pause) => {
@@ -181,8 +189,11 @@ impl Posting {
             let id = alert["alert_id"].as_str().or(alert["finding_info"]["uid"].as_str());
             request = request.header("Idempotency-Key", id.unwrap_or_default());
         }
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
+        // Each time, so that a new one counts.
+        match self.webhook.authorization_file.as_deref().map(read_line).transpose() {
+            Ok(Some(authorization)) => request = request.header("Authorization", authorization),
+            Ok(None) => {}
+            Err(error) => return Outcome::Later(format!("{error:#}"), None),
         }
         match request.send(body) {
             Ok(answer) if answer.status().is_success() => Outcome::Taken,
@@ -190,7 +201,7 @@ impl Posting {
                 let status = answer.status();
                 let reason = format!("{} answers {status}", self.host);
                 let pause = answer.headers().get("retry-after").and_then(|pause| pause.to_str().ok()?.parse().ok());
-                if status.is_server_error() || [408, 425, 429].contains(&status.as_u16()) {
+                if status.is_server_error() || PERHAPS.contains(&status.as_u16()) {
                     Outcome::Later(reason, pause.map(Duration::from_secs))
                 } else {
                     Outcome::Never(reason)
