@@ -231,6 +231,27 @@ fn rules_are_changed_while_deliveries_flow() {
 }
 
 #[test]
+fn faults_are_told_apart_by_their_kind() {
+    let folder = service_folder(&config(""));
+    fs::create_dir(folder.path().join("rules")).expect("made");
+    put(folder.path(), FIRST, &version("1.0.0", Does::LoopOnLong));
+    let rules = folder.path().join("rules");
+    let service = Service::start(folder.path(), &["--rules", rules.to_str().expect("UTF-8")]);
+    wait_until("it is active", || stands(&service, "1.0.0", "active"));
+    let faults = 11;
+    for _ in 0..faults {
+        assert_eq!(service.post(record(true)).status, 200);
+    }
+    let figures = series(&service.get("/metrics").text);
+    let of = |kind: &str| sum(&figures, "portcullis_faults_total", &[("rule", VERSIONED), ("kind", kind)]);
+    assert_eq!((of("time"), of("suspended"), of("trap")), (10, 1, 0), "ten suspend it");
+    assert_eq!(sum(&figures, "portcullis_verdicts_total", &[("rule", VERSIONED), ("verdict", "fault")]), faults);
+    assert_eq!(sum(&figures, "portcullis_evaluation_seconds_count", &[("rule", VERSIONED)]), 10);
+    assert_eq!(lines_of(&data(&folder, "dead-letters.ndjson")).len(), 11, "each can be judged again");
+    assert_eq!(service.end().0, Some(0));
+}
+
+#[test]
 fn what_is_served_is_in_the_help() {
     let help = run(["--help"]).stdout;
     assert!(help.lines().any(|line| line.trim_start().starts_with("serve ")), "{help}");

@@ -6,6 +6,7 @@ mod jetstream;
 mod limits;
 mod quantity;
 mod serve;
+mod sinks;
 mod tenants;
 mod values;
 
@@ -26,7 +27,8 @@ pub use jetstream::JetStream;
 use limits::LimitsTable;
 pub use limits::TenantLimits;
 use serve::ServeTable;
-pub use serve::{Client, Proof, Role, Serve, Sink, SinkKind, Tls, Webhook};
+pub use serve::{Client, Proof, Role, Serve, Tls};
+pub use sinks::{Sink, SinkKind, Webhook};
 pub use tenants::Tenant;
 use tenants::TenantTable;
 use values::{key_at, line_of};

@@ -1,7 +1,7 @@
 //! `[serve]`: what a service listens on, who may do what there, and where its alerts go.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::jetstream::{JetStream, JetStreamTable};
 use super::quantity::{GIB, Given, KIB, MIB, Unit};
+use super::sinks::{Sink, SinkTable};
 use super::{Config, ConfigError};
 
 /// How records come in, and how much of them at a time.
@@ -95,62 +96,6 @@ impl Role {
     }
 }
 
-/// Where alerts go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sink {
-    /// Its name, which stands in figures and names its files.
-    pub name: String,
-    /// Whether alerts are OCSF Detection Findings.
-    pub ocsf: bool,
-    /// What it is.
-    pub kind: SinkKind,
-}
-
-/// What takes alerts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkKind {
-    /// A file, a line an alert.
-    File(PathBuf),
-    /// Standard output.
-    Stdout,
-    /// Somebody's HTTP endpoint.
-    Webhook(Webhook),
-    /// The stream of alerts in `[serve.jetstream]`.
-    JetStream,
-}
-
-impl SinkKind {
-    const WORDS: [&str; 4] = ["file", "stdout", "webhook", "jetstream"];
-
-    /// The word for it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::File(_) => "file",
-            Self::Stdout => "stdout",
-            Self::Webhook(_) => "webhook",
-            Self::JetStream => "jetstream",
-        }
-    }
-}
-
-/// An HTTP endpoint that alerts are posted to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    /// Where.
-    pub url: String,
-    /// A file with the value of the header `Authorization`.
-    pub authorization_file: Option<PathBuf>,
-    /// A file with the certificates to trust, in PEM; else the system's.
-    pub ca: Option<PathBuf>,
-    /// The most bytes that wait for the endpoint.
-    pub spool: u64,
-    /// How many alerts go into one request, at the most.
-    pub batch: usize,
-    /// How long an alert is tried before it becomes a dead letter.
-    pub give_up: Duration,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ServeTable {
@@ -190,21 +135,6 @@ struct ClientTable {
     certificate: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct SinkTable {
-    name: Spanned<String>,
-    r#type: Spanned<String>,
-    format: Option<Spanned<String>>,
-    path: Option<Spanned<PathBuf>>,
-    url: Option<Spanned<String>>,
-    authorization_file: Option<Spanned<PathBuf>>,
-    ca: Option<Spanned<PathBuf>>,
-    spool: Given,
-    batch: Given,
-    give_up: Given,
-}
-
 /// What a client's or sink's name is made of: it becomes part of file names and figures.
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -213,7 +143,7 @@ fn is_name(name: &str) -> bool {
 const NAME: &str = "expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .";
 
 /// The names that have been given so far.
-type Names<'n> = Vec<&'n str>;
+pub(super) type Names<'n> = Vec<&'n str>;
 
 impl Config {
     /// What the config says of the service, if anything.
@@ -282,7 +212,7 @@ impl Config {
             ledger: table.ledger.as_ref().map(|ledger| data.join(ledger)),
             clients: self.clients(table)?,
             jetstream: table.jetstream.as_ref().map(|table| self.jetstream(table)).transpose()?,
-            sinks: self.sinks(table, &data)?,
+            sinks: self.sinks(&table.sinks, table.jetstream.is_some(), &data)?,
             data,
         })
     }
@@ -338,96 +268,13 @@ impl Config {
         })
     }
 
-    fn sinks(&self, table: &ServeTable, data: &Path) -> Result<Vec<Sink>, ConfigError> {
-        if table.sinks.is_empty() {
-            let kind = SinkKind::File(data.join("alerts.ndjson"));
-            return Ok(vec![Sink { name: "alerts".to_owned(), ocsf: false, kind }]);
-        }
-        let mut names = Names::new();
-        table.sinks.iter().map(|sink| self.sink(sink, table, data, &mut names)).collect()
-    }
-
-    fn sink<'t>(
-        &self,
-        sink: &'t SinkTable,
-        table: &ServeTable,
-        data: &Path,
-        names: &mut Names<'t>,
-    ) -> Result<Sink, ConfigError> {
-        let wrong = |span, what| self.error_at(span, what);
-        let name = self.new_name("sinks", &sink.name, names)?;
-        let ocsf = match &sink.format {
-            None => false,
-            Some(format) => match &**format.get_ref() {
-                "ndjson" => false,
-                "ocsf" => true,
-                other => {
-                    return Err(self.error(format, format!("format: {other:?}: expected \"ndjson\" or \"ocsf\"")));
-                }
-            },
-        };
-        let kind = match &**sink.r#type.get_ref() {
-            "file" => {
-                let path = sink.path.as_ref().map(|path| data.join(path.get_ref()));
-                SinkKind::File(path.unwrap_or_else(|| data.join(format!("{name}.ndjson"))))
-            }
-            "stdout" => SinkKind::Stdout,
-            "jetstream" if table.jetstream.is_none() => {
-                let what = "type: \"jetstream\" needs a table [serve.jetstream], which says where it is";
-                return Err(self.error(&sink.r#type, what.to_owned()));
-            }
-            "jetstream" => SinkKind::JetStream,
-            "webhook" => {
-                let is_url = |url: &&Spanned<String>| {
-                    let parsed = url.get_ref().parse::<ureq::http::Uri>().ok();
-                    parsed.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
-                };
-                let url = sink.url.as_ref().filter(is_url).ok_or_else(|| {
-                    let span = sink.url.as_ref().map_or_else(|| sink.name.span(), Spanned::span);
-                    wrong(span, format!("url: expected where {name} is, beginning with https:// or http://"))
-                })?;
-                let path = |path: &Spanned<PathBuf>| self.folder().join(path.get_ref());
-                let spool = Unit::Bytes.given("spool", &sink.spool, MIB..=64 * GIB, &wrong)?.unwrap_or(256 * MIB);
-                let batch = Unit::None.given("batch", &sink.batch, 1..=10_000, &wrong)?.unwrap_or(1);
-                let give_up = Unit::Milliseconds.given("give-up", &sink.give_up, 1..=604_800_000, &wrong)?;
-                SinkKind::Webhook(Webhook {
-                    url: url.get_ref().clone(),
-                    authorization_file: sink.authorization_file.as_ref().map(path),
-                    ca: sink.ca.as_ref().map(path),
-                    spool,
-                    batch: usize::try_from(batch).unwrap_or(1),
-                    give_up: Duration::from_millis(give_up.unwrap_or(3_600_000)),
-                })
-            }
-            other => {
-                let words = SinkKind::WORDS.map(|word| format!("{word:?}")).join(", ");
-                return Err(self.error(&sink.r#type, format!("type: {other:?}: expected one of {words}")));
-            }
-        };
-        let of_webhook = [
-            ("url", sink.url.as_ref().map(Spanned::span)),
-            ("authorization-file", sink.authorization_file.as_ref().map(Spanned::span)),
-            ("ca", sink.ca.as_ref().map(Spanned::span)),
-            ("spool", sink.spool.as_ref().map(Spanned::span)),
-            ("batch", sink.batch.as_ref().map(Spanned::span)),
-            ("give-up", sink.give_up.as_ref().map(Spanned::span)),
-        ];
-        let strange = match kind {
-            SinkKind::Webhook(_) => sink.path.as_ref().map(|path| ("path", path.span())),
-            SinkKind::File(_) => of_webhook.into_iter().find_map(|(key, span)| Some((key, span?))),
-            SinkKind::Stdout | SinkKind::JetStream => {
-                let path = ("path", sink.path.as_ref().map(Spanned::span));
-                of_webhook.into_iter().chain([path]).find_map(|(key, span)| Some((key, span?)))
-            }
-        };
-        match strange {
-            Some((key, span)) => Err(wrong(span, format!("{key}: a sink of type {:?} has none", kind.word()))),
-            None => Ok(Sink { name: name.to_owned(), ocsf, kind }),
-        }
-    }
-
     /// A name that can be one, and is nobody else's.
-    fn new_name<'n>(&self, of: &str, name: &'n Spanned<String>, names: &mut Names<'n>) -> Result<&'n str, ConfigError> {
+    pub(super) fn new_name<'n>(
+        &self,
+        of: &str,
+        name: &'n Spanned<String>,
+        names: &mut Names<'n>,
+    ) -> Result<&'n str, ConfigError> {
         if !is_name(name.get_ref()) {
             return Err(self.error(name, format!("name: {:?}: {NAME}", name.get_ref())));
         }

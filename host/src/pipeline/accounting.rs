@@ -1,5 +1,6 @@
 //! The account of a run: every record under one outcome, every verdict under one word.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct RuleAccounting {
     pub fault: u64,
     /// Those of the faults that are of events which the rule was not asked about, while it was suspended.
     pub suspended: u64,
+    /// The faults by their kind.
+    pub faults: BTreeMap<&'static str, u64>,
     /// How long it took each time that it was asked.
     pub times: Times,
 }
@@ -147,6 +150,7 @@ impl Accounting {
                 Verdict::Skipped => {}
                 Verdict::Fault(fault) => {
                     rule.fault += 1;
+                    *rule.faults.entry(fault.kind()).or_default() += 1;
                     rule.suspended += u64::from(matches!(fault, Fault::Suspended(_)));
                 }
             }
@@ -187,6 +191,7 @@ impl RuleAccounting {
             no_match: 0,
             fault: 0,
             suspended: 0,
+            faults: BTreeMap::new(),
             times: Times::default(),
         }
     }
@@ -209,6 +214,9 @@ impl RuleAccounting {
         self.no_match += other.no_match;
         self.fault += other.fault;
         self.suspended += other.suspended;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
         self.times.add_all(&other.times);
     }
 }

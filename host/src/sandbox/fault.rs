@@ -48,6 +48,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The word for its kind, of which there are eight.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Time(_) => "time",
+            Self::Stack => "stack",
+            Self::Memory { .. } => "memory",
+            Self::Table { .. } => "table",
+            Self::Trap(_) => "trap",
+            Self::Answer(_) => "answer",
+            Self::Alerts(_) => "alerts",
+            Self::Suspended(_) => "suspended",
+        }
+    }
+
     /// What the engine's error says of a rule with these limits of time and of bytes copied out.
     pub(super) fn of(error: &wasmtime::Error, time: Duration, answer: usize) -> Self {
         if let Some(fault) = error.downcast_ref::<Self>() {

@@ -56,13 +56,12 @@ pub(super) fn text(service: &Service) -> String {
     metrics.counters("malformed_records", "Evaluated records that had a field of a wrong type", malformed);
     let verdicts = tenants.iter().flat_map(|(name, of)| {
         bounded(&of.account.rules()).into_iter().flat_map(move |(version, rule)| {
-            let counts: [(&str, u64); 6] = [
+            let counts: [(&str, u64); 5] = [
                 ("alert", rule.alert),
                 ("excluded", rule.excluded),
                 ("no-match", rule.no_match),
                 ("skipped", RuleAccounting::skipped(&rule)),
-                ("fault", rule.fault - rule.suspended),
-                ("fault-while-suspended", rule.suspended),
+                ("fault", rule.fault),
             ];
             counts.map(|(verdict, count)| {
                 let labels = vec![
@@ -76,6 +75,20 @@ pub(super) fn text(service: &Service) -> String {
         })
     });
     metrics.counters("verdicts", "What each version of each rule said on the events that concern it", verdicts);
+    let faults = tenants.iter().flat_map(|(name, of)| {
+        bounded(&of.account.rules()).into_iter().flat_map(move |(version, rule)| {
+            rule.faults.into_iter().map(move |(kind, count)| {
+                let labels = vec![
+                    ("tenant", (*name).to_owned()),
+                    ("rule", rule.rule_id.clone()),
+                    ("version", version.clone()),
+                    ("kind", kind.to_owned()),
+                ];
+                (labels, count)
+            })
+        })
+    });
+    metrics.counters("faults", "The faults among the verdicts, by their kind", faults);
     let deliveries = counted.deliveries.iter().map(|((client, status), count)| {
         (vec![("client", client.to_string()), ("status", status.to_string())], *count)
     });

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::clients::Known;
 use super::journal::NotWritten;
-use super::judges::{Delivery, JudgedDelivery, Refused};
+use super::judges::{Delivery, JudgedDelivery};
+use super::reading::Refused;
 use super::room::Taken;
 use super::routes::Denied;
 use super::{InHand, Service};

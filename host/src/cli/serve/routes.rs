@@ -127,6 +127,18 @@ impl Service {
         }
     }
 
+    /// Who publishes something, and what.
+    async fn brought(&self, peer: &Peer, request: Request) -> Result<(Arc<Known>, Vec<u8>), Denied> {
+        let (head, mut body) = request.into_parts();
+        let client = self.client(peer, &head.headers)?;
+        if !client.may(Role::Publish) {
+            return Err(Denied::role(&client, Role::Publish));
+        }
+        let mut room = self.room.of(&client.name);
+        let bytes = self.body(&mut body, &mut room).await?;
+        Ok((client, bytes))
+    }
+
     fn viewer(&self, peer: &Peer, headers: &HeaderMap) -> Result<Arc<Known>, Denied> {
         let client = self.client(peer, headers)?;
         if client.may(Role::View) { Ok(client) } else { Err(Denied::role(&client, Role::View)) }
@@ -203,13 +215,7 @@ async fn put_package(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let (head, mut body) = request.into_parts();
-    let client = service.client(&peer, &head.headers)?;
-    if !client.may(Role::Publish) {
-        return Err(Denied::role(&client, Role::Publish));
-    }
-    let mut room = service.room.of(&client.name);
-    let body = service.body(&mut body, &mut room).await?;
+    let (client, body) = service.brought(&peer, request).await?;
     Ok(json_response(StatusCode::ACCEPTED, &service.put_package(&client, &tenant, body).await?))
 }
 
@@ -229,14 +235,9 @@ async fn put_activation(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let (head, mut body) = request.into_parts();
-    let client = service.client(&peer, &head.headers)?;
-    if !client.may(Role::Publish) {
-        return Err(Denied::role(&client, Role::Publish));
-    }
-    let mut room = service.room.of(&client.name);
-    let text = String::from_utf8(service.body(&mut body, &mut room).await?)
-        .map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "it is no text".to_owned()))?;
+    let (client, body) = service.brought(&peer, request).await?;
+    let no_text = |_| Denied::new(StatusCode::BAD_REQUEST, "it is no text".to_owned());
+    let text = String::from_utf8(body).map_err(no_text)?;
     Ok(json_response(StatusCode::ACCEPTED, &service.put_activation(&client, &tenant, Some(text)).await?))
 }
 

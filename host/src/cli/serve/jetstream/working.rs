@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep, timeout};
 
-use super::super::judges::{Delivery, Refused};
+use super::super::judges::Delivery;
+use super::super::reading::Refused;
 use super::super::records::NotTaken;
 use super::super::{InHand, Service};
 use super::{JetStream, header};

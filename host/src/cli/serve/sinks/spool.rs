@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::super::journal::{LineFile, Past, Place};
+use super::super::line_file::{LineFile, Past, Place};
 
 /// The length at which another file is begun.
 const FILE: u64 = 8 << 20;
