@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use portcullis::printable;
 use serde_json::{Value, json};
 
@@ -31,11 +31,15 @@ pub(super) fn run(server: &str, args: &ServerArgs, format: ReportFormat) -> Resu
 }
 
 fn ask(server: &str, args: &ServerArgs) -> anyhow::Result<Vec<Value>> {
-    let token = args.token_file.as_deref().expect("it is required");
-    let token = fs::read_to_string(token).with_context(|| format!("{}: cannot be read", token.display()))?;
+    let file = args.token_file.as_deref().expect("it is required");
+    let token = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!("{}: holds no token: expected visible ASCII characters without spaces", file.display());
+    }
     let url = format!("{}/v1/rules", server.trim_end_matches('/'));
     let agent = web::agent(args.ca.as_deref())?;
-    let request = agent.get(&url).header("Authorization", format!("Bearer {}", token.trim()));
+    let request = agent.get(&url).header("Authorization", format!("Bearer {token}"));
     let mut answer = request.call().with_context(|| url.clone())?;
     let status = answer.status();
     let text = answer.body_mut().read_to_string().with_context(|| url.clone())?;
