@@ -9,6 +9,7 @@
 //! Deliveries too large for a message lie in the object store `<prefix>-deliveries`, and a message says which.
 
 mod fleet;
+mod left_behind;
 mod storing;
 mod working;
 

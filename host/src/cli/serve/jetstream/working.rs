@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
@@ -32,7 +33,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What becomes of a delivery.
-enum Fate {
+pub(super) enum Fate {
     Judged,
     Again(String),
     Dead(String),
@@ -86,7 +87,7 @@ impl Service {
         }
         let info = consumer.info().await.map_err(|error| anyhow!(error))?;
         self.figures.waits(info.num_pending);
-        jetstream.clear_up_to(info.ack_floor.stream_sequence).await
+        self.judge_left_behind(jetstream, info.ack_floor.stream_sequence).await
     }
 
     async fn handle(self: &Arc<Self>, jetstream: &JetStream, message: &Message) {
@@ -98,7 +99,8 @@ impl Service {
             // Whoever took it has died each time, or could keep nothing of it.
             Fate::Dead(format!("it was tried {} times, and never to the end", attempt - 1))
         } else {
-            let judging = self.judge_message(jetstream, message);
+            let sequence = message.info().map_or(0, |info| info.stream_sequence);
+            let judging = self.judge_message(jetstream, message.headers.as_ref(), &message.payload, sequence);
             tokio::pin!(judging);
             let mut progress = interval(jetstream.settings.ack_wait / 3);
             progress.tick().await;
@@ -120,24 +122,32 @@ impl Service {
             }
             Fate::Dead(reason) => {
                 tracing::error!(reason, attempt, "a delivery becomes a dead letter");
-                ("dead", jetstream.bury(message, &reason).await)
+                let sequence = message.info().map_or(0, |info| info.stream_sequence);
+                let buried = jetstream.bury(message.headers.as_ref(), &message.payload, sequence, &reason).await;
+                let done = match buried {
+                    Ok(()) => message.ack().await.map_err(|error| anyhow!(error)),
+                    Err(error) => Err(error),
+                };
+                ("dead", done)
             }
         };
         self.figures.handled(word);
         if let Err(error) = done {
             // It comes again, and so do its alerts, which are there once.
             tracing::warn!(error = %error, "a delivery cannot be acknowledged");
-        } else if word == "judged"
-            && let Some(object) = value(message.headers.as_ref(), header::OBJECT)
-            && let Ok(objects) = jetstream.objects().await
-        {
-            // What stays for a failure here goes with its age.
-            let _ = objects.delete(object).await;
+        } else if word == "judged" {
+            jetstream.remove_object(message.headers.as_ref()).await;
         }
     }
 
-    async fn judge_message(self: &Arc<Self>, jetstream: &JetStream, message: &Message) -> Fate {
-        let headers = message.headers.as_ref();
+    /// Judges what a message of the stream holds.
+    pub(super) async fn judge_message(
+        &self,
+        jetstream: &JetStream,
+        headers: Option<&HeaderMap>,
+        payload: &[u8],
+        sequence: u64,
+    ) -> Fate {
         let client: Arc<str> = value(headers, header::CLIENT).unwrap_or(PUBLISHER).into();
         let whose = match value(headers, header::TENANT) {
             None => None,
@@ -146,13 +156,10 @@ impl Service {
                 None => return Fate::Dead(format!("there is no tenant {name}")),
             },
         };
-        let id = match (value(headers, header::DELIVERY), message.info()) {
-            (Some(id), _) => id.to_owned(),
-            (None, Ok(info)) => format!("{}-{}", info.stream, info.stream_sequence),
-            (None, Err(error)) => return Fate::Dead(format!("it is no message of a stream: {error}")),
-        };
+        let id = value(headers, header::DELIVERY);
+        let id = id.map_or_else(|| format!("{}-{sequence}", jetstream.name("records")), str::to_owned);
         let body = match value(headers, header::OBJECT) {
-            None => message.payload.to_vec(),
+            None => payload.to_vec(),
             Some(object) => match jetstream.object(object).await {
                 Ok(body) => body,
                 Err(error) => return Fate::Again(format!("{error:#}")),
@@ -192,17 +199,6 @@ impl JetStream {
         stream.get_or_create_consumer(CONSUMER, config).await.map_err(|error| anyhow!(error))
     }
 
-    /// Removes what has been acknowledged and is there all the same: a server that was killed may remember that a delivery was
-    /// acknowledged, and not that it has removed it.
-    async fn clear_up_to(&self, acknowledged: u64) -> anyhow::Result<()> {
-        let stream = self.context.get_stream(self.name("records")).await.map_err(|error| anyhow!(error))?;
-        let state = &stream.cached_info().state;
-        if state.messages > 0 && (state.first_sequence..=state.last_sequence).contains(&acknowledged) {
-            stream.purge().sequence(acknowledged + 1).await.map_err(|error| anyhow!(error))?;
-        }
-        Ok(())
-    }
-
     /// A delivery that was too large for a message.
     async fn object(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let mut object = self.objects().await?.get(name).await.with_context(|| format!("object {name}"))?;
@@ -211,15 +207,29 @@ impl JetStream {
         Ok(bytes)
     }
 
-    /// Puts a message aside with the reason, and takes it off the stream.
-    async fn bury(&self, message: &Message, reason: &str) -> anyhow::Result<()> {
-        let mut headers = message.headers.clone().unwrap_or_default();
+    /// Removes the object that held a delivery, if one did. What stays for a failure here goes with its age.
+    pub(super) async fn remove_object(&self, headers: Option<&HeaderMap>) {
+        if let Some(object) = value(headers, header::OBJECT)
+            && let Ok(objects) = self.objects().await
+        {
+            let _ = objects.delete(object).await;
+        }
+    }
+
+    /// Puts a message aside with the reason.
+    pub(super) async fn bury(
+        &self,
+        headers: Option<&HeaderMap>,
+        payload: &[u8],
+        sequence: u64,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        let mut headers = headers.cloned().unwrap_or_default();
         headers.insert(header::REASON, one_line(reason));
         // Of the same message there is one dead letter, whoever buries it.
-        let sequence = message.info().map_or(0, |info| info.stream_sequence);
         headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("dead-{sequence}"));
-        self.publish(self.subject("dead"), headers, message.payload.clone()).await?;
-        message.ack().await.map_err(|error| anyhow!(error))
+        self.publish(self.subject("dead"), headers, Bytes::copy_from_slice(payload)).await?;
+        Ok(())
     }
 }
 
