@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::api_server::{self, Dice, Sent};
 use crate::support::nats::Nats;
-use crate::support::service::{Service, config, data, lines_of, service_folder, wait_until};
+use crate::support::service::{PATIENCE, Service, config, data, lines_of, service_folder, wait_until};
 use crate::support::{run, text};
 
 /// Kills in a run of the tests; `PORTCULLIS_KILLS` asks for more.
@@ -170,7 +170,11 @@ fn replicas(count: usize, kills: u64) {
         stops.store(true, Ordering::Relaxed);
         sending.join().expect("it sends")
     });
-    wait_until("all is judged", || nats.unjudged() == 0);
+    let began = Instant::now();
+    while nats.unjudged() > 0 {
+        assert!(began.elapsed() < PATIENCE, "all is judged: {}", nats.standing());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     for service in services {
         let (code, log, _) = service.end();
         assert_eq!(code, Some(0), "{log:#?}");

@@ -77,6 +77,17 @@ impl Nats {
         })
     }
 
+    /// How things stand with deliveries, for a person.
+    pub(crate) fn standing(&self) -> String {
+        self.block_on(async |jetstream| {
+            let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");
+            let consumer = stream.consumer_info("judges").await;
+            let consumer =
+                consumer.map(|info| (info.num_pending, info.num_ack_pending, info.delivered, info.ack_floor));
+            format!("{:?} {consumer:?}", stream.cached_info().state)
+        })
+    }
+
     /// How many objects are in an object store.
     pub(crate) fn objects(&self, bucket: &str) -> usize {
         self.block_on(async |jetstream| {

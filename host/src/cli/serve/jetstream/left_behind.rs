@@ -15,7 +15,7 @@ use super::JetStream;
 use super::working::Fate;
 
 /// So many are looked after at a time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 256;
 
 impl Service {
     /// Judges what lies before this place in the stream, up to which everything is said to be acknowledged.
@@ -25,7 +25,7 @@ impl Service {
         let last = acknowledged.min(state.last_sequence);
         let mut from = state.first_sequence;
         for _ in 0..AT_ONCE {
-            if state.messages == 0 || from > last {
+            if state.messages == 0 || from > last || *self.ends.borrow() {
                 break;
             }
             let Ok(message) = stream.get_first_raw_message_by_subject(">", from).await else { break };

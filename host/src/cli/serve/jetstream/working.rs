@@ -11,13 +11,13 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::super::judges::Delivery;
 use super::super::reading::Refused;
 use super::super::records::NotTaken;
 use super::super::{InHand, Service};
-use super::{JetStream, header};
+use super::{JetStream, LOOK, header};
 
 /// What whoever publishes without naming itself is called.
 const PUBLISHER: &str = "jetstream";
@@ -68,7 +68,8 @@ impl Service {
     ) -> anyhow::Result<()> {
         let mut consumer = jetstream.consumer().await?;
         // Again and again, until something goes wrong: what the server knows of the consumer is asked for now and then.
-        for _ in 0..32 {
+        let began = Instant::now();
+        while began.elapsed() < LOOK {
             if *self.ends.borrow() {
                 return Ok(());
             }
