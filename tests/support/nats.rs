@@ -101,7 +101,7 @@ impl Nats {
         self.block_on(async |jetstream| {
             let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");
             let Ok(info) = stream.consumer_info("judges").await else { return u64::MAX };
-            info.num_pending + info.num_ack_pending as u64 + stream.cached_info().state.messages
+            info.num_pending + stream.cached_info().state.messages
         })
     }
 

@@ -1,9 +1,8 @@
 //! Deliveries that a server which was killed has lost sight of.
 //!
-//! Behind a hard restart, a server of 2.9 may hold a message for acknowledged that is in the stream all the same: it had not
-//! noted yet that it was removed, or an acknowledgement of before the restart has moved the mark past one that nobody has judged.
-//! Either way it never delivers it again. Which of the two it was is not to be told: so it is judged, perhaps once more, which
-//! makes no second alert, and then removed.
+//! Behind a hard restart, a server of 2.9 may hold a message for delivered that is in the stream all the same, and deliver it to
+//! nobody any more: it had not noted yet that it was acknowledged and removed, or that it was never acknowledged. Which of the
+//! two it was is not to be told: so it is judged, perhaps once more, which makes no second alert, and then removed.
 
 use std::time::Duration;
 
@@ -18,11 +17,12 @@ use super::working::Fate;
 const AT_ONCE: usize = 256;
 
 impl Service {
-    /// Judges what lies before this place in the stream, up to which everything is said to be acknowledged.
-    pub(super) async fn judge_left_behind(&self, jetstream: &JetStream, acknowledged: u64) -> anyhow::Result<()> {
+    /// Judges what lies in the stream up to this place, up to which everything has been delivered, and has been there for so
+    /// long that it would have been delivered again.
+    pub(super) async fn judge_left_behind(&self, jetstream: &JetStream, delivered: u64) -> anyhow::Result<()> {
         let stream = jetstream.context.get_stream(jetstream.name("records")).await.map_err(|error| anyhow!(error))?;
         let state = &stream.cached_info().state;
-        let last = acknowledged.min(state.last_sequence);
+        let last = delivered.min(state.last_sequence);
         let mut from = state.first_sequence;
         for _ in 0..AT_ONCE {
             if state.messages == 0 || from > last || *self.ends.borrow() {
@@ -30,7 +30,7 @@ impl Service {
             }
             let Ok(message) = stream.get_first_raw_message_by_subject(">", from).await else { break };
             from = message.sequence + 1;
-            if message.sequence > last || is_young(message.time.unix_timestamp(), 2 * jetstream.settings.ack_wait) {
+            if message.sequence > last || is_young(message.time.unix_timestamp(), 3 * jetstream.settings.ack_wait) {
                 continue;
             }
             let _in_hand = InHand::new(&self.in_hand);

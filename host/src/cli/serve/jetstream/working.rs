@@ -88,7 +88,7 @@ impl Service {
         }
         let info = consumer.info().await.map_err(|error| anyhow!(error))?;
         self.figures.waits(info.num_pending);
-        self.judge_left_behind(jetstream, info.ack_floor.stream_sequence).await
+        self.judge_left_behind(jetstream, info.delivered.stream_sequence).await
     }
 
     async fn handle(self: &Arc<Self>, jetstream: &JetStream, message: &Message) {
