@@ -16,6 +16,9 @@ use super::super::routes::Denied;
 use super::super::{InHand, Service};
 use super::{JetStream, header};
 
+/// The most bytes of a message, where a server is not told otherwise.
+const USUAL: usize = 1 << 20;
+
 /// What a message has besides the delivery: its headers and subject.
 const ENVELOPE: usize = 4 << 10;
 
@@ -63,7 +66,12 @@ fn id(client: &str, tenant: Option<&str>, body: &[u8]) -> String {
 impl JetStream {
     /// Stores a delivery, in a message, or where it is too large for one in an object that a message names.
     async fn store(&self, id: &str, mut headers: HeaderMap, packed: Vec<u8>) -> anyhow::Result<()> {
-        let most = self.client.server_info().max_payload.saturating_sub(ENVELOPE);
+        // A server that has not been reached yet has said nothing.
+        let most = match self.client.server_info().max_payload {
+            0 => USUAL,
+            most => most,
+        };
+        let most = most.saturating_sub(ENVELOPE);
         let payload = if packed.len() <= most {
             Bytes::from(packed)
         } else {

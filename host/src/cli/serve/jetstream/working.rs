@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::object_store::GetErrorKind;
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -162,7 +163,10 @@ impl Service {
         let body = match value(headers, header::OBJECT) {
             None => payload.to_vec(),
             Some(object) => match jetstream.object(object).await {
-                Ok(body) => body,
+                Ok(Some(body)) => body,
+                // One of ours is removed only when its delivery has been judged: this is that one again.
+                Ok(None) if Some(object) == value(headers, header::DELIVERY) => return Fate::Judged,
+                Ok(None) => return Fate::Again(format!("there is no object {object}")),
                 Err(error) => return Fate::Again(format!("{error:#}")),
             },
         };
@@ -200,12 +204,15 @@ impl JetStream {
         stream.get_or_create_consumer(CONSUMER, config).await.map_err(|error| anyhow!(error))
     }
 
-    /// A delivery that was too large for a message.
-    async fn object(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        let mut object = self.objects().await?.get(name).await.with_context(|| format!("object {name}"))?;
+    /// A delivery that was too large for a message, if it is there.
+    async fn object(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut object = match self.objects().await?.get(name).await {
+            Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+            object => object.with_context(|| format!("object {name}"))?,
+        };
         let mut bytes = Vec::new();
         object.read_to_end(&mut bytes).await.with_context(|| format!("object {name}"))?;
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     /// Removes the object that held a delivery, if one did. What stays for a failure here goes with its age.
