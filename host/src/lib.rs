@@ -49,7 +49,7 @@ mod rule_set;
 mod sandbox;
 pub mod vectors;
 
-pub use alert::{Alert, TextStyle, printable};
+pub use alert::{Alert, TextStyle, id_of, printable};
 pub use config::{Config, ConfigError};
 pub use engine::{Engine, EngineError};
 pub use exclusion::Exclusion;

@@ -88,8 +88,8 @@ impl Alert {
         let period = period(event.event_time.as_deref(), spec.dedup_period_minutes);
         let record = without_space(record);
         Ok(Self {
-            alert_id: id([tenant, &spec.rule_id, &answer.dedup].map(str::as_bytes), &record),
-            incident_id: id([tenant, &spec.rule_id, &answer.dedup].map(str::as_bytes), period.as_bytes()),
+            alert_id: id_of(&[tenant.as_bytes(), spec.rule_id.as_bytes(), answer.dedup.as_bytes(), &record]),
+            incident_id: id_of(&[tenant, &spec.rule_id, &answer.dedup, &*period].map(str::as_bytes)),
             rule_id: spec.rule_id.clone(),
             rule_version: package.version().to_string(),
             severity: answer.severity.map_or(spec.severity, severity),
@@ -171,11 +171,11 @@ fn period(time: Option<&str>, minutes: u32) -> String {
     time.map(number).map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// A hash over tenant, rule id, dedup and what else tells one from another, each preceded by its length, so that no two lists
-/// of parts are one text.
-fn id([tenant, rule_id, dedup]: [&[u8]; 3], other: &[u8]) -> String {
+/// A hash over parts, each preceded by its length, so that no two lists of parts are one text: 32 hexadecimal digits.
+#[must_use]
+pub fn id_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
-    for part in [tenant, rule_id, dedup, other] {
+    for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

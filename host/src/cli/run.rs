@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::available_parallelism;
 
 use anyhow::{Context as _, anyhow};
 use portcullis::activation::Control;
@@ -21,7 +20,7 @@ use super::outlet::Outlet;
 use super::progress::Progress;
 use super::setup::{Setup, SetupArgs};
 use super::sink::Format;
-use super::worker::Worker;
+use super::worker::{EndOnPanic, Worker, threads};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -107,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
     let progress = Arc::new(Progress::new(&inputs, args.quiet));
-    let threads = args.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads = threads(args.threads).get();
     let (mut run, workers) = Run::new(&setup, args, threads, Arc::clone(&progress))?;
     let published = Published::new(setup.exchanges());
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
@@ -162,17 +161,6 @@ fn judge(
         drop(sender);
         both(failed, result)
     })
-}
-
-/// The others must not wait for a batch that never comes.
-struct EndOnPanic;
-
-impl Drop for EndOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
-    }
 }
 
 /// What a signal is to reach: nothing yet while rules are loaded.

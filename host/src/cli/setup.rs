@@ -61,9 +61,9 @@ impl Published {
         self.folder.join("activation").join(format!("{tenant}.toml"))
     }
 
-    /// A tenant's policy with what is published for it.
-    fn policy(&self, tenant: &str, policy: Policy) -> Result<Policy, String> {
-        let file = self.activation(tenant);
+    /// A tenant's policy with what is published for it, if anything is.
+    fn policy(published: Option<&Self>, tenant: &str, policy: Policy) -> Result<Policy, String> {
+        let Some(file) = published.map(|published| published.activation(tenant)) else { return Ok(policy) };
         match fs::read_to_string(&file) {
             Ok(text) => policy_over(&policy, &text)
                 // Whose packages are trusted is for the config to say.
@@ -120,7 +120,11 @@ impl SetupArgs {
     /// Loads everything; what is given here counts, and the config's where it is not.
     pub(crate) fn load(&self, start: &Start<'_>) -> Result<Setup, Failure> {
         let config = self.config.as_deref().map(Config::read).transpose().or_exit(Exit::Setup)?;
-        let config = config.as_ref();
+        self.load_with(config.as_ref(), start)
+    }
+
+    /// The same, with the config that has been read.
+    pub(super) fn load_with(&self, config: Option<&Config>, start: &Start<'_>) -> Result<Setup, Failure> {
         let enrichment = Arc::new(self.enrichment(config)?);
         let tenants = match config {
             Some(config) => config.tenants().or_exit(Exit::Setup)?,
@@ -143,13 +147,8 @@ impl SetupArgs {
                 fs::create_dir_all(folder).with_context(cannot).or_exit(Exit::Io)?;
             }
             let paths = tenant.rules.as_ref().or(published.as_ref()).unwrap_or(&self.rules);
-            let policy = match &self.published {
-                Some(published) => {
-                    let policy = published.policy(&tenant.name, tenant.policy);
-                    policy.map_err(|error| Failure::new(Exit::Setup, anyhow!("{error}")))?
-                }
-                None => tenant.policy,
-            };
+            let policy = Published::policy(self.published.as_ref(), &tenant.name, tenant.policy);
+            let policy = policy.map_err(|error| Failure::new(Exit::Setup, anyhow!("{error}")))?;
             if let (true, true, Some(config)) = (paths.is_empty(), policy.trusted_keys.is_some(), config) {
                 return Err(Failure::new(Exit::Setup, config.keys_without_rules(&tenant.name)));
             }
@@ -344,13 +343,7 @@ fn policies(
         let gone = || format!("{}: tenant {name} is gone; tenants come and go with a restart", file.display());
         let policy = &tenant.ok_or_else(gone)?.policy;
         match followed {
-            Some(number) => {
-                let policy = match published {
-                    Some(published) => published.policy(name, policy.clone())?,
-                    None => policy.clone(),
-                };
-                policies.push((*number, policy));
-            }
+            Some(number) => policies.push((*number, Published::policy(published, name, policy.clone())?)),
             None if policy.trusted_keys.is_some() => return Err(config.keys_without_rules(name).to_string()),
             None => {}
         }

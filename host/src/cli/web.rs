@@ -1,4 +1,4 @@
-//! Asking others over HTTP.
+//! Asking others over HTTP, and the files of what is shown and trusted.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// The longest time to connect, and to get an answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -16,12 +18,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub(super) fn agent(ca: Option<&Path>) -> anyhow::Result<ureq::Agent> {
     let roots = match ca {
         Some(file) => certificates(file)?,
-        None => rustls_native_certs::load_native_certs()
-            .certs
-            .iter()
-            .map(|certificate| Certificate::from_der(certificate).to_owned())
-            .collect(),
+        None => rustls_native_certs::load_native_certs().certs,
     };
+    let roots: Vec<_> = roots.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&roots))
         // There is no other where the program itself serves no TLS.
@@ -39,16 +38,19 @@ pub(super) fn agent(ca: Option<&Path>) -> anyhow::Result<ureq::Agent> {
     Ok(config.into())
 }
 
-fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
+/// The certificates in a file of PEM.
+pub(super) fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let pem = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.with_context(|| format!("{}: is no PEM", file.display()))?;
     if certificates.is_empty() {
         bail!("{}: holds no certificate in PEM", file.display());
     }
     Ok(certificates)
+}
+
+/// The text of a file of one line, as a token, without its end.
+pub(super) fn read_line(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    Ok(text.trim().to_owned())
 }

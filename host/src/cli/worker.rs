@@ -1,6 +1,8 @@
 //! Judges batches, one after the other, on a thread of its own; what is to be written about them is told in order elsewhere.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use portcullis::read::{Record, Records};
 use portcullis::{
@@ -17,6 +19,22 @@ pub(super) struct Wanted {
     pub(super) rejects: bool,
     /// The times of events, which incidents are closed by.
     pub(super) times: bool,
+}
+
+/// How many threads judge: as many as are asked for, or one for each core.
+pub(super) fn threads(asked: Option<NonZeroUsize>) -> NonZeroUsize {
+    asked.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Ends the process with a thread that judges: others must not wait for what it never brings.
+pub(super) struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 /// A worker with its judges.

@@ -4,6 +4,7 @@ mod activation;
 mod exclusions;
 mod jetstream;
 mod limits;
+mod names;
 mod quantity;
 mod serve;
 mod sinks;

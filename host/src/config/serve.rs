@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::jetstream::{JetStream, JetStreamTable};
+use super::names::Names;
 use super::quantity::{GIB, Given, KIB, MIB, Unit};
 use super::sinks::{Sink, SinkTable};
 use super::{Config, ConfigError};
@@ -135,16 +136,6 @@ struct ClientTable {
     certificate: Option<Spanned<String>>,
 }
 
-/// What a client's or sink's name is made of: it becomes part of file names and figures.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-}
-
-const NAME: &str = "expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .";
-
-/// The names that have been given so far.
-pub(super) type Names<'n> = Vec<&'n str>;
-
 impl Config {
     /// What the config says of the service, if anything.
     ///
@@ -266,22 +257,5 @@ impl Config {
             roles,
             known_by,
         })
-    }
-
-    /// A name that can be one, and is nobody else's.
-    pub(super) fn new_name<'n>(
-        &self,
-        of: &str,
-        name: &'n Spanned<String>,
-        names: &mut Names<'n>,
-    ) -> Result<&'n str, ConfigError> {
-        if !is_name(name.get_ref()) {
-            return Err(self.error(name, format!("name: {:?}: {NAME}", name.get_ref())));
-        }
-        if names.contains(&&**name.get_ref()) {
-            return Err(self.error(name, format!("name: {:?} is the name of two {of}", name.get_ref())));
-        }
-        names.push(name.get_ref());
-        Ok(name.get_ref())
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::names::Names;
 use super::quantity::{GIB, Given, MIB, Unit};
-use super::serve::Names;
 use super::{Config, ConfigError};
 
 /// Where alerts go.

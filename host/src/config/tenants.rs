@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::activation::ActivationTable;
 use super::exclusions::ExclusionTable;
 use super::limits::{LimitsTable, TenantLimits};
+use super::names::Names;
 use super::values::{Texts, wrong_texts};
 use super::{Config, ConfigError};
 use crate::activation::Policy;
@@ -93,27 +94,23 @@ impl Config {
             let what = "tenants: is an empty list; name a tenant, or leave it out: then all records are one tenant's";
             return Err(ConfigError { file: self.file.clone(), line: None, what: what.to_owned() });
         }
-        let mut names: Vec<&str> = Vec::new();
+        let mut names = Names::new();
         tables
             .iter()
             .map(|table| {
-                let name = table.name.get_ref();
-                if names.contains(&&**name) {
-                    return Err(self.error(&table.name, format!("name: {name:?} is the name of two tenants")));
-                }
-                names.push(name);
-                self.tenant(table, base, &policy)
+                let name = self.new_name("tenants", &table.name, &mut names)?;
+                self.tenant(name, table, base, &policy)
             })
             .collect()
     }
 
-    fn tenant(&self, table: &TenantTable, base: TenantLimits, policy: &Policy) -> Result<Tenant, ConfigError> {
-        let name = table.name.get_ref();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
-            let what = format!("name: {name:?}: expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .");
-            return Err(self.error(&table.name, what));
-        }
+    fn tenant(
+        &self,
+        name: &str,
+        table: &TenantTable,
+        base: TenantLimits,
+        policy: &Policy,
+    ) -> Result<Tenant, ConfigError> {
         if let Some(rules) = table.rules.as_ref().filter(|rules| rules.get_ref().is_empty()) {
             let what =
                 "rules: is an empty list; name packages or folders of them, or leave it out for the default rules";
@@ -129,7 +126,7 @@ impl Config {
         }
         let wrong = |span, what| self.error_at(span, what);
         Ok(Tenant {
-            name: name.clone(),
+            name: name.to_owned(),
             rules: table
                 .rules
                 .as_ref()

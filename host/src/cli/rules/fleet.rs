@@ -1,7 +1,6 @@
 //! What each replica of a service runs.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use anyhow::{Context as _, anyhow, bail};
 use portcullis::printable;
@@ -32,8 +31,7 @@ pub(super) fn run(server: &str, args: &ServerArgs, format: ReportFormat) -> Resu
 
 fn ask(server: &str, args: &ServerArgs) -> anyhow::Result<Vec<Value>> {
     let file = args.token_file.as_deref().expect("it is required");
-    let token = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let token = token.trim();
+    let token = web::read_line(file)?;
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         bail!("{}: holds no token: expected visible ASCII characters without spaces", file.display());
     }

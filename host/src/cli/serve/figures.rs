@@ -79,13 +79,9 @@ impl OfTenant {
     }
 }
 
-/// The counts of all versions of all rules.
-pub(super) fn alerts(rules: &[RuleAccounting]) -> u64 {
-    rules.iter().map(|rule| rule.alert).sum()
-}
-
-pub(super) fn faults(rules: &[RuleAccounting]) -> u64 {
-    rules.iter().map(|rule| rule.fault).sum()
+/// Whether what is this tenant's is shown to whoever sees one tenant's, or everybody's.
+pub(super) fn shows(seen: Option<usize>, tenant: usize) -> bool {
+    seen.is_none_or(|seen| seen == tenant)
 }
 
 /// A bounded number of versions of each rule: the newest, and before them those older together as the first of them.
@@ -154,13 +150,15 @@ impl Figures {
         let mut counted = self.lock();
         counted.judging.add(judged.took);
         for (of_tenant, account) in counted.tenants.iter_mut().zip(tenants.into_iter().chain([nobodys])) {
-            let (records, alerts) = (account.read(), alerts(&account.rules()));
+            let records = account.read();
             if records > 0 {
                 of_tenant.seconds.add(second, records);
                 of_tenant.minutes.add(second, records);
-                of_tenant.alert_minutes.add(second, alerts);
                 of_tenant.account.add(account);
             }
+        }
+        for alert in &judged.alerts {
+            counted.tenants[alert.tenant].alert_minutes.add(second, 1);
         }
         for happening in happenings {
             let happening = Arc::new(happening);
@@ -203,8 +201,7 @@ impl Figures {
     ) -> (Vec<Arc<Happening>>, broadcast::Receiver<Arc<Happening>>) {
         let counted = self.lock();
         let receiver = self.happenings.subscribe();
-        let of_tenants =
-            counted.tenants.iter().enumerate().filter(|(number, _)| tenant.is_none_or(|one| one == *number));
+        let of_tenants = counted.tenants.iter().enumerate().filter(|(number, _)| shows(tenant, *number));
         let shown = of_tenants.flat_map(|(_, of_tenant)| of_tenant.alerts.iter().chain(&of_tenant.faults));
         (shown.cloned().collect(), receiver)
     }
@@ -218,7 +215,7 @@ impl Figures {
         let mut totals = [0; 7];
         let mut tenants = Vec::new();
         for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
-            if tenant.is_some_and(|one| one != number) {
+            if !shows(tenant, number) {
                 continue;
             }
             let rings = [
@@ -232,7 +229,8 @@ impl Figures {
             let account = &of_tenant.account;
             let rules = account.rules();
             let Accounting { evaluated, ignored, rejected, malformed, .. } = *account;
-            let (alerts, faults) = (alerts(&rules), faults(&rules));
+            let alerts = rules.iter().map(|rule| rule.alert).sum();
+            let faults = rules.iter().map(|rule| rule.fault).sum();
             let all = [account.read(), evaluated, ignored, rejected, malformed, alerts, faults];
             totals.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
             let name = self.names.get(number).map_or("(no tenant)", |name| name);
@@ -259,9 +257,7 @@ impl Figures {
     pub(super) fn rules(&self, tenant: Option<usize>) -> Value {
         let counted = self.lock();
         let mut rules = Vec::new();
-        for (number, listed) in
-            counted.rules.iter().enumerate().filter(|(number, _)| tenant.is_none_or(|one| one == *number))
-        {
+        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| shows(tenant, *number)) {
             let accounts = counted.tenants[number].account.rules();
             for listed in listed {
                 let is_it = |rule: &&RuleAccounting| {

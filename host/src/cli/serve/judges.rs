@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis::read::{Record, Records, is_compressed};
-use portcullis::{Accounting, Alert, Exchange, RuleSet, Tenants, Verdict, ocsf};
+use portcullis::{Accounting, Alert, Exchange, RuleSet, Tenants, Verdict, id_of, ocsf};
 use portcullis_event::Outcome;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use super::reading::{Reading, Refused, read};
 use super::recent::Id;
 use super::sinks::Alerted;
 use crate::cli::batch::{Current, Published};
-use crate::cli::worker::{self, Noted, Wanted};
+use crate::cli::worker::{self, EndOnPanic, Noted, Wanted};
 
 /// Records that came together, and are taken or refused together.
 pub(super) struct Delivery {
@@ -60,8 +60,18 @@ pub(super) struct Manner {
     pub(super) ocsf: bool,
 }
 
+/// A delivery that is to be judged later, and elsewhere.
+pub(super) struct Unchecked {
+    pub(super) body: Vec<u8>,
+    /// Who brings it, and whose its records are.
+    pub(super) client: Arc<str>,
+    pub(super) tenant: Option<Arc<str>>,
+}
+
 /// A delivery that can be read.
 pub(super) struct Checked {
+    /// The same for the same delivery of the same client, so that one which is brought again is one.
+    pub(super) id: String,
     pub(super) records: u64,
     /// It, compressed unless it was.
     pub(super) packed: Vec<u8>,
@@ -70,7 +80,7 @@ pub(super) struct Checked {
 /// What threads are asked for.
 enum Task {
     Judge(Delivery, oneshot::Sender<Answer>),
-    Check(Delivery, oneshot::Sender<Result<Checked, Refused>>),
+    Check(Unchecked, oneshot::Sender<Result<Checked, Refused>>),
 }
 
 /// The near end of the threads.
@@ -104,7 +114,7 @@ impl Judges {
     }
 
     /// Reads a delivery without judging it: whether it can be, later and elsewhere.
-    pub(super) async fn check(&self, delivery: Delivery) -> Result<Checked, Refused> {
+    pub(super) async fn check(&self, delivery: Unchecked) -> Result<Checked, Refused> {
         self.ask(|answer| Task::Check(delivery, answer)).await
     }
 
@@ -121,17 +131,6 @@ struct Judge {
     published: Published,
     records: Records,
     manner: Manner,
-}
-
-/// A judge that is gone would leave its delivery without an answer, and the service without a judge.
-struct EndOnPanic;
-
-impl Drop for EndOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
-    }
 }
 
 impl Judge {
@@ -151,22 +150,24 @@ impl Judge {
         }
     }
 
-    fn check(&mut self, delivery: Delivery) -> Result<Checked, Refused> {
+    fn check(&mut self, delivery: Unchecked) -> Result<Checked, Refused> {
+        let Unchecked { body, client, tenant } = delivery;
+        let id = id_of(&[client.as_bytes(), tenant.as_deref().unwrap_or_default().as_bytes(), &body]);
         let mut reading = Reading::default();
         let mut records = 0;
-        let packed = if is_compressed(&delivery.body) {
-            delivery.body.clone()
+        let packed = if is_compressed(&body) {
+            body.clone()
         } else {
             let wrong = |error: io::Error| Refused::TooLarge(format!("it cannot be compressed: {error}"));
-            zstd::bulk::compress(&delivery.body, PACKING).map_err(wrong)?
+            zstd::bulk::compress(&body, PACKING).map_err(wrong)?
         };
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             records += 1;
             reading.see(record, &outcome)
         };
-        let documents = read(delivery.body, self.manner.max_body, &mut self.records, &mut each)?;
+        let documents = read(body, self.manner.max_body, &mut self.records, &mut each)?;
         reading.end(documents)?;
-        Ok(Checked { records, packed })
+        Ok(Checked { id, records, packed })
     }
 
     fn judge(&mut self, delivery: Delivery) -> Answer {
@@ -229,7 +230,7 @@ impl JudgedDelivery {
                 let spec = verdict.package.spec();
                 let finding = wants_ocsf.then(|| ocsf::finding(alert, spec, Timestamp::now()).to_string().into());
                 let alerted =
-                    Alerted { id: id_of(alert), tenant, ndjson: json!(alert).to_string().into(), ocsf: finding };
+                    Alerted { id: own_id(alert), tenant, ndjson: json!(alert).to_string().into(), ocsf: finding };
                 self.size += (alerted.ndjson.len() + alerted.ocsf.as_deref().map_or(0, str::len)) as u64;
                 self.alerts.push(alerted);
             }
@@ -245,6 +246,6 @@ impl JudgedDelivery {
     }
 }
 
-fn id_of(alert: &Alert) -> Id {
+fn own_id(alert: &Alert) -> Id {
     Id::of(&alert.alert_id).expect("an alert's id is 32 hexadecimal digits")
 }

@@ -110,8 +110,7 @@ fn look_back(file: &mut File, past: &mut Past) -> io::Result<u64> {
         // A spool has the time before each.
         let line = memchr::memchr(b'{', line).map_or(line, |start| &line[start..]);
         let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
-        let ids = [&line["alert_id"], &line["finding_info"]["uid"]];
-        if let Some(id) = ids.into_iter().find_map(|id| Id::of(id.as_str()?)) {
+        if let Some(id) = Id::in_json(&line) {
             past.recent.add(id);
         }
         if let Some(n) = line["n"].as_u64() {

@@ -1,19 +1,18 @@
 //! Connections: how many there are, how long they may take, and TLS.
 
 use std::fs;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use portcullis::config::{Serve, Tls};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::clients;
 use super::routes::Peer;
+use crate::cli::web::certificates;
 
 /// How long a client may take to greet, and to send the head of a request, unless requests have less time in all; also the first
 /// of a connection, and the next.
@@ -50,16 +50,6 @@ impl Security {
     fn now(&self) -> Option<Arc<ServerConfig>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let pem = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.with_context(|| format!("{}: is no PEM", file.display()))?;
-    if certificates.is_empty() {
-        bail!("{}: holds no certificate in PEM", file.display());
-    }
-    Ok(certificates)
 }
 
 fn server_config(tls: &Tls) -> anyhow::Result<ServerConfig> {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Service;
+use super::figures::shows;
 use super::listener::ended;
 use super::routes::Denied;
 
@@ -69,7 +70,7 @@ impl Service {
                     }
                 }
                 happening = happenings.recv() => match happening {
-                    Ok(happening) if tenant.is_none_or(|tenant| tenant == happening.tenant) => {
+                    Ok(happening) if shows(tenant, happening.tenant) => {
                         sender.send(event(happening.kind, &happening.text)).await.ok()?;
                     }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}

@@ -39,6 +39,25 @@ impl Metrics {
     }
 }
 
+/// What a version of a tenant's rule has said.
+struct OfRule<'t> {
+    tenant: &'t str,
+    version: String,
+    rule: RuleAccounting,
+}
+
+impl OfRule<'_> {
+    /// Its labels, with one more.
+    fn labels(&self, name: &'static str, value: &str) -> Labels {
+        vec![
+            ("tenant", self.tenant.to_owned()),
+            ("rule", self.rule.rule_id.clone()),
+            ("version", self.version.clone()),
+            (name, value.to_owned()),
+        ]
+    }
+}
+
 /// All figures of a service.
 pub(super) fn text(service: &Service) -> String {
     let counted = service.figures.lock();
@@ -54,40 +73,26 @@ pub(super) fn text(service: &Service) -> String {
     metrics.counters("records", "Records that were taken, by what became of them", outcomes);
     let malformed = tenants.iter().map(|(name, of)| (vec![("tenant", (*name).to_owned())], of.account.malformed));
     metrics.counters("malformed_records", "Evaluated records that had a field of a wrong type", malformed);
-    let verdicts = tenants.iter().flat_map(|(name, of)| {
-        bounded(&of.account.rules()).into_iter().flat_map(move |(version, rule)| {
-            let counts: [(&str, u64); 5] = [
-                ("alert", rule.alert),
-                ("excluded", rule.excluded),
-                ("no-match", rule.no_match),
-                ("skipped", RuleAccounting::skipped(&rule)),
-                ("fault", rule.fault),
-            ];
-            counts.map(|(verdict, count)| {
-                let labels = vec![
-                    ("tenant", (*name).to_owned()),
-                    ("rule", rule.rule_id.clone()),
-                    ("version", version.clone()),
-                    ("verdict", verdict.to_owned()),
-                ];
-                (labels, count)
-            })
+    let rules: Vec<OfRule> = tenants
+        .iter()
+        .flat_map(|(tenant, of)| {
+            bounded(&of.account.rules()).into_iter().map(|(version, rule)| OfRule { tenant, version, rule })
         })
+        .collect();
+    let verdicts = rules.iter().flat_map(|of| {
+        let rule = &of.rule;
+        [
+            ("alert", rule.alert),
+            ("excluded", rule.excluded),
+            ("no-match", rule.no_match),
+            ("skipped", rule.skipped()),
+            ("fault", rule.fault),
+        ]
+        .map(|(verdict, count)| (of.labels("verdict", verdict), count))
     });
     metrics.counters("verdicts", "What each version of each rule said on the events that concern it", verdicts);
-    let faults = tenants.iter().flat_map(|(name, of)| {
-        bounded(&of.account.rules()).into_iter().flat_map(move |(version, rule)| {
-            rule.faults.into_iter().map(move |(kind, count)| {
-                let labels = vec![
-                    ("tenant", (*name).to_owned()),
-                    ("rule", rule.rule_id.clone()),
-                    ("version", version.clone()),
-                    ("kind", kind.to_owned()),
-                ];
-                (labels, count)
-            })
-        })
-    });
+    let faults =
+        rules.iter().flat_map(|of| of.rule.faults.iter().map(|(kind, count)| (of.labels("kind", kind), *count)));
     metrics.counters("faults", "The faults among the verdicts, by their kind", faults);
     let deliveries = counted.deliveries.iter().map(|((client, status), count)| {
         (vec![("client", client.to_string()), ("status", status.to_string())], *count)
@@ -120,11 +125,9 @@ pub(super) fn text(service: &Service) -> String {
     let mut histograms = head("judging_seconds", "How long a delivery was judged");
     histogram(&mut histograms, "judging_seconds", "", &counted.judging);
     histograms += &head("evaluation_seconds", "How long a rule took for an event that it was asked about");
-    for (name, of) in &tenants {
-        for (version, rule) in bounded(&of.account.rules()) {
-            let labels = format!("tenant=\"{name}\",rule=\"{}\",version=\"{version}\",", escaped(&rule.rule_id));
-            histogram(&mut histograms, "evaluation_seconds", &labels, &rule.times);
-        }
+    for OfRule { tenant, version, rule } in &rules {
+        let labels = format!("tenant=\"{tenant}\",rule=\"{}\",version=\"{version}\",", escaped(&rule.rule_id));
+        histogram(&mut histograms, "evaluation_seconds", &labels, &rule.times);
     }
     let end = text.rfind("# EOF").unwrap_or(text.len());
     text.insert_str(end, &histograms);

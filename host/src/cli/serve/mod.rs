@@ -44,6 +44,7 @@ use super::failure::{Exit, Failure, OrExit, say_to_the_log};
 use super::progress::Progress;
 use super::setup::{Published, Setup, SetupArgs};
 use super::telling::Teller;
+use super::worker::threads;
 use clients::Clients;
 use figures::Figures;
 use jetstream::JetStream;
@@ -112,7 +113,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
             anyhow!("serve needs --config FILE, with a table [serve] in it; deploy/ has examples"),
         )
     })?;
-    let config = Config::read(file).or_exit(Exit::Setup)?.serve().or_exit(Exit::Setup)?.ok_or_else(|| {
+    let read = Config::read(file).or_exit(Exit::Setup)?;
+    let config = read.serve().or_exit(Exit::Setup)?.ok_or_else(|| {
         let error = anyhow!("{}: has no table [serve]; the least is: [serve], data = \"FOLDER\"", file.display());
         Failure::new(Exit::Setup, error)
     })?;
@@ -126,18 +128,19 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let shares_rules = config.jetstream.as_ref().is_some_and(|jetstream| jetstream.rules);
     let published = Published { folder: config.data.clone(), rules: shares_rules };
     let args = Args { setup: args.setup.clone().with_published(published), ..*args };
-    let setup = args.setup.load(&Start::Run { watch: true, history: Some(&history) })?;
+    let setup = args.setup.load_with(Some(&read), &Start::Run { watch: true, history: Some(&history) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the threads that serve")
         .or_exit(Exit::Io)?;
-    let connect = async |settings: &config::JetStream| JetStream::connect(settings, &replica()).await;
-    let jetstream = config.jetstream.as_ref().map(|settings| runtime.block_on(connect(settings)));
-    let jetstream = jetstream.transpose().or_exit(Exit::Setup)?;
-    let service = Service::open(config, setup, jetstream, &args)?;
-    runtime.block_on(service.serve(file, args.threads()))
+    let replica = replica();
+    let connect = |settings| runtime.block_on(JetStream::connect(settings, &replica));
+    let jetstream = config.jetstream.as_ref().map(connect).transpose().or_exit(Exit::Setup)?;
+    let threads = threads(args.threads);
+    let service = Service::open(config, setup, jetstream, replica, threads, &args.setup)?;
+    runtime.block_on(service.serve(file, threads))
 }
 
 /// Keeps the folder of a service's data from another process, which would write into the same files.
@@ -154,12 +157,6 @@ fn lock(data: &Path) -> anyhow::Result<File> {
         TryLockError::Error(error) => anyhow!("{}: cannot be locked: {error}", path.display()),
     })?;
     Ok(file)
-}
-
-impl Args {
-    fn threads(&self) -> NonZeroUsize {
-        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
-    }
 }
 
 /// A delivery that is in hand, for as long as this is there.
@@ -183,7 +180,9 @@ impl Service {
         config: config::Serve,
         setup: Setup,
         jetstream: Option<Arc<JetStream>>,
-        args: &Args,
+        replica: String,
+        threads: NonZeroUsize,
+        args: &SetupArgs,
     ) -> Result<Arc<Self>, Failure> {
         let tenants = setup.tenants();
         let several = tenants.nobodys().is_some();
@@ -197,11 +196,11 @@ impl Service {
         let ledger = config.ledger.as_deref().map(open).transpose()?;
         let sinks = Sinks::open(&config.sinks, &config.data, &dead_letters, jetstream.as_ref()).or_exit(Exit::Io)?;
         let manner = Manner { max_body: config.max_body, ledger: ledger.is_some(), ocsf: sinks.want_ocsf() };
-        let judges = Judges::start(tenants, &exchanges, args.threads(), manner).or_exit(Exit::Io)?;
+        let judges = Judges::start(tenants, &exchanges, threads, manner).or_exit(Exit::Io)?;
         let figures = Figures::new(names.clone());
         let publishing = Publishing {
             folders: setup.folders(),
-            published: args.setup.published.clone().expect("a service has it"),
+            published: args.published.clone().expect("a service has it"),
             engine: Engine::new().or_exit(Exit::Setup)?,
         };
         let followed = setup.followed();
@@ -215,11 +214,11 @@ impl Service {
                     service.figures.hear(entry);
                 }
             }));
-            let control = setup.follow(&args.setup, true, &Arc::new(Progress::new(&[], true)));
+            let control = setup.follow(args, true, &Arc::new(Progress::new(&[], true)));
             let control = control.unwrap_or_else(|failure| std::process::exit(failure.report_and_code()));
             teller.control.clone_from(&control);
             Self {
-                replica: replica(),
+                replica,
                 started: Instant::now(),
                 started_at: Timestamp::now().as_millisecond(),
                 clients: RwLock::new(Arc::new(clients)),

@@ -3,12 +3,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 
+use serde_json::Value;
+
 /// So many alerts are known again. An API server sends a batch again within minutes.
 const KNOWN: usize = 1 << 18;
 
 /// An alert's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id([u8; 16]);
+pub(super) struct Id(u128);
 
 impl Id {
     /// Of its 32 hexadecimal digits.
@@ -16,13 +18,18 @@ impl Id {
         if text.len() != 32 {
             return None;
         }
-        u128::from_str_radix(text, 16).ok().map(|id| Self(id.to_be_bytes()))
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+
+    /// Of the alert, or the finding, that this is.
+    pub(super) fn in_json(alert: &Value) -> Option<Self> {
+        [&alert["alert_id"], &alert["finding_info"]["uid"]].into_iter().find_map(|id| Self::of(id.as_str()?))
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", u128::from_be_bytes(self.0))
+        write!(formatter, "{:032x}", self.0)
     }
 }
 

@@ -118,7 +118,7 @@ impl Service {
     }
 
     /// Judges a delivery at once; when this is answered with success, it is safe.
-    async fn take(self: &Arc<Self>, client: &Known, body: Vec<u8>, mut room: Taken) -> Result<Value, Denied> {
+    async fn take(&self, client: &Known, body: Vec<u8>, mut room: Taken) -> Result<Value, Denied> {
         let _in_hand = InHand::new(&self.in_hand);
         let id = format!("{}-{:x}-{}", self.replica, self.started_at, self.next.fetch_add(1, Ordering::Relaxed));
         let delivery = Delivery { body, whose: client.tenant, input: Arc::clone(&client.name), id };

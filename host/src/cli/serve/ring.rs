@@ -48,7 +48,7 @@ impl Ring {
     fn advance(&mut self, second: i64) {
         let now = second.div_euclid(self.unit);
         // A clock that is put back counts where it was.
-        for _ in 0..(now - self.at).clamp(0, 60) {
+        for _ in 0..usize::try_from(now - self.at).unwrap_or(0).min(KEPT) {
             self.counts.pop_front();
             self.counts.push_back(0);
         }

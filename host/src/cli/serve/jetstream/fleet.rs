@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use async_nats::jetstream::kv;
-use async_nats::jetstream::object_store::{self, ObjectInfo, ObjectStore};
+use async_nats::jetstream::object_store::{ObjectInfo, ObjectStore};
 use async_nats::jetstream::stream::{self, DiscardPolicy};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
@@ -28,7 +28,7 @@ use tokio::time::sleep;
 
 use super::super::Service;
 use super::super::publishing::{is_package, write_or_remove, write_whole};
-use super::{JetStream, token};
+use super::{JetStream, tell, token};
 
 /// How often it is looked for what has been published, and said what is run.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,13 +51,7 @@ impl Service {
                 }
                 jetstream.report(&self.replica, &self.report()).await
             };
-            let wrong = result.await.err().map(|error| format!("{error:#}"));
-            if wrong != told
-                && let Some(wrong) = &wrong
-            {
-                tracing::warn!("jetstream: {wrong}");
-            }
-            told = wrong;
+            tell(&mut told, result.await.err().map(|error| format!("{error:#}")));
             sleep(LOOK).await;
         }
         let _ = jetstream.withdraw(&self.replica).await;
@@ -133,14 +127,7 @@ impl Service {
 
 impl JetStream {
     async fn packages(&self) -> anyhow::Result<ObjectStore> {
-        let bucket = self.name("packages");
-        if let Ok(store) = self.context.get_object_store(&bucket).await {
-            return Ok(store);
-        }
-        let replicas = self.settings.replicas;
-        let config =
-            object_store::Config { bucket: bucket.clone(), num_replicas: replicas, ..object_store::Config::default() };
-        self.context.create_object_store(config).await.with_context(|| format!("object store {bucket}"))
+        self.object_store("packages", Duration::ZERO).await
     }
 
     async fn bucket(&self, of: &str, max_age: Duration) -> anyhow::Result<kv::Store> {

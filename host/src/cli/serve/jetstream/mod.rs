@@ -30,6 +30,7 @@ use portcullis::config::JetStream as Settings;
 
 use super::journal::NotWritten;
 use super::sinks::Alerted;
+use crate::cli::web;
 
 /// For so long the server knows a delivery again that is brought a second time. An API server has given it up by then.
 const KNOWN: Duration = Duration::from_mins(10);
@@ -82,8 +83,7 @@ impl JetStream {
             options = options.credentials_file(file).await.with_context(cannot)?;
         }
         if let Some(file) = &settings.token_file {
-            let cannot = || format!("jetstream: token-file: {}: cannot be read", file.display());
-            options = options.token(std::fs::read_to_string(file).with_context(cannot)?.trim().to_owned());
+            options = options.token(web::read_line(file).context("jetstream: token-file")?);
         }
         if let Some(file) = &settings.ca {
             options = options.add_root_certificates(file.clone());
@@ -103,11 +103,7 @@ impl JetStream {
                 let made = jetstream.make_streams().await;
                 let is_made = made.is_ok();
                 let wrong = made.err().map(|error| format!("{error:#}"));
-                let before = std::mem::replace(&mut *jetstream.lock(), wrong.clone());
-                match wrong {
-                    Some(wrong) if before.as_ref() != Some(&wrong) => tracing::warn!("jetstream: {wrong}"),
-                    _ => {}
-                }
+                tell(&mut jetstream.lock(), wrong);
                 drop(jetstream);
                 tokio::time::sleep(if is_made { LOOK } else { Duration::from_millis(500) }).await;
             }
@@ -162,13 +158,18 @@ impl JetStream {
 
     /// Where deliveries lie that are too large for a message.
     async fn objects(&self) -> anyhow::Result<ObjectStore> {
-        let bucket = self.name("deliveries");
+        self.object_store("deliveries", OBJECTS).await
+    }
+
+    /// An object store, whose objects go after so long; with no time, never.
+    async fn object_store(&self, of: &str, max_age: Duration) -> anyhow::Result<ObjectStore> {
+        let bucket = self.name(of);
         if let Ok(store) = self.context.get_object_store(&bucket).await {
             return Ok(store);
         }
         let config = object_store::Config {
             bucket: bucket.clone(),
-            max_age: OBJECTS,
+            max_age,
             num_replicas: self.settings.replicas,
             ..object_store::Config::default()
         };
@@ -204,6 +205,14 @@ impl JetStream {
         }
         Ok(())
     }
+}
+
+/// Tells what is wrong, once for as long as it stays so.
+fn tell(told: &mut Option<String>, wrong: Option<String>) {
+    if let Some(wrong) = wrong.as_ref().filter(|wrong| told.as_ref() != Some(wrong)) {
+        tracing::warn!("jetstream: {wrong}");
+    }
+    *told = wrong;
 }
 
 /// A name as one token of a subject: no two names are one, and none is several.

@@ -6,10 +6,9 @@ use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::super::clients::Known;
-use super::super::judges::{Checked, Delivery};
+use super::super::judges::{Checked, Unchecked};
 use super::super::records::refusal;
 use super::super::room::Taken;
 use super::super::routes::Denied;
@@ -25,23 +24,22 @@ const ENVELOPE: usize = 4 << 10;
 impl Service {
     /// Stores a delivery for whichever replica judges it; when this is answered with success, the server has it.
     pub(in super::super) async fn store(
-        self: &Arc<Self>,
+        &self,
         jetstream: &JetStream,
         client: &Known,
         body: Vec<u8>,
         room: Taken,
     ) -> Result<Value, Denied> {
         let _in_hand = InHand::new(&self.in_hand);
-        let tenant = client.tenant.map(|tenant| &*self.figures.names[tenant]);
-        let id = id(&client.name, tenant, &body);
-        let delivery = Delivery { body, whose: client.tenant, input: Arc::clone(&client.name), id: id.clone() };
-        let Checked { records, packed } = self.judges.check(delivery).await.map_err(refusal)?;
+        let tenant = client.tenant.map(|tenant| Arc::clone(&self.figures.names[tenant]));
+        let delivery = Unchecked { body, client: Arc::clone(&client.name), tenant: tenant.clone() };
+        let Checked { id, records, packed } = self.judges.check(delivery).await.map_err(refusal)?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, &*id);
         headers.insert(header::DELIVERY, &*id);
         headers.insert(header::CLIENT, &*client.name);
         if let Some(tenant) = tenant {
-            headers.insert(header::TENANT, tenant);
+            headers.insert(header::TENANT, &*tenant);
         }
         let stored = jetstream.store(&id, headers, packed).await;
         drop(room);
@@ -51,16 +49,6 @@ impl Service {
         })?;
         Ok(json!({"delivery": id, "records": records, "stored": true}))
     }
-}
-
-/// The same for the same delivery of the same client, so that one which is brought again is one.
-fn id(client: &str, tenant: Option<&str>, body: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    for part in [client.as_bytes(), tenant.unwrap_or_default().as_bytes(), body] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl JetStream {

@@ -18,7 +18,7 @@ use super::super::judges::Delivery;
 use super::super::reading::Refused;
 use super::super::records::NotTaken;
 use super::super::{InHand, Service};
-use super::{JetStream, LOOK, header};
+use super::{JetStream, LOOK, header, tell};
 
 /// What whoever publishes without naming itself is called.
 const PUBLISHER: &str = "jetstream";
@@ -46,16 +46,11 @@ impl Service {
         let places = Arc::new(Semaphore::new(at_once));
         let mut told = None;
         while !*self.ends.borrow() {
-            match self.pull(&jetstream, &places, at_once).await {
-                Ok(()) => told = None,
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    if told.as_ref() != Some(&error) {
-                        tracing::warn!("jetstream: no deliveries can be taken: {error}");
-                    }
-                    told = Some(error);
-                    sleep(FIRST_PAUSE).await;
-                }
+            let wrong = self.pull(&jetstream, &places, at_once).await.err();
+            let is_wrong = wrong.is_some();
+            tell(&mut told, wrong.map(|error| format!("no deliveries can be taken: {error:#}")));
+            if is_wrong {
+                sleep(FIRST_PAUSE).await;
             }
         }
     }
@@ -92,17 +87,18 @@ impl Service {
         self.judge_left_behind(jetstream, info.delivered.stream_sequence).await
     }
 
-    async fn handle(self: &Arc<Self>, jetstream: &JetStream, message: &Message) {
+    async fn handle(&self, jetstream: &JetStream, message: &Message) {
         let _in_hand = InHand::new(&self.in_hand);
-        let attempt = message.info().map_or(1, |info| info.delivered).max(1).unsigned_abs();
+        let (headers, payload) = (message.headers.as_ref(), &message.payload);
+        let (delivered, sequence) = message.info().map_or((1, 0), |info| (info.delivered, info.stream_sequence));
+        let attempt = delivered.max(1).unsigned_abs();
         let fate = if *self.ends.borrow() {
             Fate::Again("the replica ends".to_owned())
         } else if attempt > u64::from(jetstream.settings.attempts) {
             // Whoever took it has died each time, or could keep nothing of it.
             Fate::Dead(format!("it was tried {} times, and never to the end", attempt - 1))
         } else {
-            let sequence = message.info().map_or(0, |info| info.stream_sequence);
-            let judging = self.judge_message(jetstream, message.headers.as_ref(), &message.payload, sequence);
+            let judging = self.judge_message(jetstream, headers, payload, sequence);
             tokio::pin!(judging);
             let mut progress = interval(jetstream.settings.ack_wait / 3);
             progress.tick().await;
@@ -113,32 +109,33 @@ impl Service {
                 }
             }
         };
-        let (word, done) = match fate {
-            Fate::Judged => ("judged", message.ack().await.map_err(|error| anyhow!(error))),
+        let (word, answer) = match &fate {
+            Fate::Judged => ("judged", AckKind::Ack),
             Fate::Again(reason) => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
                 tracing::warn!(reason, attempt, "a delivery goes back into the stream");
                 // Where this replica ends, another may have it at once.
-                let pause = (!*self.ends.borrow()).then_some(pause);
-                ("again", message.ack_with(AckKind::Nak(pause)).await.map_err(|error| anyhow!(error)))
+                ("again", AckKind::Nak((!*self.ends.borrow()).then_some(pause)))
             }
             Fate::Dead(reason) => {
                 tracing::error!(reason, attempt, "a delivery becomes a dead letter");
-                let sequence = message.info().map_or(0, |info| info.stream_sequence);
-                let buried = jetstream.bury(message.headers.as_ref(), &message.payload, sequence, &reason).await;
-                let done = match buried {
-                    Ok(()) => message.ack().await.map_err(|error| anyhow!(error)),
-                    Err(error) => Err(error),
-                };
-                ("dead", done)
+                ("dead", AckKind::Ack)
             }
         };
         self.figures.handled(word);
-        if let Err(error) = done {
+        let done = async {
+            if let Fate::Dead(reason) = &fate {
+                jetstream.bury(headers, payload, sequence, reason).await?;
+            }
+            message.ack_with(answer).await.map_err(|error| anyhow!(error))?;
+            if matches!(fate, Fate::Judged) {
+                jetstream.remove_object(headers).await;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = done.await {
             // It comes again, and so do its alerts, which are there once.
             tracing::warn!(error = %error, "a delivery cannot be acknowledged");
-        } else if word == "judged" {
-            jetstream.remove_object(message.headers.as_ref()).await;
         }
     }
 

@@ -1,6 +1,5 @@
 //! A sink that is somebody's HTTP endpoint: what it is to get waits on the disk until it has taken it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,7 +57,7 @@ impl AtWork {
         let (putting, alerts, waiting, past) = spool::open(folder, webhook.spool).with_context(cannot)?;
         let spool = Journal::start(folder.display().to_string(), Box::new(putting), past).with_context(cannot)?;
         // A file that is not there is better told now.
-        webhook.authorization_file.as_deref().map(read_line).transpose()?;
+        webhook.authorization_file.as_deref().map(web::read_line).transpose()?;
         let wrong = Arc::default();
         let posting = Posting {
             sink: name.to_owned(),
@@ -107,12 +106,6 @@ fn host(url: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     format!("{scheme}://{host}")
-}
-
-/// The text of a file without its line end.
-fn read_line(file: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    Ok(text.trim().to_owned())
 }
 
 impl Posting {
@@ -185,12 +178,11 @@ impl Posting {
         let mut request = self.agent.post(&self.webhook.url).content_type(content_type);
         if let [(_, alert)] = alerts {
             // Who gets one a second time, after a crash of ours, can tell.
-            let alert: Value = serde_json::from_str(alert).unwrap_or_default();
-            let id = alert["alert_id"].as_str().or(alert["finding_info"]["uid"].as_str());
-            request = request.header("Idempotency-Key", id.unwrap_or_default());
+            let id = Id::in_json(&serde_json::from_str(alert).unwrap_or_default());
+            request = request.header("Idempotency-Key", id.map(|id| id.to_string()).unwrap_or_default());
         }
         // Each time, so that a new one counts.
-        match self.webhook.authorization_file.as_deref().map(read_line).transpose() {
+        match self.webhook.authorization_file.as_deref().map(web::read_line).transpose() {
             Ok(Some(authorization)) => request = request.header("Authorization", authorization),
             Ok(None) => {}
             Err(error) => return Outcome::Later(format!("{error:#}"), None),
