@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use guests::TARGET;
+use guests::{PIPELINES, Pipeline, Profile, TARGET};
 
 #[path = "src/package/componentize.rs"]
 mod componentize;
@@ -42,31 +42,52 @@ fn build() -> Result<()> {
     let rules = guests::discover(&workspace)?;
     let target_dir = out.join("guests");
     install_target()?;
-    guests::compile(&workspace, &target_dir, &rules)?;
+    guests::compile(&workspace, &target_dir, Profile::Guest, rules.iter().map(|rule| &rule.name))?;
+    guests::compile(&workspace, &target_dir, Profile::Module, PIPELINES.iter().map(Pipeline::crate_name))?;
 
-    let mut table = String::from("&[\n");
+    let mut packages = Vec::new();
     for rule in &rules {
-        let file = out.join(&rule.name).with_extension("wasm");
-        fs::write(&file, guests::package(&target_dir, rule)?)?;
-        writeln!(table, "    ({:?}, include_bytes!({:?})),", rule.name, file.display().to_string())?;
+        packages.push((&*rule.name, guests::package(&target_dir, rule)?));
     }
-    table.push_str("]\n");
-    fs::write(out.join("embedded.rs"), table)?;
+    embed(&out, "embedded.rs", &packages)?;
+    let mut pipelines = Vec::new();
+    for pipeline in &PIPELINES {
+        pipelines.push((pipeline.file, pipeline.wasm(&target_dir)?));
+    }
+    embed(&out, "pipelines.rs", &pipelines)?;
     fs::write(out.join("sdk.rs"), sdk(&workspace)?)?;
+    Ok(())
+}
+
+/// Writes files, and a table of their names and contents.
+fn embed(out: &Path, table: &str, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    let mut lines = String::from("&[\n");
+    for (name, bytes) in files {
+        let file = out.join(name).with_extension("wasm");
+        fs::write(&file, bytes)?;
+        writeln!(lines, "    ({name:?}, include_bytes!({:?})),", file.display().to_string())?;
+    }
+    lines.push_str("]\n");
+    fs::write(out.join(table), lines)?;
     Ok(())
 }
 
 /// The sources that a rule is written against, as a table of their paths in a crate of its own and their texts.
 fn sdk(workspace: &Path) -> Result<String> {
     let mut table = String::from("&[\n");
-    for (from, to) in
-        [("rules-wasm/event/src", "sdk/event/src"), ("rules-wasm/sdk/src", "sdk/rule/src"), ("wit", "wit")]
-    {
+    let sources = |from: &str| -> Result<Vec<PathBuf>> {
         let folder = workspace.join(from);
         let mut files: Vec<PathBuf> = fs::read_dir(&folder)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
             .with_context(|| format!("cannot list {}", folder.display()))?;
         files.sort();
+        Ok(files)
+    };
+    for (files, to) in [
+        (sources("rules-wasm/event/src")?, "sdk/event/src"),
+        (sources("rules-wasm/sdk/src")?, "sdk/rule/src"),
+        (vec![workspace.join("wit/detection.wit")], "wit"),
+    ] {
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             writeln!(table, "    ({:?}, include_str!({:?})),", format!("{to}/{name}"), file.display().to_string())?;

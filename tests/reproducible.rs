@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::support::{exported, project};
+use crate::support::{exported, pipeline, project};
+use guests::{PIPELINES, Pipeline, Profile};
 
 #[path = "../host/src/package/componentize.rs"]
 mod componentize;
@@ -41,13 +42,23 @@ impl Elsewhere {
 
     /// Builds the rules: their packages, and when the module of each was written.
     fn build(&self) -> Vec<(Vec<u8>, SystemTime)> {
-        guests::compile(&self.workspace, &self.target_dir(), &self.rules).expect("the rules build");
-        let module = |rule| fs::metadata(guests::module(&self.target_dir(), rule)).expect("it was built");
+        guests::compile(&self.workspace, &self.target_dir(), Profile::Guest, self.rules.iter().map(|rule| &rule.name))
+            .expect("the rules build");
+        let module = |rule: &guests::Guest| {
+            fs::metadata(guests::module(&self.target_dir(), Profile::Guest, &rule.name)).expect("it was built")
+        };
         let built = |rule| {
             let package = guests::package(&self.target_dir(), rule).expect("a package");
             (package, module(rule).modified().expect("this system has it"))
         };
         self.rules.iter().map(built).collect()
+    }
+
+    /// Builds what takes both rules into a pipeline.
+    fn pipelines(&self) -> Vec<Vec<u8>> {
+        let crates = PIPELINES.iter().map(Pipeline::crate_name);
+        guests::compile(&self.workspace, &self.target_dir(), Profile::Module, crates).expect("they build");
+        PIPELINES.iter().map(|pipeline| pipeline.wasm(&self.target_dir()).expect("a file")).collect()
     }
 
     fn append(&self, file: &str, text: &str) {
@@ -65,9 +76,11 @@ fn a_clean_build_elsewhere_gives_the_same_packages_and_an_edit_rebuilds_what_it_
     let (_folder, files) = exported();
     let embedded: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("exported")).collect();
     assert!(embedded == [&*nodeport.0, &*system.0], "the packages differ");
+    let pipelines = elsewhere.pipelines();
+    assert!(pipelines == PIPELINES.map(|known| pipeline(known.file)), "what is for pipelines differs");
     let places = [&project("").canonicalize().expect("it exists"), &elsewhere.workspace];
     for place in places.map(|path| path.display().to_string()) {
-        for package in &embedded {
+        for package in embedded.iter().chain(&pipelines) {
             assert!(!package.windows(place.len()).any(|window| window == place.as_bytes()), "{place} is in a package");
         }
     }

@@ -1,6 +1,7 @@
-//! Builds the rules under `rules-wasm/` and makes packages of them. Used by the build script, and by the test that two
-//! clean builds give the same bytes.
+//! Builds the rules under `rules-wasm/` and makes packages of them, and what takes both rules into a pipeline without a
+//! host. Used by the build script, and by the test that two clean builds give the same bytes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,57 @@ use super::{componentize, sections};
 
 /// What the rules are compiled for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-const PROFILE: &str = "guest";
+
+/// What is built in one go: crates that are to share no features.
+#[derive(Clone, Copy)]
+pub(crate) enum Profile {
+    /// Each rule is a component.
+    Guest,
+    /// Both are functions of a program.
+    Module,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Guest => "guest",
+            Self::Module => "module",
+        }
+    }
+}
+
+/// The crates that take both rules into a pipeline: the file that each becomes, without its extension.
+pub(crate) const PIPELINES: [Pipeline; 3] = [
+    Pipeline { file: "detector", is_component: true },
+    Pipeline { file: "fluent-bit", is_component: false },
+    Pipeline { file: "wasmcloud", is_component: true },
+];
+
+/// A crate that takes both rules into a pipeline.
+pub(crate) struct Pipeline {
+    /// Its folder, and the file.
+    pub(crate) file: &'static str,
+    is_component: bool,
+}
+
+impl Pipeline {
+    /// The crate's name.
+    pub(crate) fn crate_name(&self) -> String {
+        format!("portcullis-{}", self.file)
+    }
+
+    /// What was compiled, as those take it that it is for.
+    pub(crate) fn wasm(&self, target_dir: &Path) -> Result<Vec<u8>> {
+        let name = self.crate_name();
+        let module = module(target_dir, Profile::Module, &name);
+        let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+        if self.is_component {
+            componentize::component(&core, &name).with_context(|| format!("{name}: cannot make a component of it"))
+        } else {
+            componentize::with_own_names(&core, &name)
+        }
+    }
+}
 
 /// A rule's crate: a folder with a `rule.yml`, named as the crate is.
 pub(crate) struct Guest {
@@ -35,15 +86,21 @@ pub(crate) fn discover(workspace: &Path) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Compiles the rules in a target directory of their own: one that is shared with the cargo that runs a build script
+/// Compiles crates in a target directory of their own: one that is shared with the cargo that runs a build script
 /// dead-locks.
-pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> Result<()> {
+pub(crate) fn compile<N: AsRef<OsStr>>(
+    workspace: &Path,
+    target_dir: &Path,
+    profile: Profile,
+    crates: impl IntoIterator<Item = N>,
+) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace).args(["build", "--locked", "--quiet", "--target", TARGET, "--profile", PROFILE]);
+    command.current_dir(workspace).args(["build", "--locked", "--quiet", "--target", TARGET]);
+    command.args(["--profile", profile.name()]);
     command.arg("--target-dir").arg(target_dir);
-    for guest in guests {
-        command.args(["--package", &guest.name]);
+    for name in crates {
+        command.arg("--package").arg(name);
     }
     // What the caller asked of its own build (flags, coverage, clippy) is not meant for the rules, and would change them.
     for (name, _) in std::env::vars_os() {
@@ -70,14 +127,14 @@ pub(crate) fn compile(workspace: &Path, target_dir: &Path, guests: &[Guest]) -> 
     Ok(())
 }
 
-/// Where the compiled module of a rule lies.
-pub(crate) fn module(target_dir: &Path, guest: &Guest) -> PathBuf {
-    target_dir.join(TARGET).join(PROFILE).join(guest.name.replace('-', "_")).with_extension("wasm")
+/// Where the compiled module of a crate lies.
+pub(crate) fn module(target_dir: &Path, profile: Profile, crate_name: &str) -> PathBuf {
+    target_dir.join(TARGET).join(profile.name()).join(crate_name.replace('-', "_")).with_extension("wasm")
 }
 
 /// The package of a rule that was compiled: its component, its spec and its manifest.
 pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
-    let module = module(target_dir, guest);
+    let module = module(target_dir, Profile::Guest, &guest.name);
     let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     let spec_file = guest.folder.join("rule.yml");
     let spec = fs::read(&spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;

@@ -1,9 +1,13 @@
-//! The rules that come with the host: every rule under `rules-wasm/`, as the package that the build script made of it.
+//! What comes with the host: every rule under `rules-wasm/`, as the package that the build script made of it, and what takes
+//! both rules into a pipeline that has no host.
 
 use crate::{Compiler, Engine, Package, PackageError};
 
 /// Crate name and package of each rule, by name.
 const PACKAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The detector component, the filter for Fluent Bit and the component for wasmCloud: by name, what runs there.
+pub const PIPELINES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/pipelines.rs"));
 
 /// The default rules.
 ///

@@ -33,7 +33,6 @@
 //! The calling thread runs the rules.
 
 pub mod activation;
-mod alert;
 pub mod config;
 pub mod embedded;
 mod engine;
@@ -49,7 +48,6 @@ mod rule_set;
 mod sandbox;
 pub mod vectors;
 
-pub use alert::{Alert, TextStyle, id_of, printable};
 pub use config::{Config, ConfigError};
 pub use engine::{Engine, EngineError};
 pub use exclusion::Exclusion;
@@ -60,5 +58,6 @@ pub use pipeline::{
     Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
     Tenants, Times, Unnumbered, Unowned, Verdict, Verdicts, ledger_line, reject_line,
 };
+pub use portcullis_alert::{Alert, TextStyle, id_of, printable};
 pub use rule_set::{Exchange, FolderError, RuleSet, RuleSetError, Shadow, ShadowReport, Tally, read_packages};
 pub use sandbox::{Answer, AnswerSeverity, Fault, Sandbox};

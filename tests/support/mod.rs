@@ -123,8 +123,14 @@ pub(crate) fn exported() -> (tempfile::TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ended = run([OsStr::new("export"), folder.path().as_os_str()]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let files = ended.stdout.lines().map(PathBuf::from).collect();
+    let files = ended.stdout.lines().map(PathBuf::from).filter(|file| file.parent() == Some(folder.path())).collect();
     (folder, files)
+}
+
+/// What takes both rules into a pipeline, as the command writes it out.
+pub(crate) fn pipeline(name: &str) -> Vec<u8> {
+    let (folder, _) = exported();
+    std::fs::read(folder.path().join("pipelines").join(name).with_extension("wasm")).expect("exported")
 }
 
 /// A figure of a process, in the unit that the kernel gives it in.

@@ -1,30 +1,39 @@
-//! `portcullis export`: the embedded packages as files.
+//! `portcullis export`: the embedded packages as files, and what takes both rules into a pipeline.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use portcullis::{Engine, embedded};
 
 use super::failure::{Exit, Failure, OrExit};
-use super::output::{Output, write_package};
+use super::output::{Output, write_wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder that the packages go to; made if it does not exist
+    /// The folder that the packages go to, and its folder pipelines, for what runs both rules without this program: the
+    /// detector component, the filter for Fluent Bit and the component for wasmCloud; made if they do not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let engine = Engine::new().or_exit(Exit::Setup)?;
-    let folder = &args.folder;
-    fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display())).or_exit(Exit::Io)?;
+    // Whoever follows the folder of packages does not look into this one.
+    let pipelines = args.folder.join("pipelines");
+    fs::create_dir_all(&pipelines)
+        .with_context(|| format!("{}: cannot be made", pipelines.display()))
+        .or_exit(Exit::Io)?;
     let mut output = Output::standard();
+    let mut export = |bytes: &[u8], file: &Path| {
+        write_wasm(bytes, file, false).or_exit(Exit::Io)?;
+        output.write_line(&file.display().to_string())
+    };
     for package in embedded::packages(&engine).or_exit(Exit::Setup)? {
-        let file = folder.join(package.file_name());
-        write_package(&package, &file, false).or_exit(Exit::Io)?;
-        output.write_line(&file.display().to_string())?;
+        export(package.bytes(), &args.folder.join(package.file_name()))?;
+    }
+    for (name, bytes) in embedded::PIPELINES {
+        export(bytes, &pipelines.join(name).with_extension("wasm"))?;
     }
     output.flush()?;
     Ok(Exit::Done)

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use portcullis::Package;
 
 use super::failure::{Exit, Failure, OrExit};
 
@@ -56,15 +55,15 @@ impl Output {
     }
 }
 
-/// Writes a package whole or not at all. A file that is there with other bytes is somebody's: it stays, unless `force`
+/// Writes a package, or another `.wasm` file, whole or not at all. A file that is there with other bytes is somebody's: it stays, unless `force`
 /// says otherwise.
-pub(crate) fn write_package(package: &Package, file: &Path, force: bool) -> anyhow::Result<()> {
+pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Result<()> {
     let cannot = || format!("{}: cannot be written", file.display());
     match fs::metadata(file) {
         Ok(metadata) if !metadata.is_file() => bail!("{}: is no regular file; name one", file.display()),
         Ok(_) => {
             let there = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-            if there == package.bytes() {
+            if there == bytes {
                 return Ok(());
             }
             if !force {
@@ -87,7 +86,7 @@ pub(crate) fn write_package(package: &Package, file: &Path, force: bool) -> anyh
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .with_context(cannot)?;
-    part.write_all(package.bytes()).with_context(cannot)?;
+    part.write_all(bytes).with_context(cannot)?;
     let persisted = if force { part.persist(&file) } else { part.persist_noclobber(&file) };
     persisted.with_context(cannot)?;
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::compiler;
 use super::failure::{Exit, Failure, OrExit, say};
 use super::keygen;
-use super::output::{Output, read_bounded, write_package};
+use super::output::{Output, read_bounded, write_wasm};
 use super::setup::LimitsArgs;
 
 #[derive(clap::Args)]
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Some(folder) if folder.is_dir() => folder.join(package.file_name()),
         Some(file) => file.clone(),
     };
-    write_package(&package, &output, args.force).or_exit(Exit::Io)?;
+    write_wasm(package.bytes(), &output, args.force).or_exit(Exit::Io)?;
     let mut stdout = Output::standard();
     stdout.write_line(&output.display().to_string())?;
     stdout.flush()?;

@@ -1,11 +1,11 @@
 //! An incident: what its alerts have in common, and what not.
 
+use portcullis_alert::{Text, readable};
 use portcullis_event::address;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::alert::{Text, readable};
 use crate::package::Spec;
 use crate::{Alert, TextStyle};
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 pub use incident::Incident;
 
 use crate::Alert;
-use crate::alert::json_length;
 use crate::package::Spec;
+use crate::sandbox::json_length;
 
 /// So many incidents of one rule are open at once at the most; beyond, the one of them that would close first is closed, and
 /// none of another rule's.

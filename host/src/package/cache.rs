@@ -10,13 +10,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use portcullis_alert::hex;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::hex;
 use crate::Engine;
 
 /// A folder of native code.

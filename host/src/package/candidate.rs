@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use portcullis_alert::hex;
 use semver::Version;
 use sha2::{Digest as _, Sha256};
 
@@ -10,7 +11,7 @@ use super::manifest::Manifest;
 use super::parts::{self, Parts};
 use super::signature::{PublicKey, SignatureError, Signed};
 use super::spec::Spec;
-use super::{Refusal, Sizes, hex, sections};
+use super::{Refusal, Sizes, sections};
 use crate::PackageLimits;
 
 /// A package that may come to be run: who has signed it, which version of which rule it says it is, how long its parts are.

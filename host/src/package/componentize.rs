@@ -14,7 +14,7 @@ pub(crate) fn component(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
 
 /// The module with the names of the rule's and the SDK's functions only: what a trap's backtrace has to show, at a
 /// twentieth of the size of all names.
-fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
+pub(crate) fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
     let own = [crate_name.replace('-', "_"), "portcullis".to_owned()];
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(core) {

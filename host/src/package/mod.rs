@@ -17,6 +17,7 @@ mod world;
 use std::fmt;
 use std::sync::Arc;
 
+use portcullis_alert::About;
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
@@ -181,6 +182,21 @@ impl Package {
         &self.0.candidate.spec
     }
 
+    /// What is said in all of its alerts.
+    pub(crate) fn about(&self) -> About {
+        let spec = self.spec();
+        About {
+            rule_id: spec.rule_id.clone(),
+            rule_version: self.version().to_string(),
+            severity: spec.severity,
+            dedup_period_minutes: spec.dedup_period_minutes,
+            mitre: spec.mitre().to_vec(),
+            reference: spec.reference.clone(),
+            runbook: spec.runbook.clone(),
+            tags: spec.tags.clone(),
+        }
+    }
+
     /// The events that can match at all.
     #[must_use]
     pub fn prefilter(&self) -> &Prefilter {
@@ -262,9 +278,4 @@ impl Inner {
         let component = DetectionPre::new(linked).map_err(refused)?;
         Ok(Self { candidate, surface, component, stack: engine.stack() })
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,39 +1,15 @@
 //! A rule's spec: Panther's YAML, as published.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+pub use portcullis_alert::Severity;
 use portcullis_event::LogType;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
 use thiserror::Error;
 
 use crate::PackageLimits;
-
-/// How bad a match is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all(serialize = "lowercase"))]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Severity {
-    Info,
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        })
-    }
-}
 
 /// A rule's spec, in the words of Panther's rule schema.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::pipeline::shared::{Shared, locked};
 use crate::pipeline::suspension::Suspension;
 use crate::pipeline::{Notice, RuleVerdict, Verdict};
 use crate::rule_set::Predecessor as Named;
+use crate::sandbox::checked;
 use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
 
 /// An event that rules are asked about, one after the other.
@@ -89,8 +90,8 @@ impl Version {
         let took = Some(began.elapsed());
         let answer = answer.and_then(|answer| {
             let alert = |answer| {
-                Alert::new(&self.package, answer, asked.event, asked.record, asked.tenant, self.alert_length)
-                    .map(Box::new)
+                let answer = checked(answer, self.alert_length)?;
+                Ok(Box::new(Alert::new(self.package.about(), answer, asked.event, asked.record, asked.tenant)))
             };
             answer.map(alert).transpose()
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+pub use portcullis_alert::DEFAULT_TENANT;
 use portcullis_event::{Buffers, Event, Outcome, normalize};
 
 use crate::enrich::Enrichment;
@@ -12,9 +13,6 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, Shadow};
 use crate::{Exchange, Exclusion, Fault, Limits, Package, RuleSet};
-
-/// The tenant of all records where none is named.
-pub const DEFAULT_TENANT: &str = "default";
 
 /// Judges the records of one tenant one after the other with its rule set, each rule in its own sandbox. The calling
 /// thread runs the rules. A rule set that is published meanwhile takes over with the next event.

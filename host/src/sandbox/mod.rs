@@ -1,5 +1,6 @@
 //! A rule's running instance, behind its limits.
 
+mod answer;
 mod fault;
 mod limiter;
 
@@ -10,6 +11,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::engine::TICK;
 use crate::{Limits, Package};
+pub(crate) use answer::{checked, json_length};
 use bindings::Detection;
 pub use bindings::exports::portcullis::detection::rule::{Alert as Answer, Severity as AnswerSeverity};
 pub use fault::Fault;

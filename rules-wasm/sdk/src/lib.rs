@@ -25,7 +25,7 @@
 //! Everything else about the rule (its id, severity, texts and test vectors) stands in its `rule.yml`.
 
 mod alert;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
 #[doc(hidden)]
 pub mod component;
 
@@ -36,6 +36,14 @@ pub use portcullis_event::{Asn, Event, LogType, ResponseStatus, SourceScope, Tex
 pub trait Rule {
     /// The verdict on one event: an alert, or none for no match. It depends on nothing but the event.
     fn evaluate(event: &Event) -> Option<Alert>;
+}
+
+/// What [`export_rule!`] says of a rule.
+pub trait Exported: Rule {
+    /// The version of its crate.
+    const VERSION: &'static str;
+    /// Its prefilter: fields, and the values that they may have.
+    const PREFILTER: &'static [(&'static str, &'static [&'static str])];
 }
 
 /// Makes a component of a [`Rule`], with the version of its crate and its prefilter.
@@ -54,7 +62,31 @@ macro_rules! export_rule {
             $(, $fields:ident: [$first:literal $(, $others:literal)* $(,)?])* $(,)?)?
         } $(,)?
     ) => {
-        #[cfg(target_arch = "wasm32")]
+        impl $crate::Exported for $rule {
+            const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+            const PREFILTER: &'static [(&'static str, &'static [&'static str])] = &[
+                $((stringify!($field), &[$value, $($values),*]), $((stringify!($fields), &[$first, $($others),*])),*)?
+            ];
+        }
+
+        $crate::export_component_of! {
+            $rule,
+            concat!(
+                "{\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"prefilter\":{",
+                $("\"", stringify!($field), "\":[", stringify!($value), $(",", stringify!($values),)* "]",
+                $(",\"", stringify!($fields), "\":[", stringify!($first), $(",", stringify!($others),)* "]",)*)?
+                "}}"
+            )
+        }
+    };
+}
+
+/// The component of a rule with this manifest.
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_component_of {
+    ($rule:ty, $manifest:expr) => {
         const _: () = {
             struct Component;
 
@@ -64,18 +96,21 @@ macro_rules! export_rule {
                 }
             }
 
-            $crate::component::export_component!(Component with_types_in $crate::component::bindings);
+    $crate::component::export_component!(Component with_types_in $crate::component::bindings);
 
-            const TEXT: &[u8] = concat!(
-                "{\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"prefilter\":{",
-                $("\"", stringify!($field), "\":[", stringify!($value), $(",", stringify!($values),)* "]",
-                $(",\"", stringify!($fields), "\":[", stringify!($first), $(",", stringify!($others),)* "]",)*)?
-                "}}"
-            ).as_bytes();
+            const TEXT: &[u8] = $manifest.as_bytes();
 
             #[unsafe(link_section = "portcullis:manifest")]
             #[used]
             static MANIFEST: [u8; TEXT.len()] = *TEXT.first_chunk().expect("its own length");
         };
     };
+}
+
+/// Natively, and as a part of something else, a rule is a library.
+#[cfg(not(all(target_arch = "wasm32", feature = "component")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_component_of {
+    ($rule:ty, $manifest:expr) => {};
 }

@@ -5,8 +5,7 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use super::Alert;
-use crate::package::Severity;
+use crate::{Alert, Severity};
 
 /// How a text for a person is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,29 +45,34 @@ impl fmt::Display for Alert {
 }
 
 /// A text of a title and lines under it, each with a name.
-pub(crate) struct Text {
+#[derive(Debug)]
+pub struct Text {
     style: TextStyle,
     text: String,
 }
 
 impl Text {
-    pub(crate) fn new(style: TextStyle) -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new(style: TextStyle) -> Self {
         Self { style, text: String::new() }
     }
 
-    pub(crate) fn title(&mut self, severity: Severity, title: &str) {
+    /// Its title.
+    pub fn title(&mut self, severity: Severity, title: &str) {
         let color = if self.style.color { color(severity) } else { Style::new() };
         let severity = severity.to_string().to_uppercase();
         let _ = writeln!(self.text, "{color}[{severity}]{color:#} {}", printable(title));
     }
 
-    pub(crate) fn line(&mut self, name: &str, value: &str) {
+    /// A line with a name.
+    pub fn line(&mut self, name: &str, value: &str) {
         let faint = if self.style.color { Style::new().dimmed() } else { Style::new() };
         let _ = writeln!(self.text, "    {faint}{:<14}{faint:#} {}", printable(name), printable(value));
     }
 
     /// A line, if there is something to say.
-    pub(crate) fn line_of(&mut self, name: &str, value: Option<&str>) {
+    pub fn line_of(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.line(name, value);
         }
@@ -81,7 +85,9 @@ impl Text {
         }
     }
 
-    pub(crate) fn into_string(self) -> String {
+    /// The text.
+    #[must_use]
+    pub fn into_string(self) -> String {
         self.text
     }
 }
@@ -98,7 +104,8 @@ fn color(severity: Severity) -> Style {
 }
 
 /// A value of a context without JSON's punctuation: items and members behind commas, objects in a list behind semicolons.
-pub(crate) fn readable(value: &Value) -> String {
+#[must_use]
+pub fn readable(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => {

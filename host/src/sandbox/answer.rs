@@ -1,0 +1,51 @@
+//! What a stranger's rule answers, checked before it becomes an alert.
+
+use std::io;
+
+use portcullis_alert::{Answer as Checked, Severity, readable_context};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Answer, AnswerSeverity, Fault};
+
+/// The answer, if it can be an alert whose title, dedup and context have no more bytes as JSON than the limit.
+pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<Map<String, Value>>, Fault> {
+    let Answer { title, dedup, severity, context } = answer;
+    let context = readable_context(&context).and_then(|context| serde_json::from_str(&context));
+    let context = context
+        .map_err(|error| Fault::Answer(format!("answered with a context that is not a JSON object: {error}")))?;
+    if title.trim().is_empty() {
+        return Err(Fault::Answer("answered with an empty title".to_owned()));
+    }
+    let length = json_length(&(&title, &dedup, &context));
+    if length > limit {
+        return Err(Fault::Answer(format!("answered with an alert of {length} bytes, more than its limit of {limit}")));
+    }
+    let severity = severity.map(|severity| match severity {
+        AnswerSeverity::Info => Severity::Info,
+        AnswerSeverity::Low => Severity::Low,
+        AnswerSeverity::Medium => Severity::Medium,
+        AnswerSeverity::High => Severity::High,
+        AnswerSeverity::Critical => Severity::Critical,
+    });
+    Ok(Checked { title, dedup, severity, context })
+}
+
+/// How many bytes a value has as JSON.
+pub(crate) fn json_length(value: &impl Serialize) -> usize {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
+}

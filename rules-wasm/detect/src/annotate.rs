@@ -1,0 +1,91 @@
+//! A record that says what was found in it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use portcullis_alert::Alert;
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::{Context, to_json};
+
+/// The name of the member.
+const MEMBER: &str = "portcullis";
+
+/// The record with one more member at its end, `"portcullis":{"verdict":"alert","alerts":[…]}`, in the place of any that it
+/// has by this name. None for what is no JSON object.
+#[must_use]
+pub fn annotated(record: &str, alerts: &[Alert<Context>]) -> Option<String> {
+    let mut annotated = without_member(record)?.into_owned();
+    // As an object it ends in a bracket.
+    annotated.truncate(annotated.rfind('}')?);
+    if !annotated.trim_end().ends_with('{') {
+        annotated.push(',');
+    }
+    annotated.push_str("\"portcullis\":{\"verdict\":\"alert\",\"alerts\":[");
+    for (n, alert) in alerts.iter().enumerate() {
+        if n > 0 {
+            annotated.push(',');
+        }
+        annotated.push_str(&to_json(alert));
+    }
+    annotated.push_str("]}}");
+    Some(annotated)
+}
+
+/// The object without members of our name; as it is, if it has none.
+fn without_member(record: &str) -> Option<Cow<'_, str>> {
+    let mut deserializer = serde_json::Deserializer::from_str(record);
+    let members = deserializer.deserialize_map(Members).ok()?;
+    deserializer.end().ok()?;
+    // Names as they are written: one with a lone surrogate is none of ours, and no obstacle.
+    let is_ours = |name: &RawValue| serde_json::from_str::<String>(name.get()).is_ok_and(|name| name == MEMBER);
+    if !members.iter().any(|(name, _)| is_ours(name)) {
+        return Some(record.into());
+    }
+    let others = members.iter().filter(|(name, _)| !is_ours(name));
+    let others: Vec<String> = others.map(|(name, value)| format!("{}:{}", name.get(), value.get())).collect();
+    Some(format!("{{{}}}", others.join(",")).into())
+}
+
+/// The members of an object, as they are written.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(&'de RawValue, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: &str = r#""portcullis":{"verdict":"alert","alerts":[]}}"#;
+
+    #[test]
+    fn the_member_stands_at_the_end_and_there_once() {
+        let of = |record| annotated(record, &[]);
+        let with = |before: &str| Some(format!("{before}{NOTHING}"));
+        assert_eq!(of(r#"{"a":1.0}"#), with(r#"{"a":1.0,"#));
+        assert_eq!(of(" { \"a\" : {} } \n"), with(" { \"a\" : {} ,"));
+        assert_eq!(of("{ }"), with("{ "));
+        assert_eq!(of(r#"{"portcullis":5}"#), with("{"));
+        assert_eq!(of(r#"{"\u0070ortcullis":"}","a":1e5, "portcullis":{"b":[]}}"#), with(r#"{"a":1e5,"#));
+        assert_eq!(of(r#"{"\ud800":{"portcullis":1}}"#), with(r#"{"\ud800":{"portcullis":1},"#));
+        for other in ["", "[]", "{", "{}}", "5"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Both rules in one, with all that the host does between a record and an alert: for programs that have no host.
+//!
+//! ```
+//! use portcullis_detect::{Buffers, detect};
+//!
+//! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create",
+//!     "user":{"username":"ada"},"objectRef":{"resource":"services","namespace":"prod","name":"web"},
+//!     "requestObject":{"spec":{"type":"NodePort"}}}"#;
+//! let alerts = detect(record, &mut Buffers::default()).expect("an audit event");
+//! assert_eq!(alerts[0].title, "NodePort service prod/web deployed by ada");
+//! ```
+
+mod annotate;
+mod filter;
+mod look;
+mod rules;
+
+use std::fmt;
+
+use portcullis_alert::{Alert, DEFAULT_TENANT};
+pub use portcullis_event::{Buffers, Ignored, Rejected};
+use portcullis_event::{Outcome, normalize};
+
+pub use annotate::annotated;
+pub use filter::filter;
+pub use look::may_match;
+pub use rules::Context;
+use rules::RULES;
+
+/// Why a record was not shown to the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unjudged {
+    /// It is no Kubernetes audit event.
+    Ignored(Ignored),
+    /// It cannot be read.
+    Rejected(Rejected),
+}
+
+impl fmt::Display for Unjudged {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ignored(ignored) => ignored.fmt(formatter),
+            Self::Rejected(rejected) => rejected.fmt(formatter),
+        }
+    }
+}
+
+/// An alert as JSON: one object on one line.
+#[must_use]
+pub fn to_json(alert: &Alert<Context>) -> String {
+    // Texts, numbers and what is JSON already have no way not to be JSON.
+    serde_json::to_string(alert).unwrap_or_default()
+}
+
+/// The alerts of a record of EKS, AKS or GKE, in the order of the rules' ids: those that the host would give, for the
+/// tenant [`DEFAULT_TENANT`].
+///
+/// # Errors
+/// It is ignored or rejected.
+pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, Unjudged> {
+    let event = match normalize(record, buffers) {
+        Outcome::Evaluated(event) => event,
+        Outcome::Ignored(ignored) => return Err(Unjudged::Ignored(ignored)),
+        Outcome::Rejected(rejected) => return Err(Unjudged::Rejected(rejected)),
+    };
+    let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(&event)?)));
+    Ok(answers.map(|(rule, answer)| Alert::new(rule.about(), answer, &event, record, DEFAULT_TENANT)).collect())
+}

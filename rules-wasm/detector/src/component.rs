@@ -1,0 +1,61 @@
+//! The exported function, and its types.
+
+use portcullis_alert::{Alert, Severity as Known};
+use portcullis_detect::{Buffers, Context, Rejected, Unjudged};
+
+use bindings::exports::portcullis::detection::records::{DetectError, Finding, Guest, Severity};
+
+/// What wit-bindgen makes of `wit/detector.wit`.
+#[expect(clippy::same_length_and_capacity, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({ world: "detector", path: "../../wit", default_bindings_module: "crate::component::bindings" });
+}
+
+struct Detector;
+
+bindings::export!(Detector with_types_in bindings);
+
+impl Guest for Detector {
+    fn detect(record_json: String) -> Result<Vec<Finding>, DetectError> {
+        match portcullis_detect::detect(record_json.as_bytes(), &mut Buffers::default()) {
+            Ok(alerts) => Ok(alerts.into_iter().map(finding).collect()),
+            Err(Unjudged::Ignored(ignored)) => Err(DetectError::Ignored(ignored.to_string())),
+            Err(Unjudged::Rejected(rejected)) => Err(match rejected {
+                Rejected::Empty => DetectError::Empty,
+                Rejected::NotAnObject => DetectError::NotAnObject,
+                Rejected::NoAuditEvent(what) => DetectError::NoAuditEvent(what),
+                Rejected::NotJson(message) => DetectError::NotJson(message),
+                // A string is UTF-8, and nobody here has a limit.
+                Rejected::NotUtf8 { .. } | Rejected::TooLong { .. } => DetectError::NotJson(rejected.to_string()),
+            }),
+        }
+    }
+}
+
+fn finding(alert: Alert<Context>) -> Finding {
+    Finding {
+        context: alert.context.get().to_owned(),
+        alert_id: alert.alert_id,
+        incident_id: alert.incident_id,
+        rule_id: alert.rule_id,
+        rule_version: alert.rule_version,
+        severity: match alert.severity {
+            Known::Info => Severity::Info,
+            Known::Low => Severity::Low,
+            Known::Medium => Severity::Medium,
+            Known::High => Severity::High,
+            Known::Critical => Severity::Critical,
+        },
+        title: alert.title,
+        dedup: alert.dedup,
+        dedup_period_minutes: alert.dedup_period_minutes,
+        log_type: alert.log_type.to_owned(),
+        cluster: alert.cluster,
+        event_time: alert.event_time,
+        audit_id: alert.audit_id,
+        mitre: alert.mitre,
+        reference: alert.reference,
+        runbook: alert.runbook,
+        tags: alert.tags,
+    }
+}

@@ -1,0 +1,42 @@
+//! The exported handler.
+
+use portcullis_detect::{Buffers, Ignored, Unjudged, detect, to_json};
+
+use bindings::exports::wasmcloud::messaging::handler::Guest;
+use bindings::wasmcloud::messaging::consumer::publish;
+use bindings::wasmcloud::messaging::types::BrokerMessage;
+
+/// What wit-bindgen makes of `wit/world.wit`.
+#[expect(clippy::same_length_and_capacity, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({ world: "messaging", path: "wit", generate_all, default_bindings_module: "crate::component::bindings" });
+}
+
+struct Handler;
+
+bindings::export!(Handler with_types_in bindings);
+
+impl Guest for Handler {
+    /// Publishes each alert of the record in a message's body, as JSON, on `alerts.` and the message's own subject.
+    ///
+    /// A record that its cloud marks as one of another kind is none of ours. An error says why the body was not judged, or
+    /// which alert could not be published: the host decides what becomes of the message.
+    fn handle_message(message: BrokerMessage) -> Result<(), String> {
+        let alerts = match detect(&message.body, &mut Buffers::default()) {
+            Ok(alerts) => alerts,
+            Err(Unjudged::Ignored(
+                Ignored::LogType(_) | Ignored::Category(_) | Ignored::Service(_) | Ignored::LogStream(_),
+            )) => return Ok(()),
+            Err(unjudged) => return Err(format!("the message on {} is no record: {unjudged}", message.subject)),
+        };
+        let subject = format!("alerts.{}", message.subject);
+        for alert in alerts {
+            let message =
+                BrokerMessage { subject: subject.clone(), body: to_json(&alert).into_bytes(), reply_to: None };
+            publish(&message).map_err(|error| {
+                format!("alert {} of {} was not published on {subject}: {error}", alert.alert_id, alert.rule_id)
+            })?;
+        }
+        Ok(())
+    }
+}
