@@ -4,6 +4,7 @@ mod accounting;
 mod activation;
 mod authoring;
 mod cache;
+mod detector;
 mod enrichment;
 mod exchange_model;
 mod exclusions;

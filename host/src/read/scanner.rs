@@ -1,9 +1,6 @@
 //! Where a JSON value ends, in a stream of bytes that may be cut anywhere and broken anywhere.
 
-/// The members of a wrapping that hold its records as a list: `EventList` has `items`, Azure's diagnostics `records`,
-/// CloudWatch's subscriptions `logEvents` and its API `events`, Cloud Logging's API `entries`, Pub/Sub's
-/// `receivedMessages`. No audit record has a member of these names at its top.
-pub(super) const LISTS: [&str; 6] = ["items", "records", "logEvents", "events", "entries", "receivedMessages"];
+use portcullis_event::LISTS;
 
 /// Follows strings and brackets, and checks nothing else: whether the value is JSON is for its reader to say. What is
 /// broken ends as early as it can, so that it costs its neighbours nothing: a string at the end of its line, since JSON

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use portcullis_event::json::{self, Raw, Read};
-use portcullis_event::{Buffers, Ignored, Outcome, Rejected, normalize};
+use portcullis_event::{Buffers, Ignored, LISTS, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 
-use super::scanner::LISTS;
 use super::{Document, Documents, MAX_RECORD, Place, cloudwatch};
 
 /// How many wrappings there may be around a record: a list of Pub/Sub messages that hold lists of CloudWatch messages

@@ -1,25 +1,37 @@
 //! A record on its way through a log pipeline.
 
+use portcullis_alert::Alert;
 use portcullis_event::json::{self, Read};
 
-use crate::{Buffers, Ignored, Unjudged, annotated, detect, may_match};
+use crate::{Buffers, Context, Ignored, Unjudged, annotated, detect, may_match};
 
 /// The record with its alerts, if it has some.
 ///
-/// Log shippers that parse nothing put what they read into a text, `log` or `message`: if the record itself is
-/// nobody's audit event, that text may be one.
+/// Log shippers that parse nothing put what they read into a text, `log` or `message`: if the record itself is nobody's
+/// audit event, that text may be one. Where it is a list of records, as an audit webhook sends them, it has the alerts of
+/// all.
 #[must_use]
 pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
     if !may_match(record) {
         return None;
     }
     let text = std::str::from_utf8(record).ok()?;
-    let alerts = match detect(record, buffers) {
-        Err(Unjudged::Ignored(Ignored::Shape)) => detect(inside(text)?.as_bytes(), buffers),
-        judged => judged,
-    };
-    let alerts = alerts.ok().filter(|alerts| !alerts.is_empty())?;
-    annotated(text, &alerts)
+    let alerts = alerts(text, buffers).or_else(|| alerts(&inside(text)?, buffers))?;
+    if alerts.is_empty() { None } else { annotated(text, &alerts) }
+}
+
+/// The alerts of a record, or of a list of them; none of what is neither.
+fn alerts(text: &str, buffers: &mut Buffers) -> Option<Vec<Alert<Context>>> {
+    match detect(text.as_bytes(), buffers) {
+        Ok(alerts) => Some(alerts),
+        Err(Unjudged::Wrapping(list)) => {
+            let [items] = json::members(text, [list]).ok()?;
+            let items = json::items(items?, usize::MAX)?;
+            Some(items.iter().filter_map(|item| detect(item.get().as_bytes(), buffers).ok()).flatten().collect())
+        }
+        Err(Unjudged::Ignored(Ignored::Shape)) => None,
+        Err(Unjudged::Ignored(_) | Unjudged::Rejected(_)) => Some(Vec::new()),
+    }
 }
 
 /// The text in a record that no input has parsed.
@@ -30,4 +42,42 @@ fn inside(record: &str) -> Option<String> {
         // Parsed, and kept where it was.
         _ => member.map(|member| member.get().to_owned()).filter(|member| member.starts_with('{')),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","user":{"username":"ada"},"objectRef":{"resource":"services","name":"web"},"requestObject":{"spec":{"type":"NodePort"}}}"#;
+
+    /// How many alerts the record says that it has, and whether it is else as it came.
+    fn found(record: &str) -> usize {
+        let Some(filtered) = filter(record.as_bytes(), &mut Buffers::default()) else { return 0 };
+        assert!(filtered.starts_with(record.strip_suffix('}').expect("an object")), "{filtered}");
+        filtered.matches("\"alert_id\"").count()
+    }
+
+    #[test]
+    fn records_are_found_where_log_shippers_put_them() {
+        let text = serde_json::to_string(RECORD).expect("JSON");
+        assert_eq!(found(RECORD), 1);
+        assert_eq!(found(&format!(r#"{{"stream":"stdout","log":{text}}}"#)), 1);
+        assert_eq!(found(&format!(r#"{{"message":{text},"items":5}}"#)), 1);
+        assert_eq!(found(&format!(r#"{{"log":{RECORD}}}"#)), 1);
+        let list = format!(r#"{{"kind":"EventList","items":[{RECORD},5,{{}},{RECORD}]}}"#);
+        assert_eq!(found(&list), 2);
+        assert_eq!(found(&format!(r#"{{"message":{list}}}"#)), 2);
+    }
+
+    #[test]
+    fn what_has_no_alert_stays_as_it_came() {
+        let text = serde_json::to_string(&RECORD.replace("create", "update")).expect("JSON");
+        for record in
+            ["", "{", "NodePort", r#"{"log":"NodePort"}"#, r#"{"type":"NodePort"}"#, r#"{"items":["NodePort"]}"#]
+        {
+            assert_eq!(filter(record.as_bytes(), &mut Buffers::default()), None, "{record}");
+        }
+        assert_eq!(found(&format!(r#"{{"log":{text}}}"#)), 0);
+        assert_eq!(filter(&[b'"', b's', 0xff], &mut Buffers::default()), None);
+    }
 }

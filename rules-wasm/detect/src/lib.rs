@@ -19,7 +19,7 @@ use std::fmt;
 
 use portcullis_alert::{Alert, DEFAULT_TENANT};
 pub use portcullis_event::{Buffers, Ignored, Rejected};
-use portcullis_event::{Outcome, normalize};
+use portcullis_event::{LISTS, Outcome, json, normalize};
 
 pub use annotate::annotated;
 pub use filter::filter;
@@ -32,6 +32,8 @@ use rules::RULES;
 pub enum Unjudged {
     /// It is no Kubernetes audit event.
     Ignored(Ignored),
+    /// It is no record, but holds many, in this member: they are to be taken out first.
+    Wrapping(&'static str),
     /// It cannot be read.
     Rejected(Rejected),
 }
@@ -40,6 +42,9 @@ impl fmt::Display for Unjudged {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ignored(ignored) => ignored.fmt(formatter),
+            Self::Wrapping(list) => {
+                write!(formatter, "not a record, but a list of them in {list}: take them out first")
+            }
             Self::Rejected(rejected) => rejected.fmt(formatter),
         }
     }
@@ -60,9 +65,16 @@ pub fn to_json(alert: &Alert<Context>) -> String {
 pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, Unjudged> {
     let event = match normalize(record, buffers) {
         Outcome::Evaluated(event) => event,
-        Outcome::Ignored(ignored) => return Err(Unjudged::Ignored(ignored)),
+        Outcome::Ignored(ignored) => return Err(list(record).map_or(Unjudged::Ignored(ignored), Unjudged::Wrapping)),
         Outcome::Rejected(rejected) => return Err(Unjudged::Rejected(rejected)),
     };
     let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(&event)?)));
     Ok(answers.map(|(rule, answer)| Alert::new(rule.about(), answer, &event, record, DEFAULT_TENANT)).collect())
+}
+
+/// The member in which a wrapping holds its records.
+fn list(wrapping: &[u8]) -> Option<&'static str> {
+    let members = json::members(std::str::from_utf8(wrapping).ok()?, LISTS).ok()?;
+    let mut lists = LISTS.into_iter().zip(members);
+    lists.find_map(|(name, value)| value.is_some_and(|value| value.get().starts_with('[')).then_some(name))
 }

@@ -20,6 +20,7 @@ impl Guest for Detector {
         match portcullis_detect::detect(record_json.as_bytes(), &mut Buffers::default()) {
             Ok(alerts) => Ok(alerts.into_iter().map(finding).collect()),
             Err(Unjudged::Ignored(ignored)) => Err(DetectError::Ignored(ignored.to_string())),
+            Err(Unjudged::Wrapping(list)) => Err(DetectError::Wrapping(list.to_owned())),
             Err(Unjudged::Rejected(rejected)) => Err(match rejected {
                 Rejected::Empty => DetectError::Empty,
                 Rejected::NotAnObject => DetectError::NotAnObject,

@@ -35,7 +35,7 @@ mod value;
 
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
-pub use record::{Buffers, Ignored, Outcome, Rejected, normalize};
+pub use record::{Buffers, Ignored, LISTS, Outcome, Rejected, normalize};
 
 /// The text that the bytes are, with what the processor has for looking at many of them at once.
 fn utf8(bytes: &[u8]) -> Option<&str> {

@@ -116,6 +116,11 @@ static ENVELOPE_AND_AUDIT: Names<'_, { ENVELOPE.len() + audit::FIELDS.len() }> =
 /// Those of an audit event that stands in a member of its own.
 static FIELDS: Names<'_, { audit::FIELDS.len() }> = Names::new(audit::FIELDS);
 
+/// The members of a wrapping that hold its records as a list: `EventList` has `items`, Azure's diagnostics `records`,
+/// CloudWatch's subscriptions `logEvents` and its API `events`, Cloud Logging's API `entries`, Pub/Sub's
+/// `receivedMessages`. No audit record has a member of these names at its top.
+pub const LISTS: [&str; 6] = ["items", "records", "logEvents", "events", "entries", "receivedMessages"];
+
 /// Whose names a record's fields have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writer {

@@ -1,6 +1,6 @@
 //! The exported handler.
 
-use portcullis_detect::{Buffers, Ignored, Unjudged, detect, to_json};
+use portcullis_detect::{Buffers, Unjudged, detect, to_json};
 
 use bindings::exports::wasmcloud::messaging::handler::Guest;
 use bindings::wasmcloud::messaging::consumer::publish;
@@ -19,14 +19,12 @@ bindings::export!(Handler with_types_in bindings);
 impl Guest for Handler {
     /// Publishes each alert of the record in a message's body, as JSON, on `alerts.` and the message's own subject.
     ///
-    /// A record that its cloud marks as one of another kind is none of ours. An error says why the body was not judged, or
-    /// which alert could not be published: the host decides what becomes of the message.
+    /// What is no Kubernetes audit event is passed over: clouds send many kinds of records along one way. An error says why
+    /// the body cannot be read, or which alert could not be published: the host decides what becomes of the message.
     fn handle_message(message: BrokerMessage) -> Result<(), String> {
         let alerts = match detect(&message.body, &mut Buffers::default()) {
             Ok(alerts) => alerts,
-            Err(Unjudged::Ignored(
-                Ignored::LogType(_) | Ignored::Category(_) | Ignored::Service(_) | Ignored::LogStream(_),
-            )) => return Ok(()),
+            Err(Unjudged::Ignored(_)) => return Ok(()),
             Err(unjudged) => return Err(format!("the message on {} is no record: {unjudged}", message.subject)),
         };
         let subject = format!("alerts.{}", message.subject);
