@@ -14,6 +14,7 @@ mod fuzzing;
 mod gate;
 mod hostile;
 mod incidents;
+mod javascript_rule;
 mod jetstream;
 mod kills;
 mod limits;

@@ -1,0 +1,22 @@
+// Makes a component of rule.js: `node build.mjs [FILE]`, where the file is target/rule.wasm if none is given.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { componentize } from '@bytecodealliance/componentize-js';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const output = resolve(process.argv[2] ?? here('target/rule.wasm'));
+
+const { component } = await componentize({
+  sourcePath: here('rule.js'),
+  witPath: here('../../wit'),
+  worldName: 'detection',
+  // All there are. What is left of WASI is stubbed, so that the component imports nothing: a host refuses any other.
+  disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
+});
+
+await mkdir(dirname(output), { recursive: true });
+await writeFile(output, component);
+console.log(`${output}: ${component.length} bytes`);

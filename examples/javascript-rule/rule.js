@@ -1,0 +1,120 @@
+// *Kubernetes.System.Principal.PublicIP* in JavaScript: a service account, a node or one of the cloud's own principals
+// was used from a public address that is not the cloud's own machinery. Its token may be stolen.
+//
+// It says of every event what the rule in Rust says (rules-wasm/system-principal-public-ip).
+
+import { parseAddress } from './address.js';
+import { makeAlert } from './alert.js';
+import { isComplete, readEvent } from './event.js';
+
+const EKS = 'Amazon.EKS.Audit';
+const AKS = 'Azure.MonitorActivity';
+const GKE = 'GCP.AuditLog';
+
+const SYSTEM_PRINCIPALS = ['system:serviceaccount:', 'system:node:', 'eks:', 'aks:'];
+
+// The role in which AWS's control plane manages add-ons and nodes.
+const EKS_MANAGERS = ['eks:addon-manager', 'eks:node-manager'];
+const EKS_MANAGER_ROLE = ':assumed-role/AWSWesleyClusterManagerLambda';
+
+// Service accounts of `kube-system` that AKS runs on the nodes.
+const AKS_NODE_ACCOUNTS = [
+  'csi-azuredisk-node-sa',
+  'csi-azurefile-node-sa',
+  'csi-secrets-store-provider-azure',
+  'cloud-node-manager',
+].map((name) => `system:serviceaccount:kube-system:${name}`);
+
+// Amazon, and Amazon's second network.
+const AWS = ['AS16509', 'AS14618'];
+const AZURE = ['AS8075'];
+const GOOGLE = ['AS15169', 'AS396982'];
+
+// What the component exports: the interface `rule` of wit/detection.wit.
+export const rule = {
+  evaluate(eventJson) {
+    const event = readEvent(eventJson);
+    return matches(event) ? alertAbout(event) : undefined;
+  },
+};
+
+function matches(event) {
+  const { username } = event;
+  return (
+    username != null &&
+    isComplete(event) &&
+    !isRefused(event) &&
+    SYSTEM_PRINCIPALS.some((prefix) => username.startsWith(prefix)) &&
+    event.sourceScope === 'public' &&
+    !isCloudMachinery(event)
+  );
+}
+
+// 403, and on GKE its counterpart of gRPC, `PERMISSION_DENIED`.
+function isRefused({ responseStatus, logType }) {
+  const code = responseStatus?.code;
+  return code === 403 || (code === 7 && logType === GKE);
+}
+
+// Principals that the cloud itself uses from its own public addresses.
+function isCloudMachinery(event) {
+  const { username, userGroups, userArn } = event;
+  const isNode = username.startsWith('system:node:');
+  switch (event.logType) {
+    case EKS:
+      return (
+        (EKS_MANAGERS.includes(username) && userArn != null && userArn.includes(EKS_MANAGER_ROLE)) ||
+        (isNode &&
+          userGroups.includes('system:nodes') &&
+          userGroups.includes('system:authenticated') &&
+          isFrom(event, AWS))
+      );
+    case AKS:
+      return AKS_NODE_ACCOUNTS.includes(username) || (isNode && isFrom(event, AZURE));
+    case GKE:
+      return isNode && isFrom(event, GOOGLE);
+  }
+}
+
+// Whether every known network of the source addresses is the provider's. All of them: the client can write the first
+// addresses.
+function isFrom({ asn }, provider) {
+  return asn.length > 0 && asn.every((entry) => provider.includes(entry.asn));
+}
+
+function alertAbout(event) {
+  const sourceIp = lastAddress(event.sourceIPs);
+  const network = sourceIp === undefined ? undefined : networkOf(event, sourceIp);
+  const number = network?.asn ?? undefined;
+
+  let origin = '';
+  if (number !== undefined) {
+    origin = network.name == null ? ` (${number})` : ` (${number} ${network.name})`;
+  }
+  const address = sourceIp ?? '?';
+  const place = event.cluster == null ? '' : ` in cluster ${event.cluster}`;
+  return makeAlert(event, {
+    title: `${event.username} used from public address ${address}${origin}${place}`,
+    dedup: address,
+    context: { source_ip: sourceIp, asn: number },
+  });
+}
+
+// The last address is the only one that the client cannot write.
+function lastAddress(texts) {
+  for (let n = texts.length - 1; n >= 0; n -= 1) {
+    const address = parseAddress(texts[n]);
+    if (address !== undefined) {
+      return address;
+    }
+  }
+  return undefined;
+}
+
+// The network of one source address: the entry that names the address, or the only one there is if it names none.
+function networkOf({ asn }, sourceIp) {
+  if (asn.length === 1 && asn[0].address == null) {
+    return asn[0];
+  }
+  return asn.find(({ address }) => address != null && parseAddress(address) === sourceIp);
+}
