@@ -22,6 +22,7 @@ mod operating;
 mod packages;
 mod page;
 mod parity;
+mod pipes;
 mod reproducible;
 mod roll_back;
 mod run;

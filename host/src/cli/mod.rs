@@ -20,6 +20,7 @@ mod run;
 mod serve;
 mod setup;
 mod sink;
+mod stop;
 mod telling;
 mod test;
 mod web;
