@@ -2,6 +2,7 @@
 
 mod accounting;
 mod activation;
+mod annotated;
 mod authoring;
 mod cache;
 mod enrichment;

@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) input: Arc<str>,
     /// The rules that it is judged with.
     pub(super) rules: Current,
+    /// Whether its documents are lines, which come out again with what is said about them.
+    pub(super) lines: bool,
     kept: Kept,
     pool: Pool,
 }
@@ -101,8 +103,8 @@ struct KeptDocument {
 }
 
 impl Batch {
-    fn new(number: u64, input: Arc<str>, pool: Pool) -> Self {
-        Self { number, input, rules: Arc::default(), kept: pool.take(), pool }
+    fn new(number: u64, input: Arc<str>, lines: bool, pool: Pool) -> Self {
+        Self { number, input, rules: Arc::default(), lines, kept: pool.take(), pool }
     }
 
     fn push(&mut self, document: &Document<'_>) {
@@ -144,7 +146,8 @@ impl Filling<'_> {
             return;
         }
         self.batch.rules = self.published.now();
-        let next = Batch::new(self.batch.number + 1, Arc::clone(&self.batch.input), self.batch.pool.clone());
+        let Batch { number, input, lines, pool, .. } = &self.batch;
+        let next = Batch::new(number + 1, Arc::clone(input), *lines, pool.clone());
         (self.hand_over)(std::mem::replace(&mut self.batch, next));
     }
 }
@@ -163,7 +166,7 @@ impl<R: Read> Read for Flushing<'_, '_, R> {
 }
 
 /// Hands over the documents of all inputs, until it is to stop: then no more is read, and what has been read is handed over.
-/// An input that cannot be read to its end costs the others nothing.
+/// An input that cannot be read to its end costs the others nothing. With `lines`, each line is a document, whatever it holds.
 ///
 /// # Errors
 /// An input could not be read to its end: the last one of which that is true; the others have been told.
@@ -172,9 +175,10 @@ pub(super) fn read(
     published: Published,
     progress: &Progress,
     stop: &Arc<Stop>,
+    lines: bool,
     hand_over: &mut dyn FnMut(Batch),
 ) -> Result<(), Failure> {
-    let mut filling = Filling { batch: Batch::new(0, "".into(), Pool::default()), published, hand_over };
+    let mut filling = Filling { batch: Batch::new(0, "".into(), lines, Pool::default()), published, hand_over };
     let mut unreadable = Ok(());
     for input in inputs {
         filling.batch.input = input.name().into();
@@ -195,8 +199,10 @@ pub(super) fn read(
 fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut Filling<'_>) -> Result<(), Failure> {
     let name = Arc::clone(&filling.batch.input);
     let bytes = input.open(stop, |file| progress.reading(file))?;
+    let lines = filling.batch.lines;
     let filling = Rc::new(RefCell::new(filling));
-    let mut documents = Documents::new(Flushing { input: bytes, filling: Rc::clone(&filling) });
+    let bytes = Flushing { input: bytes, filling: Rc::clone(&filling) };
+    let mut documents = if lines { Documents::lines(bytes) } else { Documents::new(bytes) };
     // What has been read of a pipe is nowhere else any more; of a file it is, and a record that is cut off here is not broken.
     let stays = input.stays();
     while !(stays && stop.is_set()) {

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use portcullis::package::Spec;
 use portcullis::{Accounting, Alert, Incident, Incidents, Tenants, Verdict};
 
-use super::failure::{Failure, both, say};
+use super::failure::{Exit, Failure, OrExit as _, both, say};
 use super::output::Output;
 use super::progress::Progress;
 use super::run::Args;
@@ -100,11 +101,12 @@ impl Run {
             result = both(result, self.write_record(first + noted.n, noted));
             written.fetch_add(1, Ordering::Relaxed);
         }
-        result
+        // The next batch may be long in coming.
+        both(result, self.sink.flush())
     }
 
     fn write_record(&mut self, n: u64, noted: Noted) -> Result<(), Failure> {
-        let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, .. } = noted;
+        let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, line, .. } = noted;
         let mut result = Ok(());
         if let (Some(output), Some(line)) = (&mut self.ledger, ledger) {
             result = both(result, output.write_line(&line.numbered(n)));
@@ -117,6 +119,10 @@ impl Run {
         }
         if let Some(text) = unowned.and_then(|unowned| self.teller.unowned(&unowned, &place)) {
             self.say(text);
+        }
+        if let Some(line) = line {
+            let line = line.context("cannot write an alert as JSON").or_exit(Exit::Io);
+            result = both(result, line.and_then(|line| self.sink.line(&line)));
         }
         let Some(tenant) = tenant else { return result };
         for verdict in verdicts {

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how an answer ends.
 
 mod activation;
+mod annotated;
 mod batch;
 mod compile;
 mod explain;

@@ -85,6 +85,21 @@ impl FollowArgs {
 }
 
 impl Args {
+    /// Whether what is asked for is every line of the input.
+    pub(super) fn lines(&self) -> bool {
+        self.format == Some(Format::Annotated)
+    }
+
+    /// An incident is of many lines, and stands in none.
+    fn check_format(&self) -> Result<(), Failure> {
+        if self.lines() && self.incidents {
+            let error =
+                anyhow!("--incidents: with --format annotated alerts stand in their lines, and cannot be grouped");
+            return Err(Failure::new(Exit::Usage, error));
+        }
+        Ok(())
+    }
+
     /// Writing to a file empties it first: no output may be an input, or another output.
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
         let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
@@ -102,6 +117,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    args.check_format()?;
     let interruption = Interruption::listen()?;
     let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
     args.follow.check(&setup)?;
@@ -117,7 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let outlet = Arc::new(Outlet::new(run, Arc::clone(&stop)));
     interruption.reaches(&outlet, &stop, control);
 
-    let result = judge(&inputs, published, workers, &outlet, &stop, &progress);
+    let result = judge(&inputs, published, workers, &outlet, &stop, args.lines(), &progress);
     let finished = outlet.finish();
     match both(result, finished) {
         Err(failure) if !(interruption.is_set() && failure.is_closed_pipe()) => Err(failure),
@@ -134,6 +150,7 @@ fn judge(
     mut workers: Vec<Worker>,
     outlet: &Outlet,
     stop: &Arc<Stop>,
+    lines: bool,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let mut own = workers.pop().expect("there is a worker for each thread, and this is one");
@@ -156,7 +173,7 @@ fn judge(
                 outlet.put(own.judge(&batch));
             }
         };
-        let result = batch::read(inputs, published, progress, stop, &mut hand_over);
+        let result = batch::read(inputs, published, progress, stop, lines, &mut hand_over);
         drop(sender);
         result
     })
