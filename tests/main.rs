@@ -2,6 +2,7 @@
 
 mod accounting;
 mod activation;
+mod annotated;
 mod authoring;
 mod cache;
 mod detector;
@@ -24,6 +25,7 @@ mod operating;
 mod packages;
 mod page;
 mod parity;
+mod pipes;
 mod reproducible;
 mod roll_back;
 mod run;

@@ -324,5 +324,5 @@ fn a_wrong_word_is_answered_with_the_right_ones() {
         let ended = run(&args);
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{args:?}");
     }
-    assert!(run(["run", "--format", "xml"]).stderr.contains("[possible values: text, ndjson, ocsf]"));
+    assert!(run(["run", "--format", "xml"]).stderr.contains("[possible values: text, ndjson, ocsf, annotated]"));
 }

@@ -71,7 +71,7 @@ impl Run {
     /// Every record has one line in the ledger and one outcome, every subscribed rule one verdict, every alert one line,
     /// everything that is wrong a line in the rejects, and what is printed, in all and of each tenant, is what the ledger
     /// adds up to.
-    pub(super) fn check_account(&self) {
+    pub(crate) fn check_account(&self) {
         let mut tenants: BTreeMap<Option<&str>, Sums> = BTreeMap::new();
         let mut wrong = Vec::new();
         for (n, line) in self.ledger.iter().enumerate() {

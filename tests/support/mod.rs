@@ -112,6 +112,12 @@ pub(crate) fn run_accounted(input: &[u8], more_args: &[&str]) -> Run {
 }
 
 impl Run {
+    /// What a run that somebody else has driven has come to.
+    pub(crate) fn of(code: Option<i32>, stdout: &str, stderr: &str, ledger: Vec<Value>, rejects: Vec<Value>) -> Self {
+        let ended = Ended { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+        Self { alerts: json_lines(stdout), ledger, rejects, ended }
+    }
+
     /// What a rule said about a record.
     pub(crate) fn verdict(&self, n: usize, rule: &str) -> &str {
         self.ledger[n]["rules"][rule]["verdict"].as_str().unwrap_or("none")

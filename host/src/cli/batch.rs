@@ -12,6 +12,7 @@ use portcullis::{Exchange, RuleSet};
 use super::failure::{Exit, Failure};
 use super::input::Input;
 use super::progress::Progress;
+use super::stop::Stop;
 
 /// A batch is handed over when it has so many bytes, if not before.
 const BYTES: usize = 256 << 10;
@@ -27,6 +28,8 @@ pub(super) struct Batch {
     pub(super) input: Arc<str>,
     /// The rules that it is judged with.
     pub(super) rules: Current,
+    /// Whether its documents are lines, which come out again with what is said about them.
+    pub(super) lines: bool,
     kept: Kept,
     pool: Pool,
 }
@@ -100,8 +103,8 @@ struct KeptDocument {
 }
 
 impl Batch {
-    fn new(number: u64, input: Arc<str>, pool: Pool) -> Self {
-        Self { number, input, rules: Arc::default(), kept: pool.take(), pool }
+    fn new(number: u64, input: Arc<str>, lines: bool, pool: Pool) -> Self {
+        Self { number, input, rules: Arc::default(), lines, kept: pool.take(), pool }
     }
 
     fn push(&mut self, document: &Document<'_>) {
@@ -143,7 +146,8 @@ impl Filling<'_> {
             return;
         }
         self.batch.rules = self.published.now();
-        let next = Batch::new(self.batch.number + 1, Arc::clone(&self.batch.input), self.batch.pool.clone());
+        let Batch { number, input, lines, pool, .. } = &self.batch;
+        let next = Batch::new(number + 1, Arc::clone(input), *lines, pool.clone());
         (self.hand_over)(std::mem::replace(&mut self.batch, next));
     }
 }
@@ -151,20 +155,18 @@ impl Filling<'_> {
 /// An input that is read only when all documents that have been read of it are on their way: more may be long in coming.
 struct Flushing<'f, 'h, R> {
     input: R,
-    stops: &'f dyn Fn() -> bool,
     filling: Rc<RefCell<&'f mut Filling<'h>>>,
 }
 
 impl<R: Read> Read for Flushing<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.filling.borrow_mut().flush();
-        // What is behind may be long in coming, and nobody wants it any more.
-        if (self.stops)() { Ok(0) } else { self.input.read(buffer) }
+        self.input.read(buffer)
     }
 }
 
-/// Hands over the documents of all inputs, until it is to stop. An input that cannot be read to its end costs the others
-/// nothing.
+/// Hands over the documents of all inputs, until it is to stop: then no more is read, and what has been read is handed over.
+/// An input that cannot be read to its end costs the others nothing. With `lines`, each line is a document, whatever it holds.
 ///
 /// # Errors
 /// An input could not be read to its end: the last one of which that is true; the others have been told.
@@ -172,16 +174,17 @@ pub(super) fn read(
     inputs: &[Input],
     published: Published,
     progress: &Progress,
-    stops: &dyn Fn() -> bool,
+    stop: &Arc<Stop>,
+    lines: bool,
     hand_over: &mut dyn FnMut(Batch),
 ) -> Result<(), Failure> {
-    let mut filling = Filling { batch: Batch::new(0, "".into(), Pool::default()), published, hand_over };
+    let mut filling = Filling { batch: Batch::new(0, "".into(), lines, Pool::default()), published, hand_over };
     let mut unreadable = Ok(());
     for input in inputs {
         filling.batch.input = input.name().into();
-        let result = read_one(input, progress, stops, &mut filling);
+        let result = read_one(input, progress, stop, &mut filling);
         filling.flush();
-        if stops() {
+        if stop.is_set() {
             break;
         }
         if let Err(failure) = result
@@ -193,17 +196,16 @@ pub(super) fn read(
     unreadable
 }
 
-fn read_one(
-    input: &Input,
-    progress: &Progress,
-    stops: &dyn Fn() -> bool,
-    filling: &mut Filling<'_>,
-) -> Result<(), Failure> {
+fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut Filling<'_>) -> Result<(), Failure> {
     let name = Arc::clone(&filling.batch.input);
-    let bytes = input.open(|file| progress.reading(file))?;
+    let bytes = input.open(stop, |file| progress.reading(file))?;
+    let lines = filling.batch.lines;
     let filling = Rc::new(RefCell::new(filling));
-    let mut documents = Documents::new(Flushing { input: bytes, stops, filling: Rc::clone(&filling) });
-    while !stops() {
+    let bytes = Flushing { input: bytes, filling: Rc::clone(&filling) };
+    let mut documents = if lines { Documents::lines(bytes) } else { Documents::new(bytes) };
+    // What has been read of a pipe is nowhere else any more; of a file it is, and a record that is cut off here is not broken.
+    let stays = input.stays();
+    while !(stays && stop.is_set()) {
         match documents.next_document() {
             Ok(Some(document)) => {
                 let mut filling = filling.borrow_mut();

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use portcullis::enrich::Enrichment;
@@ -17,6 +18,7 @@ use super::failure::{Exit, Failure, OrExit};
 use super::input::Input;
 use super::output::Output;
 use super::setup::{Setup, SetupArgs};
+use super::stop::Stop;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -57,7 +59,8 @@ fn explained(
     explain: impl Fn(&Record<'_>, Outcome<'_>) -> anyhow::Result<String>,
 ) -> Result<String, Failure> {
     let name = input.name();
-    let mut documents = Documents::new(input.open(|file| Box::new(file))?);
+    let never = Arc::new(Stop::new().or_exit(Exit::Io)?);
+    let mut documents = Documents::new(input.open(&never, |file| Box::new(file))?);
     let mut records = Records::default();
     let mut found = None;
     let mut count = 0;

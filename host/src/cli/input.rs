@@ -1,15 +1,18 @@
 //! Where records come from.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{IsTerminal as _, Read, stdin};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use portcullis::read::decompressed;
+use rustix::fs::OFlags;
 
 use super::failure::{Exit, Failure, OrExit, say};
+use super::stop::{Stop, Stoppable};
 
 /// A file, or standard input for `-`.
 pub(crate) struct Input {
@@ -49,21 +52,30 @@ impl Input {
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// Its bytes, decompressed; `reading` sees a file's as they are read.
-    pub(crate) fn open(
+    /// Whether what is not read of it can be read another time.
+    pub(crate) fn stays(&self) -> bool {
+        self.identity().is_some()
+    }
+
+    /// Its bytes, decompressed, until no more are wanted; `reading` sees a file's as they are read.
+    pub(super) fn open(
         &self,
-        reading: impl FnOnce(File) -> Box<dyn Read + Send>,
+        stop: &Arc<Stop>,
+        reading: impl FnOnce(Stoppable) -> Box<dyn Read + Send>,
     ) -> Result<Box<dyn Read + Send>, Failure> {
+        let cannot = || format!("{}: cannot be read", self.name());
+        let stoppable = |input| Stoppable { input, stop: Arc::clone(stop) };
         let input: Box<dyn Read + Send> = if self.is_standard() {
             if stdin().is_terminal() {
                 say("reading records from standard input; Ctrl-D ends");
             }
-            Box::new(stdin())
+            // Not through the library's buffer, behind which nobody sees whether there is something to read.
+            let input = stdin().as_fd().try_clone_to_owned().with_context(cannot).or_exit(Exit::Io)?;
+            Box::new(stoppable(File::from(input)))
         } else {
-            reading(open_file(&self.path).or_exit(Exit::Io)?)
+            reading(stoppable(open_file(&self.path).or_exit(Exit::Io)?))
         };
-        let input = decompressed(input).with_context(|| format!("{}: cannot be read", self.name()));
-        input.or_exit(Exit::Io)
+        decompressed(input).with_context(cannot).or_exit(Exit::Io)
     }
 
     fn is_standard(&self) -> bool {
@@ -123,6 +135,10 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A named pipe that nobody writes to yet is open at once: it is reading that waits.
 fn open_file(path: &Path) -> anyhow::Result<File> {
-    File::open(path).with_context(|| format!("{}: cannot be read", path.display()))
+    let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let flags = if is_pipe { OFlags::NONBLOCK } else { OFlags::empty() };
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    opened.with_context(|| format!("{}: cannot be read", path.display()))
 }

@@ -100,11 +100,12 @@ impl Run {
             result = both(result, self.write_record(first + noted.n, noted));
             written.fetch_add(1, Ordering::Relaxed);
         }
-        result
+        // The next batch may be long in coming.
+        both(result, self.sink.flush())
     }
 
     fn write_record(&mut self, n: u64, noted: Noted) -> Result<(), Failure> {
-        let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, .. } = noted;
+        let Noted { place, tenant, ledger, reject, time, unowned, verdicts, wanted_networks, line, .. } = noted;
         let mut result = Ok(());
         if let (Some(output), Some(line)) = (&mut self.ledger, ledger) {
             result = both(result, output.write_line(&line.numbered(n)));
@@ -117,6 +118,9 @@ impl Run {
         }
         if let Some(text) = unowned.and_then(|unowned| self.teller.unowned(&unowned, &place)) {
             self.say(text);
+        }
+        if let Some(line) = line {
+            result = both(result, self.sink.line(&line));
         }
         let Some(tenant) = tenant else { return result };
         for verdict in verdicts {

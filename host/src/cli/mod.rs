@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how an answer ends.
 
 mod activation;
+mod annotated;
 mod batch;
 mod compile;
 mod explain;
@@ -20,6 +21,7 @@ mod run;
 mod serve;
 mod setup;
 mod sink;
+mod stop;
 mod telling;
 mod test;
 mod web;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, both};
 use super::judging::Run;
+use super::stop::Stop;
 use super::worker::JudgedBatch;
 
 /// So many bytes of batches are on their way at a time, or one batch: whoever reads waits, so that memory is bounded.
@@ -16,9 +17,11 @@ const IN_HAND: usize = 32 << 20;
 pub(super) struct Outlet {
     state: Mutex<State>,
     moved: Condvar,
-    stopped: AtomicBool,
+    stop: Arc<Stop>,
     /// Records that have been written.
     written: AtomicU64,
+    /// All of them have been.
+    is_finishing: AtomicBool,
 }
 
 struct State {
@@ -27,94 +30,70 @@ struct State {
     next: u64,
     /// Those that came before their turn.
     waiting: BTreeMap<u64, JudgedBatch>,
-    /// How many are on their way or written.
-    taken: u64,
     /// The bytes of those that are on their way.
     in_hand: usize,
-    has_failed: bool,
+    /// Whether something could not be written.
+    failed: Result<(), Failure>,
 }
 
 impl Outlet {
-    pub(super) fn new(run: Run) -> Self {
-        let state = State { run, next: 0, waiting: BTreeMap::new(), taken: 0, in_hand: 0, has_failed: false };
+    /// An outlet that stops the reading when something cannot be written.
+    pub(super) fn new(run: Run, stop: Arc<Stop>) -> Self {
+        let state = State { run, next: 0, waiting: BTreeMap::new(), in_hand: 0, failed: Ok(()) };
         Self {
             state: Mutex::new(state),
             moved: Condvar::new(),
-            stopped: AtomicBool::new(false),
+            stop,
             written: AtomicU64::new(0),
+            is_finishing: AtomicBool::new(false),
         }
     }
 
-    /// Takes a batch of so many bytes to be on its way, as soon as there is room; unless no more are taken.
-    pub(super) fn takes(&self, size: usize) -> bool {
+    /// Takes a batch of so many bytes to be on its way, as soon as there is room.
+    pub(super) fn take(&self, size: usize) {
         let mut state = self.lock();
-        while state.in_hand > 0 && state.in_hand + size > IN_HAND && !self.is_stopped() {
+        while state.in_hand > 0 && state.in_hand + size > IN_HAND {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let takes = !self.is_stopped();
-        if takes {
-            state.taken += 1;
-            state.in_hand += size;
-        }
-        takes
+        state.in_hand += size;
     }
 
-    /// Writes a batch, and those that were waiting for it; or lets it wait.
-    ///
-    /// # Errors
-    /// Something cannot be written, and the run has ended for it: to the first who hears of it.
-    pub(super) fn put(&self, batch: JudgedBatch) -> Result<(), Failure> {
+    /// Writes a batch, and those that were waiting for it; or lets it wait. When something cannot be written, no more is read,
+    /// and what has been read is still written to the other outputs.
+    pub(super) fn put(&self, batch: JudgedBatch) {
         let mut state = self.lock();
         state.waiting.insert(batch.number, batch);
-        let mut failed = Ok(());
-        let State { run, next, waiting, in_hand, has_failed, .. } = &mut *state;
+        let State { run, next, waiting, in_hand, failed } = &mut *state;
         while let Some(batch) = waiting.remove(next) {
             *in_hand -= batch.size;
             *next += 1;
-            if !*has_failed {
-                failed = run.write(batch, &self.written);
-                *has_failed = failed.is_err();
+            let written = run.write(batch, &self.written);
+            if written.is_err() {
+                self.stop.set();
             }
-        }
-        if failed.is_err() {
-            self.stop();
-            failed = both(failed, run.finish());
+            *failed = both(std::mem::replace(failed, Ok(())), written);
         }
         drop(state);
         self.moved.notify_all();
-        failed
     }
 
-    /// Takes no more batches.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.moved.notify_all();
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    /// Ends the run when everything that is on its way has been written.
+    /// Ends the run when everything that was taken has been put.
+    ///
+    /// # Errors
+    /// Something could not be written.
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        self.lock().run.finish()
+        self.is_finishing.store(true, Ordering::Relaxed);
+        let mut state = self.lock();
+        let failed = std::mem::replace(&mut state.failed, Ok(()));
+        both(failed, state.run.finish())
     }
 
-    /// The same, from another thread: no more batches are taken, and those on their way are waited for, as long as a record
-    /// is written every second, and nobody asks again. Afterwards nothing can be written any more; whether all was.
-    pub(super) fn end(&self, asks_again: &mut dyn FnMut() -> bool) -> bool {
-        self.stop();
+    /// Whether a run that has been stopped comes to its end: a record is written every second, and nobody asks again.
+    pub(super) fn comes_to_an_end(&self, asks_again: &mut dyn FnMut() -> bool) -> bool {
         let (mut written, mut since) = (self.written.load(Ordering::Relaxed), Instant::now());
-        while since.elapsed() < Duration::from_secs(1) && !asks_again() {
-            if let Ok(mut state) = self.state.try_lock()
-                && state.next == state.taken
-            {
-                if let Err(failure) = state.run.finish() {
-                    failure.report();
-                }
-                // For ever: no record may follow the account.
-                std::mem::forget(state);
-                return true;
+        while !self.is_finishing.load(Ordering::Relaxed) {
+            if since.elapsed() >= Duration::from_secs(1) || asks_again() {
+                return false;
             }
             let now = self.written.load(Ordering::Relaxed);
             if now != written {
@@ -122,7 +101,7 @@ impl Outlet {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        false
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -31,7 +31,11 @@ impl Output {
     }
 
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let written = if self.has_failed { Ok(()) } else { self.writer.write_all(text.as_bytes()) };
+        self.write_bytes(text.as_bytes())
+    }
+
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = if self.has_failed { Ok(()) } else { self.writer.write_all(bytes) };
         self.check(written)
     }
 

@@ -1,6 +1,5 @@
 //! How far a run has come, for the person at the terminal.
 
-use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +42,7 @@ impl Progress {
     }
 
     /// The file, whose bytes count as they are read.
-    pub(crate) fn reading(&self, file: File) -> Box<dyn Read + Send> {
+    pub(crate) fn reading(&self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
         if self.bar.is_hidden() { Box::new(file) } else { Box::new(self.bar.wrap_read(file)) }
     }
 

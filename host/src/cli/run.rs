@@ -20,6 +20,7 @@ use super::outlet::Outlet;
 use super::progress::Progress;
 use super::setup::{Setup, SetupArgs};
 use super::sink::Format;
+use super::stop::Stop;
 use super::worker::{EndOnPanic, Worker, threads};
 
 #[derive(clap::Args)]
@@ -83,6 +84,21 @@ impl FollowArgs {
 }
 
 impl Args {
+    /// Whether what is asked for is every line of the input.
+    pub(super) fn lines(&self) -> bool {
+        self.format == Some(Format::Annotated)
+    }
+
+    /// An incident is of many lines, and stands in none.
+    fn check_format(&self) -> Result<(), Failure> {
+        if self.lines() && self.incidents {
+            let error =
+                anyhow!("--incidents: with --format annotated alerts stand in their lines, and cannot be grouped");
+            return Err(Failure::new(Exit::Usage, error));
+        }
+        Ok(())
+    }
+
     /// Writing to a file empties it first: no output may be an input, or another output.
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
         let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
@@ -100,6 +116,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    args.check_format()?;
     let interruption = Interruption::listen()?;
     let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
     args.follow.check(&setup)?;
@@ -111,22 +128,28 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let published = Published::new(setup.exchanges());
     let control = setup.follow(&args.setup, args.follow.watch, &progress)?;
     run.teller.control.clone_from(&control);
-    let outlet = Arc::new(Outlet::new(run));
-    interruption.reaches(&outlet, control);
+    let stop = Arc::new(Stop::new().or_exit(Exit::Io)?);
+    let outlet = Arc::new(Outlet::new(run, Arc::clone(&stop)));
+    interruption.reaches(&outlet, &stop, control);
 
-    let result = judge(&inputs, published, workers, &outlet, &progress);
+    let result = judge(&inputs, published, workers, &outlet, &stop, args.lines(), &progress);
     let finished = outlet.finish();
-    both(result, finished)?;
-    Ok(if interruption.is_set() { Exit::Interrupted } else { Exit::Done })
+    match both(result, finished) {
+        Err(failure) if !(interruption.is_set() && failure.is_closed_pipe()) => Err(failure),
+        _ if interruption.is_set() => Ok(Exit::Interrupted),
+        _ => Ok(Exit::Done),
+    }
 }
 
-/// Judges all records, or those until the outlet takes no more. This thread reads; what the others have no time for it judges
-/// itself, which then does not leave its processor's cache.
+/// Judges all records, or those that have been read when it is to stop. This thread reads; what the others have no time for it
+/// judges itself, which then does not leave its processor's cache.
 fn judge(
     inputs: &[Input],
     published: Published,
     mut workers: Vec<Worker>,
     outlet: &Outlet,
+    stop: &Arc<Stop>,
+    lines: bool,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let mut own = workers.pop().expect("there is a worker for each thread, and this is one");
@@ -139,27 +162,19 @@ fn judge(
                 let _unless_it_panics = EndOnPanic;
                 let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(batch) = next() {
-                    if let Err(failure) = outlet.put(worker.judge(&batch)) {
-                        // Who reads may wait for input for ever.
-                        std::process::exit(failure.report_and_code());
-                    }
+                    outlet.put(worker.judge(&batch));
                 }
             });
         }
-        let mut failed = Ok(());
         let mut hand_over = |batch: Batch| {
-            if !outlet.takes(batch.size()) {
-                return;
-            }
-            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch)
-                && let Err(failure) = outlet.put(own.judge(&batch))
-            {
-                failed = Err(failure);
+            outlet.take(batch.size());
+            if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
+                outlet.put(own.judge(&batch));
             }
         };
-        let result = batch::read(inputs, published, progress, &|| outlet.is_stopped(), &mut hand_over);
+        let result = batch::read(inputs, published, progress, stop, lines, &mut hand_over);
         drop(sender);
-        both(failed, result)
+        result
     })
 }
 
@@ -175,15 +190,15 @@ struct Interruption {
 /// What signals reach.
 struct Target {
     outlet: Arc<Outlet>,
+    stop: Arc<Stop>,
     /// Where rules come out of files.
     control: Option<Control>,
 }
 
 impl Interruption {
-    /// Listens from now on. On Ctrl-C or a termination signal, the record in hand is finished, everything is written out, the
-    /// account printed: while records come, the loop that reads them sees the flag and does so; while it waits for input, the
-    /// listener does. SIGHUP has rules out of files and the config read again; where there are none, it is a termination
-    /// signal.
+    /// Listens from now on. On Ctrl-C or a termination signal no more is read, what has been read is judged, everything is
+    /// written out, and the account printed. SIGHUP has rules out of files and the config read again; where there are none, it
+    /// is a termination signal.
     fn listen() -> Result<Self, Failure> {
         let interruption = Self::default();
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
@@ -193,14 +208,14 @@ impl Interruption {
     }
 
     /// What signals reach from now on.
-    fn reaches(&self, outlet: &Arc<Outlet>, control: Option<Control>) {
-        let target = self.target.get_or_init(|| Target { outlet: Arc::clone(outlet), control });
+    fn reaches(&self, outlet: &Arc<Outlet>, stop: &Arc<Stop>, control: Option<Control>) {
+        let target = self.target.get_or_init(|| Target { outlet: Arc::clone(outlet), stop: Arc::clone(stop), control });
         if self.hangup.load(Ordering::Relaxed) {
             if let Some(control) = &target.control {
                 control.reload();
             } else {
                 self.flag.store(true, Ordering::Relaxed);
-                outlet.stop();
+                stop.set();
             }
         }
     }
@@ -220,7 +235,7 @@ impl Interruption {
         if signals.forever().any(ends) {
             self.flag.store(true, Ordering::Relaxed);
             match self.target.get() {
-                Some(target) => finish(&target.outlet, &mut signals),
+                Some(target) => end(target, &mut signals),
                 None => std::process::exit(Exit::Interrupted as i32),
             }
         }
@@ -231,13 +246,14 @@ impl Interruption {
     }
 }
 
-/// Ends the process between two records, with the account.
-fn finish(outlet: &Outlet, signals: &mut Signals) {
+/// Has the run end with the account, after all that has been read; or ends the process.
+fn end(target: &Target, signals: &mut Signals) {
+    target.stop.set();
     // Neither a record whose alert nobody takes off our hands, nor a person who asks again, is to wait for ever.
-    if !outlet.end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
+    if !target.outlet.comes_to_an_end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
         say(
             "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
         );
+        std::process::exit(Exit::Interrupted as i32);
     }
-    std::process::exit(Exit::Interrupted as i32);
 }

@@ -21,6 +21,11 @@ pub(crate) enum Format {
     Ndjson,
     /// One OCSF Detection Finding (class 2004) a line
     Ocsf,
+    /// A line for each line of the input, for filters that must answer each: as it came, or where a rule matches its object
+    /// with one more member, "portcullis":{"verdict":"alert","alerts":[…]}. No value may go on in the next line. The answer
+    /// to a line with many records has the alerts of all of them; where such a line is no object, it is one with the line's
+    /// text as "message". Of a line over 64 MiB the beginning comes
+    Annotated,
 }
 
 /// Takes alerts, and incidents that are over.
@@ -56,14 +61,22 @@ impl Sink {
                 serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?
             }
             Format::Ocsf => ocsf::finding(alert, spec, Timestamp::now()).to_string(),
+            // In its line.
+            Format::Annotated => return Ok(()),
         };
         self.write(&text)
+    }
+
+    /// A line of the input, with what was said about it; passed on with the next flush.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), Failure> {
+        self.output.write_bytes(line)?;
+        self.output.write_bytes(b"\n")
     }
 
     pub(crate) fn incident(&mut self, incident: &Incident, spec: &Spec) -> Result<(), Failure> {
         let text = match self.format {
             Format::Text => incident.text(self.style),
-            Format::Ndjson => json!({"incident": incident}).to_string(),
+            Format::Ndjson | Format::Annotated => json!({"incident": incident}).to_string(),
             Format::Ocsf => ocsf::incident(incident, spec, Timestamp::now()).to_string(),
         };
         self.write(&text)

@@ -6,10 +6,11 @@ use std::thread::available_parallelism;
 
 use portcullis::read::{Record, Records};
 use portcullis::{
-    Accounting, Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line,
+    Accounting, Alert, Judged, Judgement, RuleVerdict, Tenants, Unnumbered, Unowned, Verdict, ledger_line, reject_line,
 };
 use portcullis_event::Outcome;
 
+use super::annotated::annotated;
 use super::batch::{Batch, Current};
 
 /// What is to be written about records.
@@ -79,6 +80,33 @@ pub(super) struct Noted {
     pub(super) verdicts: Vec<RuleVerdict>,
     /// A rule was asked about it that would have liked to know the network of its source.
     pub(super) wanted_networks: bool,
+    /// The line of the input that ends with it, with what was said about it.
+    pub(super) line: Option<Vec<u8>>,
+}
+
+impl Noted {
+    /// Of a line about which there is nothing else to write.
+    fn of_line(n: u64) -> Self {
+        Self {
+            n,
+            place: String::new(),
+            tenant: None,
+            ledger: None,
+            reject: None,
+            time: None,
+            unowned: None,
+            verdicts: Vec::new(),
+            wanted_networks: false,
+            line: None,
+        }
+    }
+
+    fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.verdicts.iter().filter_map(|verdict| match &verdict.verdict {
+            Verdict::Alert(alert) => Some(&**alert),
+            _ => None,
+        })
+    }
 }
 
 impl Worker {
@@ -94,12 +122,26 @@ impl Worker {
         let rules = Arc::clone(&batch.rules);
         let (mut count, mut noted) = (0, Vec::new());
         for document in batch.documents() {
+            let line = document.bytes;
+            let document = if batch.lines { document.trimmed() } else { document };
+            let before = noted.len();
             let done = records.for_each(&document, &mut |record, outcome| {
                 noted.extend(note(tenants, *wanted, &batch.input, None, count, record, outcome));
                 count += 1;
                 Ok::<(), std::convert::Infallible>(())
             });
             let Ok(()) = done;
+            if batch.lines {
+                let alerts: Vec<&Alert> = noted[before..].iter().flat_map(Noted::alerts).collect();
+                let annotated = if alerts.is_empty() { None } else { annotated(document.bytes, &alerts) };
+                let line = annotated.map_or_else(|| line.to_vec(), String::into_bytes);
+                if noted.len() == before {
+                    noted.push(Noted::of_line(count));
+                }
+                if let Some(last) = noted.last_mut() {
+                    last.line = Some(line);
+                }
+            }
         }
         JudgedBatch {
             number: batch.number,
@@ -154,6 +196,7 @@ pub(super) fn note(
         unowned,
         verdicts,
         wanted_networks,
+        line: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a match becomes on its way out: the same alert whoever asked the rule, the host or a component that holds the
 //! rules itself.
 
+mod annotate;
 mod context;
 mod identity;
 mod text;
@@ -11,6 +12,7 @@ use portcullis_event::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use annotate::annotated;
 pub use context::readable_context;
 pub use identity::{hex, id_of};
 use identity::{period, without_space};

@@ -1,9 +1,9 @@
 //! A record on its way through a log pipeline.
 
-use portcullis_alert::Alert;
+use portcullis_alert::{Alert, annotated};
 use portcullis_event::json::{self, Read};
 
-use crate::{Buffers, Context, Ignored, Unjudged, annotated, detect, may_match};
+use crate::{Buffers, Context, Ignored, Unjudged, detect, may_match};
 
 /// The record with its alerts, if it has some.
 ///

@@ -10,7 +10,6 @@
 //! assert_eq!(alerts[0].title, "NodePort service prod/web deployed by ada");
 //! ```
 
-mod annotate;
 mod filter;
 mod look;
 mod rules;
@@ -21,7 +20,6 @@ use portcullis_alert::{Alert, DEFAULT_TENANT};
 pub use portcullis_event::{Buffers, Ignored, Rejected};
 use portcullis_event::{LISTS, Outcome, json, normalize};
 
-pub use annotate::annotated;
 pub use filter::filter;
 pub use look::may_match;
 pub use rules::Context;

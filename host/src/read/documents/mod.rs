@@ -26,7 +26,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Documents<R> {
     window: Window<R>,
     max: usize,
-    whole_lines: bool,
+    framing: Framing,
     lists: bool,
     state: State,
     /// Of the window's bytes, those up to the end of the document that was given out last.
@@ -53,6 +53,16 @@ pub struct Document<'d> {
     pub item: Option<Item>,
 }
 
+impl Document<'_> {
+    /// The same without what is no part of a record: white space at its end, and a mark of byte order before it.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        let Self { bytes, length, line, column, item } = *self;
+        let trimmed = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_end();
+        Self { bytes: trimmed, length: length - (bytes.len() - trimmed.len()) as u64, line, column, item }
+    }
+}
+
 /// An item of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -60,6 +70,17 @@ pub struct Item {
     pub list: Option<&'static str>,
     /// The item's number, from 0.
     pub index: u64,
+}
+
+/// What is known of lines before they are looked into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// One that looks like a document is one.
+    Likely,
+    /// Nothing.
+    Unknown,
+    /// Each is one, whatever it holds.
+    Lines,
 }
 
 #[derive(Debug)]
@@ -92,7 +113,7 @@ impl<R: Read> Documents<R> {
         Self {
             window: Window::new(input),
             max,
-            whole_lines: true,
+            framing: Framing::Likely,
             lists: true,
             state: State::Line,
             given: 0,
@@ -103,10 +124,16 @@ impl<R: Read> Documents<R> {
 
     /// The documents of an input whose lines are looked into even where they seem to be one document each.
     pub(super) fn inside(input: R) -> Self {
-        Self { whole_lines: false, ..Self::new(input) }
+        Self { framing: Framing::Unknown, ..Self::new(input) }
     }
 
-    /// The same, and wrappings are left as they are.
+    /// Each line of an input as a document of its own, as soon as its end has been read: with all of its bytes, whatever they
+    /// are, except the line feed.
+    pub fn lines(input: R) -> Self {
+        Self { framing: Framing::Lines, ..Self::new(input) }
+    }
+
+    /// The documents of an input whose lines are looked into, and wrappings are left as they are.
     pub(super) fn one_after_the_other(input: R) -> Self {
         Self { lists: false, ..Self::inside(input) }
     }
@@ -136,7 +163,8 @@ impl<R: Read> Documents<R> {
             }
         };
         self.given = value.end.max(self.given);
-        let bytes = self.window.bytes()[value.offset..value.end].trim_ascii_end();
+        let bytes = &self.window.bytes()[value.offset..value.end];
+        let bytes = if self.framing == Framing::Lines { bytes } else { bytes.trim_ascii_end() };
         let length = value.gone + bytes.len() as u64;
         let bytes = if value.gone > 0 { &self.beginning } else { bytes };
         let Value { line, column, .. } = value;
@@ -152,6 +180,9 @@ impl<R: Read> Documents<R> {
     fn line_or_value(&mut self) -> Next {
         if self.window.bytes().is_empty() && !self.window.more() {
             return Next::Nowhere;
+        }
+        if self.framing == Framing::Lines {
+            return self.whole_line();
         }
         let mut end = self.window.line_end(0, LINE);
         if self.window.bytes().starts_with(BYTE_ORDER_MARK) {
@@ -174,7 +205,11 @@ impl<R: Read> Documents<R> {
                 self.window.consume(offset + 1);
                 Next::Further
             }
-            Some(b'{') if !(self.whole_lines && end != Find::Further && text.trim_ascii_end().ends_with(b"}")) => {
+            Some(b'{')
+                if !(self.framing == Framing::Likely
+                    && end != Find::Further
+                    && text.trim_ascii_end().ends_with(b"}")) =>
+            {
                 self.state = State::Behind;
                 self.value(offset, offset, true)
             }

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use portcullis_alert::Alert;
-use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
+use serde::{Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Context, to_json};
+use crate::Alert;
 
 /// The name of the member.
 const MEMBER: &str = "portcullis";
@@ -16,7 +15,10 @@ const MEMBER: &str = "portcullis";
 /// The record with one more member at its end, `"portcullis":{"verdict":"alert","alerts":[…]}`, in the place of any that it
 /// has by this name. None for what is no JSON object.
 #[must_use]
-pub fn annotated(record: &str, alerts: &[Alert<Context>]) -> Option<String> {
+pub fn annotated<'a, C: Serialize + 'a>(
+    record: &str,
+    alerts: impl IntoIterator<Item = &'a Alert<C>>,
+) -> Option<String> {
     let mut annotated = without_member(record)?.into_owned();
     // As an object it ends in a bracket.
     annotated.truncate(annotated.rfind('}')?);
@@ -24,11 +26,11 @@ pub fn annotated(record: &str, alerts: &[Alert<Context>]) -> Option<String> {
         annotated.push(',');
     }
     annotated.push_str("\"portcullis\":{\"verdict\":\"alert\",\"alerts\":[");
-    for (n, alert) in alerts.iter().enumerate() {
+    for (n, alert) in alerts.into_iter().enumerate() {
         if n > 0 {
             annotated.push(',');
         }
-        annotated.push_str(&to_json(alert));
+        annotated.push_str(&serde_json::to_string(alert).ok()?);
     }
     annotated.push_str("]}}");
     Some(annotated)
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_member_stands_at_the_end_and_there_once() {
-        let of = |record| annotated(record, &[]);
+        let of = |record| annotated::<()>(record, []);
         let with = |before: &str| Some(format!("{before}{NOTHING}"));
         assert_eq!(of(r#"{"a":1.0}"#), with(r#"{"a":1.0,"#));
         assert_eq!(of(" { \"a\" : {} } \n"), with(" { \"a\" : {} ,"));
