@@ -81,3 +81,20 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rule_is_left_out() {
+        let folders = std::fs::read_dir("..").expect("the rules' folder").map(|entry| entry.expect("an entry").path());
+        let mut specs: Vec<String> = folders
+            .filter_map(|folder| std::fs::read_to_string(folder.join("rule.yml")).ok())
+            .filter_map(|spec| spec.lines().find_map(|line| line.strip_prefix("RuleID:")).map(ToOwned::to_owned))
+            .map(|id| id.trim().trim_matches('"').to_owned())
+            .collect();
+        specs.sort();
+        assert_eq!(RULES.each_ref().map(|rule| rule.spec.rule_id.to_owned()), *specs, "in the order of their ids");
+    }
+}
