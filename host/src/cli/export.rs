@@ -11,8 +11,8 @@ use super::output::{Output, write_wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder that the packages go to, and its folder pipelines, for what runs both rules without this program: the
-    /// detector component, the filter for Fluent Bit and the component for wasmCloud; made if they do not exist
+    /// The folder that the packages go to; made if it does not exist. Its folder pipelines gets what runs both rules without
+    /// this program: detector.wasm, fluent-bit.wasm and wasmcloud.wasm
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
