@@ -31,7 +31,22 @@ pub type Context = Box<RawValue>;
 fn context(json: &str) -> Context {
     // What the SDK has written is an object.
     let readable = readable_context(json).unwrap_or_default();
-    RawValue::from_string(readable.into_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    RawValue::from_string(compact(&readable)).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// JSON without what stands between its tokens: values that rules take out of a record have the record's white space, and
+/// an alert is to be one line.
+fn compact(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let is_kept = |char: &char| {
+        let is_kept = in_string || !char.is_ascii_whitespace();
+        if !escaped && *char == '"' {
+            in_string = !in_string;
+        }
+        escaped = !escaped && *char == '\\';
+        is_kept
+    };
+    json.chars().filter(is_kept).collect()
 }
 
 /// A rule that is called as a function.
@@ -96,5 +111,11 @@ mod tests {
             .collect();
         specs.sort();
         assert_eq!(RULES.each_ref().map(|rule| rule.spec.rule_id.to_owned()), *specs, "in the order of their ids");
+    }
+
+    #[test]
+    fn a_context_is_one_line_and_its_texts_are_as_they_were() {
+        let written = "{\"a b\": [1,\r\n\t 2 ], \"c\" :\"d \\\" e\\\\\" , \"f\": \" \" }";
+        assert_eq!(context(written).get(), r#"{"a b":[1,2],"c":"d \" e\\","f":" "}"#);
     }
 }
