@@ -44,5 +44,6 @@ mod tenants;
 mod terminal;
 mod threads;
 mod vectors;
+mod wasmcloud;
 mod watch;
 mod wrappings;
