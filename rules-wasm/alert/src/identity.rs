@@ -29,7 +29,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// JSON without the white space between its tokens.
-pub(crate) fn without_space(json: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn without_space(json: &[u8]) -> Vec<u8> {
     let mut compact = Vec::with_capacity(json.len());
     let mut rest = json;
     // Between strings there is little; what is inside of them is passed over at once.

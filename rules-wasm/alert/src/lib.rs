@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 pub use annotate::annotated;
 pub use context::readable_context;
-pub use identity::{hex, id_of};
-use identity::{period, without_space};
+use identity::period;
+pub use identity::{hex, id_of, without_space};
 pub use text::{Text, TextStyle, printable, readable};
 
 /// The tenant whose all records are where nobody says otherwise.

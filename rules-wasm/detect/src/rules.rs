@@ -1,7 +1,7 @@
 //! The rules: their functions, and what their specs say.
 
 use nodeport_service::NodePortService;
-use portcullis_alert::{About, Answer, Severity, readable_context};
+use portcullis_alert::{About, Answer, Severity, readable_context, without_space};
 use portcullis_event::Event;
 use portcullis_rule::{Alert, Exported, Severity as OfRule};
 use serde_json::value::RawValue;
@@ -31,22 +31,9 @@ pub type Context = Box<RawValue>;
 fn context(json: &str) -> Context {
     // What the SDK has written is an object.
     let readable = readable_context(json).unwrap_or_default();
-    RawValue::from_string(compact(&readable)).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}
-
-/// JSON without what stands between its tokens: values that rules take out of a record have the record's white space, and
-/// an alert is to be one line.
-fn compact(json: &str) -> String {
-    let (mut in_string, mut escaped) = (false, false);
-    let is_kept = |char: &char| {
-        let is_kept = in_string || !char.is_ascii_whitespace();
-        if !escaped && *char == '"' {
-            in_string = !in_string;
-        }
-        escaped = !escaped && *char == '\\';
-        is_kept
-    };
-    json.chars().filter(is_kept).collect()
+    // Values that rules take out of a record have the record's white space, and an alert is to be one line.
+    let line = String::from_utf8(without_space(readable.as_bytes())).unwrap_or_default();
+    RawValue::from_string(line).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// A rule that is called as a function.
