@@ -19,7 +19,7 @@ pub fn annotated<'a, C: Serialize + 'a>(
     record: &str,
     alerts: impl IntoIterator<Item = &'a Alert<C>>,
 ) -> Option<String> {
-    let mut annotated = without_member(record)?.into_owned();
+    let mut annotated = unannotated(record)?.into_owned();
     // As an object it ends in a bracket.
     annotated.truncate(annotated.rfind('}')?);
     if !annotated.trim_end().ends_with('{') {
@@ -36,8 +36,9 @@ pub fn annotated<'a, C: Serialize + 'a>(
     Some(annotated)
 }
 
-/// The object without members of our name; as it is, if it has none.
-fn without_member(record: &str) -> Option<Cow<'_, str>> {
+/// The record without what was once said about it; as it is, if it says nothing. None for what is no JSON object.
+#[must_use]
+pub fn unannotated(record: &str) -> Option<Cow<'_, str>> {
     let mut deserializer = serde_json::Deserializer::from_str(record);
     let members = deserializer.deserialize_map(Members).ok()?;
     deserializer.end().ok()?;

@@ -1,12 +1,13 @@
 //! A record on its way through a log pipeline.
 
-use portcullis_alert::{Alert, annotated};
+use portcullis_alert::{Alert, annotated, unannotated};
 use portcullis_event::json::{self, Read};
 
 use crate::{Buffers, Context, Ignored, Unjudged, detect, may_match};
 
 /// The record with its alerts, if it has some.
 ///
+/// A record may come by a second time, with what was said the first time: that is no part of it, and its alerts are the same.
 /// Log shippers that parse nothing put what they read into a text, `log` or `message`: if the record itself is nobody's
 /// audit event, that text may be one. Where it is a list of records, as an audit webhook sends them, it has the alerts of
 /// all.
@@ -16,8 +17,9 @@ pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
         return None;
     }
     let text = std::str::from_utf8(record).ok()?;
-    let alerts = alerts(text, buffers).or_else(|| alerts(&inside(text)?, buffers))?;
-    if alerts.is_empty() { None } else { annotated(text, &alerts) }
+    let text = if text.contains("\"portcullis\"") { unannotated(text)? } else { text.into() };
+    let alerts = alerts(&text, buffers).or_else(|| alerts(&inside(&text)?, buffers))?;
+    if alerts.is_empty() { None } else { annotated(&text, &alerts) }
 }
 
 /// The alerts of a record, or of a list of them; none of what is neither.
@@ -67,6 +69,17 @@ mod tests {
         let list = format!(r#"{{"kind":"EventList","items":[{RECORD},5,{{}},{RECORD}]}}"#);
         assert_eq!(found(&list), 2);
         assert_eq!(found(&format!(r#"{{"message":{list}}}"#)), 2);
+    }
+
+    #[test]
+    fn a_second_time_changes_nothing() {
+        let once = filter(RECORD.as_bytes(), &mut Buffers::default()).expect("a match");
+        assert_eq!(filter(once.as_bytes(), &mut Buffers::default()), Some(once));
+        let forged = RECORD.replacen('{', r#"{"portcullis":{"verdict":"none"},"#, 1);
+        assert_eq!(
+            filter(forged.as_bytes(), &mut Buffers::default()),
+            filter(RECORD.as_bytes(), &mut Buffers::default())
+        );
     }
 
     #[test]
