@@ -6,6 +6,7 @@ mod annotated;
 mod authoring;
 mod cache;
 mod detector;
+mod embedders;
 mod enrichment;
 mod exchange_model;
 mod exclusions;

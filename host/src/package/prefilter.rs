@@ -109,7 +109,8 @@ impl Pattern {
     }
 
     /// A pattern from its text.
-    pub(crate) fn new(text: &str) -> Self {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         match text.strip_suffix('*') {
             Some(prefix) => Self::Prefix(prefix.to_owned()),
             None => Self::Exact(text.to_owned()),

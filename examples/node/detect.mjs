@@ -1,0 +1,103 @@
+// Records of EKS, AKS or GKE, one a line, from a file or standard input; findings, one a line, on standard output, as
+// `portcullis run --format ndjson` writes alerts; on standard error how many records were what.
+
+import { createReadStream } from "node:fs";
+import { stdin, stdout, stderr, argv } from "node:process";
+import { once } from "node:events";
+
+import { records } from "./generated/detector.js";
+
+/** @typedef {import("./generated/interfaces/portcullis-detection-records.js").Finding} Finding */
+/** @typedef {import("./generated/interfaces/portcullis-detection-records.js").DetectError} DetectError */
+
+// What is no UTF-8 is an error here: it would otherwise become other text, which the rules would judge.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * Lines end with a line feed and nothing else. `node:readline` would also end one at U+2028, which JSON allows in texts.
+ * @param {AsyncIterable<Buffer>} input
+ */
+async function* lines(input) {
+  /** @type {Buffer[]} */
+  let begun = [];
+  for await (const chunk of input) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      begun.push(chunk.subarray(start, end));
+      yield Buffer.concat(begun);
+      begun = [];
+      start = end + 1;
+    }
+    if (start < chunk.length) begun.push(chunk.subarray(start));
+  }
+  if (begun.length > 0) yield Buffer.concat(begun);
+}
+
+/**
+ * The detector's own error. jco throws an `Error` whose `payload` is the error of the WIT; anything else is none of the
+ * record's: a trap, after which the instance is not to be used any more.
+ * @param {unknown} thrown
+ * @returns {DetectError}
+ */
+function reason(thrown) {
+  if (thrown instanceof Error && "payload" in thrown) return /** @type {DetectError} */ (thrown.payload);
+  throw thrown;
+}
+
+/**
+ * What is absent is `null` here, as in the alerts of the command, and not left out. The context stays the text that it is:
+ * `JSON.parse` would round long numbers.
+ * @param {Finding} finding
+ */
+function line(finding) {
+  const alert = JSON.stringify({
+    alert_id: finding.alertId,
+    rule_id: finding.ruleId,
+    rule_version: finding.ruleVersion,
+    severity: finding.severity,
+    title: finding.title,
+    dedup: finding.dedup,
+    dedup_period_minutes: finding.dedupPeriodMinutes,
+    incident_id: finding.incidentId,
+    cluster: finding.cluster ?? null,
+    log_type: finding.logType,
+    event_time: finding.eventTime ?? null,
+    audit_id: finding.auditId ?? null,
+    mitre: finding.mitre,
+    reference: finding.reference ?? null,
+    runbook: finding.runbook ?? null,
+    tags: finding.tags,
+  });
+  return `${alert.slice(0, -1)},"context":${finding.context}}\n`;
+}
+
+/** @type {Map<DetectError["tag"] | "evaluated" | "not-utf8", number>} */
+const counts = new Map([["evaluated", 0]]);
+/** @param {DetectError["tag"] | "evaluated" | "not-utf8"} what */
+const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
+
+const began = performance.now();
+for await (const record of lines(argv[2] ? createReadStream(argv[2]) : stdin)) {
+  let text;
+  try {
+    text = utf8.decode(record);
+  } catch {
+    count("not-utf8");
+    continue;
+  }
+  let findings;
+  try {
+    findings = records.detect(text);
+  } catch (thrown) {
+    count(reason(thrown).tag);
+    continue;
+  }
+  count("evaluated");
+  for (const finding of findings) {
+    if (!stdout.write(line(finding))) await once(stdout, "drain");
+  }
+}
+const seconds = (performance.now() - began) / 1000;
+const total = [...counts.values()].reduce((sum, n) => sum + n, 0);
+stderr.write(`${JSON.stringify(Object.fromEntries(counts))}\n`);
+stderr.write(`${Math.round(total / seconds)} records/s\n`);
