@@ -12,6 +12,7 @@ mod exchange_model;
 mod exclusions;
 mod explain;
 mod fleet;
+mod fluent_bit;
 mod fuzzing;
 mod gate;
 mod hostile;

@@ -36,7 +36,8 @@ pub fn annotated<'a, C: Serialize + 'a>(
     Some(annotated)
 }
 
-/// The record without what was once said about it; as it is, if it says nothing. None for what is no JSON object.
+/// The record without what was once said about it, and else as it is written, so that what is annotated a second time is
+/// what it was after the first. Borrowed, if it says nothing. None for what is no JSON object.
 #[must_use]
 pub fn unannotated(record: &str) -> Option<Cow<'_, str>> {
     let mut deserializer = serde_json::Deserializer::from_str(record);
@@ -47,9 +48,24 @@ pub fn unannotated(record: &str) -> Option<Cow<'_, str>> {
     if !members.iter().any(|(name, _)| is_ours(name)) {
         return Some(record.into());
     }
-    let others = members.iter().filter(|(name, _)| !is_ours(name));
-    let others: Vec<String> = others.map(|(name, value)| format!("{}:{}", name.get(), value.get())).collect();
-    Some(format!("{{{}}}", others.join(",")).into())
+    let at = |part: &RawValue| part.get().as_ptr().addr() - record.as_ptr().addr();
+    let mut others = record[..members.first().map_or(0, |(name, _)| at(name))].to_owned();
+    // Where the member before ends, and the last one that stays.
+    let (mut before, mut last) = (0, None);
+    for (name, value) in members {
+        let (begin, end) = (at(name), at(value) + value.get().len());
+        if !is_ours(name) {
+            // With the comma in front of it, unless it is now the first.
+            others.push_str(&record[if last.is_some() { before } else { begin }..end]);
+            last = Some(end);
+        }
+        before = end;
+    }
+    // What is white between the last one and a comma or the end.
+    let behind = last.map_or("", |last| &record[last..]);
+    others.push_str(&behind[..behind.find([',', '}']).unwrap_or(0)]);
+    others.push('}');
+    Some(others.into())
 }
 
 /// The members of an object, as they are written.
@@ -86,7 +102,15 @@ mod tests {
         assert_eq!(of("{ }"), with("{ "));
         assert_eq!(of(r#"{"portcullis":5}"#), with("{"));
         assert_eq!(of(r#"{"\u0070ortcullis":"}","a":1e5, "portcullis":{"b":[]}}"#), with(r#"{"a":1e5,"#));
+        assert_eq!(
+            of(r#"{"portcullis":1 , "a" : 1 , "portcullis":2,"b":3 ,"portcullis":4 }"#),
+            with(r#"{"a" : 1,"b":3 ,"#)
+        );
         assert_eq!(of(r#"{"\ud800":{"portcullis":1}}"#), with(r#"{"\ud800":{"portcullis":1},"#));
+        for record in ["{}", " { \"a\" : [ 1 ] , \"b\":{} } ", "{\n  \"portcullis\": 5,\n  \"a\": 1\n}\n"] {
+            let once = of(record).expect("an object");
+            assert_eq!(annotated::<()>(&once, []), Some(once));
+        }
         for other in ["", "[]", "{", "{}}", "5"] {
             assert_eq!(of(other), None, "{other}");
         }

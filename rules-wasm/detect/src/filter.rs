@@ -1,5 +1,7 @@
 //! A record on its way through a log pipeline.
 
+use std::borrow::Cow;
+
 use portcullis_alert::{Alert, annotated, unannotated};
 use portcullis_event::json::{self, Read};
 
@@ -17,9 +19,16 @@ pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
         return None;
     }
     let text = std::str::from_utf8(record).ok()?;
-    let text = if text.contains("\"portcullis\"") { unannotated(text)? } else { text.into() };
-    let alerts = alerts(&text, buffers).or_else(|| alerts(&inside(&text)?, buffers))?;
-    if alerts.is_empty() { None } else { annotated(&text, &alerts) }
+    let mut found = |text: &str| {
+        let alerts = alerts(text, buffers).or_else(|| alerts(&inside(text)?, buffers));
+        alerts.filter(|alerts| !alerts.is_empty())
+    };
+    let alerts = found(text)?;
+    match unannotated(text)? {
+        Cow::Borrowed(_) => annotated(text, &alerts),
+        // An alert's id is made of all of the record.
+        Cow::Owned(own) => annotated(&own, &found(&own)?),
+    }
 }
 
 /// The alerts of a record, or of a list of them; none of what is neither.

@@ -2,7 +2,7 @@
 //! an empty one, drops the record, and so does a trap.
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ptr::null_mut;
 
 use portcullis_detect::{Buffers, filter};
@@ -16,7 +16,8 @@ struct State {
 }
 
 thread_local! {
-    static STATE: RefCell<State> = RefCell::default();
+    /// Taken while a call lasts: one that ends in a trap, as of a stack that is too small, must not cost all the calls after it.
+    static STATE: Cell<Option<Box<State>>> = const { Cell::new(None) };
 }
 
 /// The filter. The record is JSON, of so many bytes and a zero byte behind them.
@@ -29,8 +30,16 @@ pub(crate) extern "C" fn portcullis(
     record: *const u8,
     length: u32,
 ) -> *const u8 {
-    let length = length as usize;
-    STATE.with_borrow_mut(|State { buffers, answer }| {
+    let mut state = STATE.take().unwrap_or_default();
+    let answer = state.answer(record, length as usize);
+    STATE.set(Some(state));
+    answer
+}
+
+impl State {
+    /// The address of the answer, which is the record's if that has nothing to say.
+    fn answer(&mut self, record: *const u8, length: usize) -> *const u8 {
+        let Self { buffers, answer } = self;
         answer.clear();
         let Some(bytes) = memory(record, length) else {
             // There is no record to give back; whoever looks at what comes out sees that one is missing.
@@ -49,7 +58,7 @@ pub(crate) extern "C" fn portcullis(
         }
         answer.push(0);
         answer.as_ptr()
-    })
+    }
 }
 
 /// What stands in the memory there, if all of that is memory.

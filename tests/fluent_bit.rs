@@ -1,0 +1,527 @@
+//! The filter for Fluent Bit, called as Fluent Bit calls it: one instance for all records, with room from its own `malloc`,
+//! and an answer that is a text in its memory or costs the record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use wasmtime::{Engine, Instance, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc};
+
+use crate::support::{json_lines, pipeline, project, run_accounted, sample};
+
+/// What `function_name` is.
+const FUNCTION: &str = "portcullis";
+
+static WASM: LazyLock<Vec<u8>> = LazyLock::new(|| pipeline("fluent-bit"));
+
+static MODULE: LazyLock<Module> = LazyLock::new(|| Module::new(&Engine::default(), &*WASM).expect("a module"));
+
+/// Tag, its length, seconds, nanoseconds, record, its length.
+type Filter = TypedFunc<(u32, u32, u32, u32, u32, u32), u32>;
+
+/// What stands in the place of Fluent Bit.
+struct Host {
+    store: Store<StoreLimits>,
+    memory: Memory,
+    malloc: TypedFunc<u32, u32>,
+    free: TypedFunc<u32, ()>,
+    filter: Filter,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self::with_memory(usize::MAX)
+    }
+
+    /// One that has no more memory than this.
+    fn with_memory(most: usize) -> Self {
+        let mut store = Store::new(MODULE.engine(), StoreLimitsBuilder::new().memory_size(most).build());
+        store.limiter(|limits| limits);
+        let instance = Instance::new(&mut store, &MODULE, &[]).expect("it imports nothing");
+        let memory = instance.get_memory(&mut store, "memory").expect("a memory");
+        let malloc = instance.get_typed_func(&mut store, "malloc").expect("malloc");
+        let free = instance.get_typed_func(&mut store, "free").expect("free");
+        let filter = instance.get_typed_func(&mut store, FUNCTION).expect("the filter");
+        Self { store, memory, malloc, free, filter }
+    }
+
+    /// The bytes in the memory of the module, with a zero byte behind them; 0 if there is no room.
+    fn duplicate(&mut self, bytes: &[u8]) -> u32 {
+        let length = u32::try_from(bytes.len() + 1).expect("fits");
+        let address = self.malloc.call(&mut self.store, length).expect("no trap");
+        if address != 0 {
+            self.write(address, bytes);
+            self.write(address + length - 1, &[0]);
+        }
+        address
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) {
+        self.memory.write(&mut self.store, address as usize, bytes).expect("within the memory");
+    }
+
+    fn release(&mut self, address: u32) {
+        if address != 0 {
+            self.free.call(&mut self.store, address).expect("no trap");
+        }
+    }
+
+    /// One call with these addresses: the answer, or nothing, which costs the record.
+    fn raw(&mut self, tag: (u32, u32), record: (u32, u32)) -> Option<Vec<u8>> {
+        let call = (tag.0, tag.1, 1_700_000_000, 5, record.0, record.1);
+        let address = self.filter.call(&mut self.store, call).ok()? as usize;
+        let text = self.memory.data(&self.store).get(address..).filter(|_| address != 0)?;
+        Some(text[..text.iter().position(|byte| *byte == 0)?].to_vec())
+    }
+
+    /// What becomes of a record.
+    fn filter(&mut self, record: &[u8]) -> Option<Vec<u8>> {
+        let (tag_at, record_at) = (self.duplicate(b"kube-audit"), self.duplicate(record));
+        let answer = self.raw((tag_at, 10), (record_at, u32::try_from(record.len()).expect("fits")));
+        self.release(tag_at);
+        self.release(record_at);
+        answer
+    }
+
+    /// The same, of a record that is text and is not lost.
+    fn text(&mut self, record: &str) -> String {
+        let answer = self.filter(record.as_bytes()).unwrap_or_else(|| panic!("lost: {record:.500}"));
+        String::from_utf8(answer).expect("UTF-8")
+    }
+
+    fn size(&self) -> usize {
+        self.memory.data_size(&self.store)
+    }
+}
+
+/// The alerts in an answer, whose record must stand in front of them as it was; none, if the answer is the record.
+fn alerts(record: &str, answer: &str) -> Vec<Value> {
+    if record == answer {
+        return Vec::new();
+    }
+    let open = record.trim_end().strip_suffix('}').unwrap_or_else(|| panic!("{answer:.500} of {record:.500}"));
+    let member = answer.strip_prefix(open).and_then(|rest| rest.strip_prefix(r#","portcullis":"#));
+    let member = member.and_then(|rest| rest.strip_suffix('}')).unwrap_or_else(|| panic!("{answer:.500}"));
+    let member: Value = serde_json::from_str(member).expect(member);
+    let alerts = member["alerts"].as_array().expect("alerts").clone();
+    assert_eq!(member, json!({"verdict": "alert", "alerts": alerts}));
+    assert!(!alerts.is_empty());
+    alerts
+}
+
+/// The generated records, each with the alerts that `portcullis run` gives.
+static CORPUS: LazyLock<Vec<(String, Vec<Value>)>> = LazyLock::new(|| {
+    let text = fs::read_to_string(project("fixtures/parity/events.ndjson")).expect("the records");
+    let run = run_accounted(text.as_bytes(), &[]);
+    let mut alerts = run.alerts.into_iter();
+    let mut of = |line: &Value| {
+        let verdicts = line["rules"].as_object().into_iter().flat_map(|rules| rules.values());
+        let count = verdicts.filter(|rule| rule["verdict"] == "alert").count();
+        alerts.by_ref().take(count).collect()
+    };
+    let corpus: Vec<_> = text.lines().zip(&run.ledger).map(|(record, line)| (record.to_owned(), of(line))).collect();
+    assert_eq!((corpus.len(), alerts.next()), (4000, None));
+    corpus
+});
+
+/// One that alerts, and one that does not and is read all the same.
+const MATCHING: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"ResponseComplete","auditID":"1","verb":"create","user":{"username":"ada"},"objectRef":{"resource":"services","namespace":"prod","name":"web"},"requestObject":{"spec":{"type":"NodePort"}}}"#;
+const QUIET: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"ResponseComplete","auditID":"2","verb":"get","user":{"username":"system:node:a"},"sourceIPs":["10.0.0.1"],"objectRef":{"resource":"pods"}}"#;
+
+#[test]
+fn it_is_small_and_imports_nothing_and_exports_what_is_called() {
+    assert!(WASM.len() <= 250_000, "{} bytes", WASM.len());
+    assert_eq!(MODULE.imports().len(), 0);
+    let exports: BTreeSet<&str> = MODULE.exports().map(|export| export.name()).collect();
+    // Where its own stack lies, which the linker says: Fluent Bit's runtime guards it.
+    let of_linker = ["__data_end", "__heap_base"];
+    let expected = ["free", "malloc", "memory", FUNCTION].into_iter().chain(of_linker);
+    assert_eq!(exports, expected.collect());
+}
+
+#[test]
+fn all_records_have_the_alerts_of_the_command_and_memory_stays_as_it_is() {
+    let expected =
+        json_lines(&fs::read_to_string(project("fixtures/parity/expected.ndjson")).expect("the expectations"));
+    let mut host = Host::new();
+    let mut sizes = BTreeSet::new();
+    for pass in 0..11 {
+        for ((record, of_command), expected) in CORPUS.iter().zip(&expected) {
+            let answer = host.text(record);
+            if pass > 0 {
+                continue;
+            }
+            let alerts = alerts(record, &answer);
+            assert_eq!(&alerts, of_command, "{record}");
+            let expects = |rule: &str| usize::from(expected[rule] == true);
+            assert_eq!(alerts.len(), expects("nodeport") + expects("system_principal"), "{record}");
+        }
+        if pass > 0 {
+            sizes.insert(host.size());
+        }
+    }
+    assert_eq!(sizes.len(), 1, "{sizes:?}");
+    assert!(host.size() <= 4 << 20, "{} bytes", host.size());
+}
+
+#[test]
+fn what_was_annotated_is_annotated_once() {
+    let mut host = Host::new();
+    let mut count = 0;
+    for (record, _) in CORPUS.iter().filter(|(_, alerts)| !alerts.is_empty()) {
+        let once = host.text(record);
+        assert_eq!(host.text(&once), once, "{record}");
+        count += 1;
+    }
+    assert!(count > 1000);
+    // What somebody else has written there does not stay, wherever it stands.
+    let with_other = MATCHING.replacen('{', r#"{"portcullis":{"verdict":"none"},"#, 1);
+    assert_eq!(host.text(&with_other), host.text(MATCHING));
+}
+
+#[test]
+fn the_text_in_a_record_that_nobody_parsed_is_looked_at() {
+    let mut host = Host::new();
+    let matching: Vec<_> = CORPUS.iter().filter(|(_, alerts)| !alerts.is_empty()).collect();
+    for (n, (record, of_command)) in matching.into_iter().enumerate() {
+        for name in ["log", "message"] {
+            let wrapped = json!({"time": "2026-11-18T11:04:30Z", name: record, "stream": "stdout"}).to_string();
+            assert_eq!(&alerts(&wrapped, &host.text(&wrapped)), of_command, "{wrapped}");
+        }
+        let object = format!(r#"{{"log":{record},"b":1.0}}"#);
+        assert_eq!(&alerts(&object, &host.text(&object)), of_command, "{object}");
+        let cut = (0..n % record.len()).rev().find(|at| record.is_char_boundary(*at)).unwrap_or(0);
+        let broken = json!({"log": &record[..cut], "message": 5}).to_string();
+        assert_eq!(host.text(&broken), broken);
+    }
+}
+
+#[test]
+fn what_is_no_audit_event_comes_back_as_it_was() {
+    let mut host = Host::new();
+    let others = [
+        "{}",
+        "[]",
+        "5",
+        "null",
+        r#""NodePort""#,
+        "{\"a\" : \"NodePort\" }  ",
+        r#"{"log":"NodePort","stream":"stderr","kubernetes":{"pod_name":"a"}}"#,
+        r#"{"log":"","message":"{\"spec\":{\"type\":\"NodePort\"}}"}"#,
+        r#"{"MESSAGE":"system:node","_PID":"1","PRIORITY":6}"#,
+        r#"{"portcullis":{"verdict":"alert"},"a":"NodePort"}"#,
+        r#"{"log":{"log":{"log":"NodePort"}}}"#,
+    ];
+    for other in others {
+        assert_eq!(host.text(other), other);
+    }
+    let list = format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{MATCHING}]}}"#);
+    assert_eq!(host.text(&list), list);
+}
+
+#[test]
+fn a_record_stays_as_it_was_written() {
+    let mut host = Host::new();
+    let odd = r#""a":1.0,"b":1e400,"c":-0,"a":"\u00e9\ud800\/","é":"\ud83d\ude00", "" : [ ]"#;
+    let record = MATCHING.replacen('{', &format!("{{ {odd} ,"), 1);
+    assert_eq!(alerts(&record, &host.text(&record)).len(), 1);
+    let escaped = MATCHING.replace("NodePort", r"\u004eodePort");
+    assert_eq!(alerts(&escaped, &host.text(&escaped)).len(), 1);
+}
+
+#[test]
+fn large_records_come_through_and_give_their_room_back() {
+    let mut host = Host::new();
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for size in [1 << 20, 8 << 20] {
+            let filler: String = "\"0123456789abc\\n\",".repeat(size / 18);
+            for (record, count) in [(MATCHING, 1), (QUIET, 0)] {
+                let large = record.replacen('{', &format!(r#"{{"filler":[{filler}0],"#), 1);
+                assert_eq!(alerts(&large, &host.text(&large)).len(), count);
+            }
+            let data = "a".repeat(size);
+            let spec = format!(r#""spec":{{"data":"{data}","#);
+            let large = MATCHING.replacen(r#""spec":{"#, &spec, 1);
+            // A request of over 4 MiB is not shown to rules, but its type is.
+            assert_eq!(alerts(&large, &host.text(&large)).len(), 1);
+        }
+        assert_eq!(alerts(MATCHING, &host.text(MATCHING)).len(), 1);
+        sizes.push(host.size());
+    }
+    assert_eq!(sizes[1], sizes[2], "{sizes:?}");
+    assert!(sizes[2] <= 128 << 20, "{sizes:?}");
+}
+
+#[test]
+fn no_addresses_drop_or_trap() {
+    let mut host = Host::new();
+    let record = host.duplicate(MATCHING.as_bytes());
+    let length = u32::try_from(MATCHING.len()).expect("fits");
+    let memory = u32::try_from(host.size()).expect("fits");
+
+    // No tag: it is not looked at.
+    let annotated = host.raw((0, 10), (record, length)).expect("an answer");
+    assert_eq!(annotated, host.text(MATCHING).into_bytes());
+    // Of nothing there is nothing to lose.
+    assert_eq!(host.raw((0, 0), (record, 0)), Some(Vec::new()));
+    assert_eq!(host.filter(b""), Some(Vec::new()));
+    // No record, or one that reaches out of the memory.
+    for (address, length) in [
+        (0, 0),
+        (0, 100),
+        (0, u32::MAX),
+        (u32::MAX, 1),
+        (u32::MAX, u32::MAX),
+        (record, memory),
+        (record, u32::MAX),
+        (memory - 8, 9),
+        (memory, 1),
+    ] {
+        let answer = host.raw((0, 0), (address, length)).unwrap_or_else(|| panic!("lost: {length} at {address}"));
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        let says = format!("a record of {length} bytes did not reach the filter");
+        assert_eq!(answer, json!({"portcullis": {"error": says}}));
+    }
+    // Without a zero byte behind it, within the memory and at its end.
+    let end = QUIET.len();
+    host.write(record, QUIET.as_bytes());
+    host.write(record + u32::try_from(end).expect("fits"), b"}}");
+    assert_eq!(host.raw((0, 0), (record, u32::try_from(end).expect("fits"))).expect("an answer"), QUIET.as_bytes());
+    let at_end = memory - u32::try_from(end).expect("fits");
+    if u32::try_from(host.size()).expect("fits") == memory {
+        host.write(at_end, QUIET.as_bytes());
+        let answer = host.raw((0, 0), (at_end, u32::try_from(end).expect("fits"))).expect("an answer");
+        assert_eq!(answer, QUIET.as_bytes());
+    }
+}
+
+#[test]
+fn memory_is_given_and_taken_back() {
+    let mut host = Host::new();
+    let malloc = |host: &mut Host, size| host.malloc.call(&mut host.store, size).expect("no trap");
+    let none = malloc(&mut host, 0);
+    assert_ne!(none, 0);
+    host.release(none);
+    host.free.call(&mut host.store, 0).expect("nothing is nothing to free");
+    let before = host.size();
+    for size in [u32::MAX, u32::MAX - 7, u32::MAX - 8, i32::MAX.cast_unsigned(), i32::MAX.cast_unsigned() - 7] {
+        let address = malloc(&mut host, size);
+        host.release(address);
+        assert!(address == 0 || size < u32::MAX - 7, "{size}");
+    }
+    let mut host = Host::new();
+    for round in 0..200_u32 {
+        let lengths = (0..100).map(|n| (n * 7919 + round) % 5000);
+        let addresses: Vec<_> = lengths.map(|length| (malloc(&mut host, length), length)).collect();
+        for (n, (address, length)) in addresses.iter().enumerate() {
+            assert!(*address != 0 && address % 8 == 0);
+            host.write(*address, &vec![n.to_le_bytes()[0]; *length as usize]);
+        }
+        for (n, (address, length)) in addresses.into_iter().enumerate() {
+            let (begin, end) = (address as usize, (address + length) as usize);
+            assert!(host.memory.data(&host.store)[begin..end].iter().all(|byte| *byte == n.to_le_bytes()[0]));
+            host.release(address);
+        }
+    }
+    assert!(host.size() <= before + (1 << 20), "{} of {before}", host.size());
+}
+
+#[test]
+fn a_record_that_is_cut_off_comes_back_as_it_was() {
+    let mut host = Host::new();
+    let mut cuts = 0;
+    for name in ["aks.ndjson", "broken.ndjson", "eks.ndjson", "gke.ndjson"] {
+        let text = fs::read(sample(name)).expect("a sample");
+        for line in text.split(|byte| *byte == b'\n') {
+            for end in 1..line.len() {
+                let cut = &line[..end];
+                if serde_json::from_slice::<Value>(cut).is_err() {
+                    assert_eq!(host.filter(cut).as_deref(), Some(cut), "{}", String::from_utf8_lossy(cut));
+                    cuts += 1;
+                }
+            }
+        }
+    }
+    assert!(cuts > 20_000, "{cuts}");
+}
+
+/// Objects and lists in each other, as deep as somebody likes: also where a rule reads them.
+fn deep(depth: usize) -> Vec<String> {
+    let lists = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let logs = format!(r#"{}"NodePort"{}"#, r#"{"log":"#.repeat(depth), "}".repeat(depth));
+    let mut records = vec![logs];
+    for nested in [&lists, &objects] {
+        for place in [r#""spec":{"#, r#""user":{"#, r#""requestObject":{"#, "{"] {
+            records.push(MATCHING.replacen(place, &format!(r#"{place}"ports":{nested},"#), 1));
+        }
+        records.push(MATCHING.replace(r#""ada""#, nested));
+        records.push(MATCHING.replace(r#""1""#, nested));
+    }
+    let inside = records.iter().map(|record| json!({"log": record}).to_string());
+    let all = inside.collect::<Vec<_>>().into_iter().chain(records);
+    all.collect()
+}
+
+#[test]
+fn depth_costs_no_record() {
+    let mut host = Host::new();
+    for depth in [1, 60, 127, 128, 129, 1000, 20_000] {
+        let mut annotated = 0;
+        for record in deep(depth) {
+            annotated += usize::from(!alerts(&record, &host.text(&record)).is_empty());
+        }
+        assert!(annotated >= 8, "{annotated} at {depth}");
+    }
+}
+
+/// Fluent Bit goes on with an instance in which a call has ended with a trap.
+#[test]
+fn a_trap_costs_one_record_and_no_other() {
+    let annotated = Host::new().text(MATCHING);
+    // Room for the record, and none for its answer.
+    let mut host = Host::with_memory(16 << 20);
+    let large = MATCHING.replacen('{', &format!(r#"{{"filler":"{}","#, "a".repeat(10 << 20)), 1);
+    assert_eq!(host.filter(large.as_bytes()), None);
+    for n in 0..1000 {
+        assert_eq!(host.text(MATCHING), annotated, "record {n} after the trap");
+        assert_eq!(host.text(QUIET), QUIET);
+    }
+}
+
+#[test]
+fn a_record_that_there_is_no_room_for_leaves_a_note() {
+    let mut host = Host::with_memory(4 << 20);
+    let large = MATCHING.replacen('{', &format!(r#"{{"filler":"{}","#, "a".repeat(4 << 20)), 1);
+    for _ in 0..3 {
+        let note: Value = serde_json::from_str(&host.text(&large)).expect("JSON");
+        let says = format!("a record of {} bytes did not reach the filter", large.len());
+        assert_eq!(note, json!({"portcullis": {"error": says}}));
+        assert_eq!(alerts(MATCHING, &host.text(MATCHING)).len(), 1);
+    }
+}
+
+/// A record of the corpus, as it is or in a text, with up to eight changes.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let tokens = prop::sample::select(vec![
+        &b"{"[..],
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b"\\",
+        b",",
+        b":",
+        b" ",
+        b"\xff",
+        b"\xc3",
+        b"\\u0000",
+        b"\\ud800",
+        b"\"NodePort\"",
+        b"\"system:node:a\"",
+        b"\"log\":",
+        b"\"portcullis\":",
+        b"1e999",
+    ]);
+    let change = (any::<Index>(), 0_usize..12, prop::option::of(tokens));
+    (any::<Index>(), 0..4, prop::collection::vec(change, 0..8)).prop_map(|(record, wrapping, changes)| {
+        let (record, _) = record.get(&CORPUS);
+        let text = match wrapping {
+            0 => json!({ "log": record }).to_string(),
+            1 => json!({ "message": record, "log": "" }).to_string(),
+            _ => record.clone(),
+        };
+        let mut bytes = text.into_bytes();
+        for (at, length, token) in changes {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, token.unwrap_or_default().iter().copied());
+        }
+        bytes
+    })
+}
+
+/// Members as they are written: what is in them need not be what a program can hold.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever comes: it goes on as it was, or with one member more.
+    #[test]
+    fn no_record_is_lost_or_changed(record in mutated()) {
+        thread_local! {
+            static HOST: std::cell::RefCell<Host> = std::cell::RefCell::new(Host::new());
+        }
+        let answer = HOST.with_borrow_mut(|host| host.filter(&record));
+        let answer = answer.unwrap_or_else(|| panic!("lost: {}", record.escape_ascii()));
+        if answer != record {
+            let record = std::str::from_utf8(&record).expect("UTF-8");
+            let answer = std::str::from_utf8(&answer).expect("UTF-8");
+            let members = |text| serde_json::from_str::<Members<'_>>(text).ok();
+            match (members(record), members(answer)) {
+                (Some(mut without), Some(mut with)) => {
+                    let member = with.remove("portcullis").expect("the member").get();
+                    prop_assert!(member.starts_with(r#"{"verdict":"alert","alerts":[{"#), "{}", member);
+                    without.remove("portcullis");
+                    let texts = |members: Members<'_>| members.into_iter().map(|(name, value)| (name, value.to_string())).collect::<Vec<_>>();
+                    prop_assert_eq!(texts(with), texts(without));
+                }
+                // A name that is none.
+                (without, with) => prop_assert!(without.is_none() && with.is_none()),
+            }
+            let again = HOST.with_borrow_mut(|host| host.text(answer));
+            prop_assert_eq!(again, answer);
+        }
+    }
+}
+
+/// The configuration that is ready to be used names what the module has.
+#[test]
+fn the_configuration_fits_the_module() {
+    let text = fs::read_to_string(project("deploy/fluent-bit/fluent-bit.yaml")).expect("the configuration");
+    let config: Value = serde_saphyr::from_str(&text).expect("YAML");
+    let pipeline = &config["pipeline"];
+    let named = |section: &str, name: &str| {
+        let found = pipeline[section].as_array().expect("a list").iter().filter(|one| one["name"] == name);
+        found.cloned().collect::<Vec<_>>()
+    };
+
+    let wasm = &named("filters", "wasm")[..];
+    let [wasm] = wasm else { panic!("{wasm:?}") };
+    assert_eq!((&wasm["function_name"], &wasm["event_format"]), (&json!(FUNCTION), &json!("json")));
+    let folder = wasm["wasm_path"].as_str().and_then(|path| path.strip_suffix("/fluent-bit.wasm"));
+    assert!(folder.is_some(), "{wasm}");
+    assert_eq!(wasm["accessible_paths"].as_str(), folder, "a folder that is there");
+    // The deepest records take 44 KiB of it in the runtime that Fluent Bit has.
+    assert!(wasm["wasm_stack_size"].as_u64().is_some_and(|size| size >= 64 << 10), "{wasm}");
+
+    let tail = &named("inputs", "tail")[0];
+    assert_eq!((&tail["tag"], wasm["match"].as_str()), (&wasm["match"], Some("kube-audit")));
+    let parser = config["parsers"].as_array().expect("a list").iter().find(|parser| parser["name"] == tail["parser"]);
+    let parser = parser.expect("the parser");
+    assert_eq!(parser["format"], "json");
+    assert!(parser.get("time_key").is_none() || parser["time_keep"] == true, "the record would lose its time");
+
+    let rewrite = &named("filters", "rewrite_tag")[0];
+    assert_eq!(rewrite["match"], tail["tag"]);
+    let rule = rewrite["rule"].as_str().expect("a rule");
+    let [key, regex, new_tag, keep] = rule.split(' ').collect::<Vec<_>>()[..] else { panic!("{rule}") };
+    let path = key.strip_prefix('$').and_then(|key| key.strip_suffix("']")).and_then(|key| key.split_once("['"));
+    let (member, verdict) = path.expect("a member of a member");
+    let answer: Value = serde_json::from_str(&Host::new().text(MATCHING)).expect("JSON");
+    assert_eq!(Some(regex), answer[member][verdict].as_str().map(|verdict| format!("^{verdict}$")).as_deref());
+    assert_eq!((new_tag, keep), ("alert.$TAG", "true"));
+    let outputs = pipeline["outputs"].as_array().expect("outputs");
+    let matched: Vec<_> = outputs.iter().filter_map(|output| output["match"].as_str()).collect();
+    assert_eq!(matched, ["alert.kube-audit", "kube-audit"]);
+}
