@@ -103,7 +103,7 @@ fn the_member_takes_the_place_of_what_had_its_name() {
         let (rules, object) = alerts_of(&out);
         assert_eq!((rules, object), (vec![NODEPORT.to_owned()], serde_json::from_str(RECORD).expect("JSON")), "{line}");
         let text = String::from_utf8(out).expect("UTF-8");
-        assert!(text.starts_with(&RECORD[..RECORD.len() - 1]), "its members are as they came: {text}");
+        assert!(text.contains(&RECORD[1..RECORD.len() - 1]), "its members are as they came: {text}");
         assert_eq!(text.matches("\"portcullis\":").count(), 1);
     }
 }

@@ -219,8 +219,17 @@ fn what_is_no_audit_event_comes_back_as_it_was() {
     for other in others {
         assert_eq!(host.text(other), other);
     }
-    let list = format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{MATCHING}]}}"#);
-    assert_eq!(host.text(&list), list);
+}
+
+#[test]
+fn a_list_of_records_has_the_alerts_of_all() {
+    let mut host = Host::new();
+    let list = |items: &str| format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{items}]}}"#);
+    let quiet = list(QUIET);
+    assert_eq!(host.text(&quiet), quiet);
+    let both = list(&format!("{QUIET},{MATCHING},{{}},5,{MATCHING}"));
+    let of_one = alerts(MATCHING, &host.text(MATCHING));
+    assert_eq!(alerts(&both, &host.text(&both)), [of_one.clone(), of_one].concat());
 }
 
 #[test]

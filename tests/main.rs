@@ -8,7 +8,6 @@ mod cache;
 mod detector;
 mod embedders;
 mod enrichment;
-mod exchange_model;
 mod exclusions;
 mod explain;
 mod fleet;
