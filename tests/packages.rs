@@ -84,11 +84,18 @@ fn export_leaves_alone_what_is_there() {
     fs::write(&files[0], "mine").expect("written");
     let ended = export();
     let message = format!(
-        "portcullis: {}: is there with other content; remove it, give this one another version, or choose another place for it\n",
+        "portcullis: {}: is there with other content; write over it with --force, give this one another version, or choose another place for it\n",
         files[0].display()
     );
     assert_eq!((ended.code, ended.stderr), (Some(4), message));
     assert_eq!(fs::read(&files[0]).expect("there"), b"mine");
+
+    let detector = folder.path().join("pipelines/detector.wasm");
+    fs::write(&detector, "of an earlier version").expect("written");
+    let forced = run([std::ffi::OsStr::new("export"), folder.path().as_os_str(), "--force".as_ref()]);
+    assert_eq!((forced.code, &*forced.stderr), (Some(0), ""));
+    assert!(fs::read(&files[0]).expect("there").starts_with(b"\0asm"));
+    assert!(fs::read(&detector).expect("there").starts_with(b"\0asm"));
 }
 
 /// Runs the command on a file with these bytes as the only rule.

@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// this program: detector.wasm, fluent-bit.wasm and wasmcloud.wasm
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Write over files that are there with other content
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -26,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         .or_exit(Exit::Io)?;
     let mut output = Output::standard();
     let mut export = |bytes: &[u8], file: &Path| {
-        write_wasm(bytes, file, false).or_exit(Exit::Io)?;
+        write_wasm(bytes, file, args.force).or_exit(Exit::Io)?;
         output.write_line(&file.display().to_string())
     };
     for package in embedded::packages(&engine).or_exit(Exit::Setup)? {

@@ -59,8 +59,8 @@ impl Output {
     }
 }
 
-/// Writes a package, or another `.wasm` file, whole or not at all. A file that is there with other bytes is somebody's: it stays, unless `force`
-/// says otherwise.
+/// Writes a package, or another `.wasm` file, whole or not at all. A file that is there with other bytes is somebody's: it
+/// stays, unless `force` says otherwise.
 pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Result<()> {
     let cannot = || format!("{}: cannot be written", file.display());
     match fs::metadata(file) {
@@ -72,7 +72,7 @@ pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Resu
             }
             if !force {
                 bail!(
-                    "{}: is there with other content; remove it, give this one another version, or choose another place for it",
+                    "{}: is there with other content; write over it with --force, give this one another version, or choose another place for it",
                     file.display()
                 );
             }
