@@ -19,7 +19,16 @@ pub fn annotated<'a, C: Serialize + 'a>(
     record: &str,
     alerts: impl IntoIterator<Item = &'a Alert<C>>,
 ) -> Option<String> {
-    let mut annotated = unannotated(record)?.into_owned();
+    with_alerts(unannotated(record)?, alerts)
+}
+
+/// The same, of what [`unannotated`] has given.
+#[must_use]
+pub fn with_alerts<'a, C: Serialize + 'a>(
+    record: Cow<'_, str>,
+    alerts: impl IntoIterator<Item = &'a Alert<C>>,
+) -> Option<String> {
+    let mut annotated = record.into_owned();
     // As an object it ends in a bracket.
     annotated.truncate(annotated.rfind('}')?);
     if !annotated.trim_end().ends_with('{') {

@@ -12,7 +12,7 @@ use portcullis_event::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use annotate::{annotated, unannotated};
+pub use annotate::{annotated, unannotated, with_alerts};
 pub use context::readable_context;
 use identity::period;
 pub use identity::{hex, id_of, without_space};

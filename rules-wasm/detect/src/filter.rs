@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use portcullis_alert::{Alert, annotated, unannotated};
+use portcullis_alert::{Alert, unannotated, with_alerts};
 use portcullis_event::json::{self, Read};
 
 use crate::{Buffers, Context, Ignored, Unjudged, detect, may_match};
@@ -24,11 +24,13 @@ pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
         alerts.filter(|alerts| !alerts.is_empty())
     };
     let alerts = found(text)?;
-    match unannotated(text)? {
-        Cow::Borrowed(_) => annotated(text, &alerts),
+    let own = unannotated(text)?;
+    let alerts = match &own {
+        Cow::Borrowed(_) => alerts,
         // An alert's id is made of all of the record.
-        Cow::Owned(own) => annotated(&own, &found(&own)?),
-    }
+        Cow::Owned(own) => found(own)?,
+    };
+    with_alerts(own, &alerts)
 }
 
 /// The alerts of a record, or of a list of them; none of what is neither.
