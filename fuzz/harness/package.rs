@@ -148,7 +148,7 @@ fn manifest(json: &[u8]) {
     let mut buffers = Buffers::default();
     for record in RECORDS {
         let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("{record}") };
-        let verdicts = judge.event(&event, record.as_bytes());
+        let verdicts = judge.event(&event);
         let skipped = verdicts.all().all(|(_, verdict)| matches!(verdict, Verdict::Skipped));
         assert_eq!(skipped, package.prefilter().first_miss(&event).is_some(), "{record}: {verdicts:?}");
     }

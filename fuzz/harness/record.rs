@@ -12,7 +12,7 @@ use portcullis::{
     Accounting, DEFAULT_TENANT, Incident, Incidents, Judge, Judgement, Limits, RuleSet, Verdict, Verdicts, embedded,
     ledger_line, reject_line,
 };
-use portcullis_event::{Buffers, Event, Ignored, Outcome, Rejected, normalize};
+use portcullis_event::{Buffers, Event, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -129,15 +129,13 @@ impl Run {
             self.event(event);
         }
         let n = self.accounting.read();
-        let judgement = self.judge.outcome(outcome, record.bytes);
+        let judgement = self.judge.outcome(outcome);
         self.accounting.count(&judgement);
         assert_eq!(self.accounting.read(), n + 1, "every record has one outcome");
         check_lines(n, record, &judgement);
 
         let alone = self.asking_always.record(record.bytes);
         match (&judgement, &alone) {
-            // Only the wrapping knows the stream.
-            (Judgement::Ignored(Ignored::LogStream(_)), Judgement::Ignored(Ignored::Shape)) => {}
             (
                 Judgement::Evaluated { malformed, verdicts },
                 Judgement::Evaluated { malformed: malformed_alone, verdicts: verdicts_alone },
@@ -207,9 +205,10 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
     // It skips without recursing, and so takes any depth.
     let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
     let right = match outcome {
+        Outcome::Evaluated(event) if event.malformed.iter().any(|path| path == Event::CUT_OFF) => true,
         Outcome::Evaluated(_) | Outcome::Ignored(_) | Outcome::Rejected(Rejected::NoAuditEvent(_)) => is_json,
         Outcome::Rejected(Rejected::NotAnObject) => is_json && !bytes.trim_ascii_start().starts_with(b"{"),
-        Outcome::Rejected(Rejected::NotJson(_)) => !is_json,
+        Outcome::Rejected(Rejected::NotJson(_) | Rejected::CutOff | Rejected::Utf16) => !is_json,
         Outcome::Rejected(Rejected::Empty) => bytes.trim_ascii().is_empty(),
         Outcome::Rejected(Rejected::NotUtf8 { at }) => {
             std::str::from_utf8(bytes).is_err_and(|error| error.valid_up_to() == *at)

@@ -163,8 +163,8 @@ fn read(input: &[u8], judge: &mut Judge) -> u64 {
     let (mut documents, mut records) = (Documents::new(input), Records::default());
     let mut count = 0;
     while let Some(document) = documents.next_document().expect("it is in memory") {
-        let judged = records.for_each(&document, &mut |record, outcome| {
-            let judgement = judge.outcome(outcome, record.bytes);
+        let judged = records.for_each(&document, &mut |_, outcome| {
+            let judgement = judge.outcome(outcome);
             accounting.count(&judgement);
             count += alerts(&judgement);
             Ok::<(), ()>(())

@@ -38,7 +38,7 @@ fn judge(judge: &mut Judge, records: &[&[u8]]) -> Stretch {
     let (mut last, mut gap) = (begun, Duration::ZERO);
     while last.duration_since(begun) < STRETCH {
         let record = records[judged as usize % records.len()];
-        judge.outcome(normalize(record, &mut buffers), record);
+        judge.outcome(normalize(record, &mut buffers));
         judged += 1;
         let now = Instant::now();
         gap = gap.max(now.duration_since(last));

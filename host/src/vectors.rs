@@ -90,10 +90,8 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
             let mut buffers = Buffers::default();
             let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
                 Outcome::Evaluated(event) => {
-                    let outcome = match verdict(&mut judge, &event, &record) {
-                        VectorOutcome::Verdict(Verdict::Skipped) => {
-                            hidden(verdict(&mut asking_always, &event, &record))
-                        }
+                    let outcome = match verdict(&mut judge, &event) {
+                        VectorOutcome::Verdict(Verdict::Skipped) => hidden(verdict(&mut asking_always, &event)),
                         outcome => outcome,
                     };
                     (outcome, Some(pretty(&event)))
@@ -107,8 +105,8 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&Vector) -> bool) 
 }
 
 /// The verdict of a judge with one rule.
-fn verdict(judge: &mut Judge, event: &Event<'_>, record: &str) -> VectorOutcome {
-    let verdicts = judge.event(event, record.as_bytes());
+fn verdict(judge: &mut Judge, event: &Event<'_>) -> VectorOutcome {
+    let verdicts = judge.event(event);
     let is_subscribed = verdicts.all().next().is_some();
     match verdicts.into_asked().pop() {
         Some(asked) => VectorOutcome::Verdict(asked.verdict),

@@ -107,7 +107,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
         writeln!(text, "tenant {}\n", tenants.all()[tenant].0.tenant())?;
     }
     let judge = tenants.judge(tenant);
-    let verdicts = judge.event(event, record);
+    let verdicts = judge.event(event);
     for package in judge.rules().packages() {
         let verdict = verdicts.all().find(|(said_by, _)| *said_by == package).map(|(_, verdict)| verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;

@@ -170,7 +170,7 @@ pub(super) fn note(
         _ => None,
     };
     let Judged { tenant, judgement } = match whose {
-        Some(tenant) => tenants.outcome_of(tenant, outcome, record.bytes),
+        Some(tenant) => tenants.outcome_of(tenant, outcome),
         None => tenants.outcome(outcome, record.bytes, input),
     };
     let owner = tenant.map(|tenant| tenants.all()[tenant].0.tenant());

@@ -18,8 +18,6 @@ use crate::{Alert, Exclusion, Fault, Limits, Package, RuleSet, Sandbox};
 /// An event that rules are asked about, one after the other.
 pub(super) struct Asked<'a> {
     pub(super) event: &'a Event<'a>,
-    /// What it was made from.
-    pub(super) record: &'a [u8],
     pub(super) tenant: &'a str,
     pub(super) enrichment: &'a Enrichment,
     pub(super) clock: fn() -> Timestamp,
@@ -30,12 +28,11 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(super) fn new(
         event: &'a Event<'a>,
-        record: &'a [u8],
         tenant: &'a str,
         enrichment: &'a Enrichment,
         clock: fn() -> Timestamp,
     ) -> Self {
-        Self { event, record, tenant, enrichment, clock, json: None }
+        Self { event, tenant, enrichment, clock, json: None }
     }
 
     fn json(&mut self) -> &str {
@@ -91,7 +88,7 @@ impl Version {
         let answer = answer.and_then(|answer| {
             let alert = |answer| {
                 let answer = checked(answer, self.alert_length)?;
-                Ok(Box::new(Alert::new(self.package.about(), answer, asked.event, asked.record, asked.tenant)))
+                Ok(Box::new(Alert::new(self.package.about(), answer, asked.event, asked.tenant)))
             };
             answer.map(alert).transpose()
         });

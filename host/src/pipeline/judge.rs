@@ -158,16 +158,16 @@ impl Judge {
     /// Judges a raw record.
     pub fn record(&mut self, record: &[u8]) -> Judgement {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let judgement = self.outcome(normalize(record, &mut buffers), record);
+        let judgement = self.outcome(normalize(record, &mut buffers));
         self.buffers = buffers;
         judgement
     }
 
     /// Judges a record whose outcome is known.
-    pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8]) -> Judgement {
+    pub fn outcome(&mut self, outcome: Outcome<'_>) -> Judgement {
         match outcome {
             Outcome::Evaluated(event) => Judgement::Evaluated {
-                verdicts: self.event(&event, record),
+                verdicts: self.event(&event),
                 malformed: event.malformed.iter().map(ToString::to_string).collect(),
             },
             Outcome::Ignored(ignored) => Judgement::Ignored(ignored),
@@ -175,13 +175,12 @@ impl Judge {
         }
     }
 
-    /// Judges an event; `record` is what it was made from, and goes into the ids of alerts.
-    pub fn event(&mut self, event: &Event<'_>, record: &[u8]) -> Verdicts {
+    /// Judges an event.
+    pub fn event(&mut self, event: &Event<'_>) -> Verdicts {
         self.take_up();
         let at_work = Arc::clone(&self.at_work);
         self.find_candidates(event);
-        let asked =
-            if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event, record) };
+        let asked = if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event) };
         Verdicts::new(event.log_type, at_work, asked)
     }
 
@@ -202,9 +201,9 @@ impl Judge {
     }
 
     /// Asks the candidates, and the rule set's shadow.
-    fn ask(&mut self, event: &Event<'_>, record: &[u8]) -> Vec<RuleVerdict> {
+    fn ask(&mut self, event: &Event<'_>) -> Vec<RuleVerdict> {
         let (tenant, enrichment) = (Arc::clone(&self.tenant), Arc::clone(&self.enrichment));
-        let mut asked = Asked::new(event, record, &tenant, &enrichment, self.clock);
+        let mut asked = Asked::new(event, &tenant, &enrichment, self.clock);
         let mut next = 0;
         let mut verdicts = Vec::new();
         while let Some(rule) = self.candidates.next(next) {

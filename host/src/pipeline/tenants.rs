@@ -104,9 +104,9 @@ impl Tenants {
     ///
     /// # Panics
     /// There are not so many.
-    pub fn outcome_of(&mut self, tenant: usize, outcome: Outcome<'_>, record: &[u8]) -> Judged {
+    pub fn outcome_of(&mut self, tenant: usize, outcome: Outcome<'_>) -> Judged {
         let (judge, accounting) = &mut self.all[tenant];
-        let judgement = judge.outcome(outcome, record);
+        let judgement = judge.outcome(outcome);
         accounting.count(&judgement);
         Judged { tenant: Some(tenant), judgement }
     }
@@ -115,7 +115,7 @@ impl Tenants {
     /// rejected.
     pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8], input: &str) -> Judged {
         match self.owner(record, input) {
-            Ok(tenant) => self.outcome_of(tenant, outcome, record),
+            Ok(tenant) => self.outcome_of(tenant, outcome),
             Err(unowned) => {
                 let judgement = match outcome {
                     Outcome::Evaluated(_) => Judgement::Unowned(unowned),

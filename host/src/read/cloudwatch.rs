@@ -20,7 +20,7 @@ pub(super) fn other_stream(document: &str) -> Option<Ignored> {
     }
     let stream = json::text(log_stream).present().or(json::text(log_stream_name).present())?;
     let other = OTHER_STREAMS.iter().any(|other| stream.starts_with(other));
-    (other && !stream.starts_with("kube-apiserver-audit-")).then(|| Ignored::LogStream(stream.to_string()))
+    (other && !stream.starts_with("kube-apiserver-audit-")).then_some(Ignored::Shape)
 }
 
 /// The event of an exported line, behind a timestamp and a space; `aws logs tail` has the stream's name between the two.

@@ -83,8 +83,8 @@ pub struct Answer<C> {
 /// An alert; as JSON, one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert<C = Map<String, Value>> {
-    /// The same for the same record, rule and tenant: 32 hexadecimal digits of a hash of tenant, rule id, dedup key and
-    /// record, whose white space does not matter: a wrapping may have it indented.
+    /// The same for the same event, rule and tenant: 32 hexadecimal digits of a hash of tenant, rule id, dedup key and the
+    /// [event's identity](Event::identity), whoever carried its record.
     pub alert_id: String,
     /// The rule.
     pub rule_id: String,
@@ -124,13 +124,13 @@ pub struct Alert<C = Map<String, Value>> {
 }
 
 impl<C> Alert<C> {
-    /// The alert of a rule's answer on an event, and the record that the event was made of.
+    /// The alert of a rule's answer on an event.
     #[must_use]
-    pub fn new(about: About, answer: Answer<C>, event: &Event<'_>, record: &[u8], tenant: &str) -> Self {
+    pub fn new(about: About, answer: Answer<C>, event: &Event<'_>, tenant: &str) -> Self {
         let period = period(event.event_time.as_deref(), about.dedup_period_minutes);
-        let record = without_space(record);
+        let (rule_id, dedup) = (about.rule_id.as_bytes(), answer.dedup.as_bytes());
         Self {
-            alert_id: id_of(&[tenant.as_bytes(), about.rule_id.as_bytes(), answer.dedup.as_bytes(), &record]),
+            alert_id: id_of(&[tenant.as_bytes(), rule_id, dedup, &event.identity()]),
             incident_id: id_of(&[tenant, &about.rule_id, &answer.dedup, &*period].map(str::as_bytes)),
             rule_id: about.rule_id,
             rule_version: about.rule_version,

@@ -67,7 +67,7 @@ pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>
         Outcome::Rejected(rejected) => return Err(Unjudged::Rejected(rejected)),
     };
     let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(&event)?)));
-    Ok(answers.map(|(rule, answer)| Alert::new(rule.about(), answer, &event, record, DEFAULT_TENANT)).collect())
+    Ok(answers.map(|(rule, answer)| Alert::new(rule.about(), answer, &event, DEFAULT_TENANT)).collect())
 }
 
 /// The member in which a wrapping holds its records.

@@ -6,22 +6,36 @@ use crate::value::Value;
 use crate::{Event, ResponseStatus, Text};
 
 /// The members of an audit event that are read, in the order in which an API server writes them.
-pub(crate) const FIELDS: [&str; 12] = [
+pub(crate) const FIELDS: [&str; 14] = [
     "auditID",
     "stage",
     "requestURI",
     "verb",
     "user",
+    "impersonatedUser",
     "sourceIPs",
     "userAgent",
     "objectRef",
     "responseStatus",
     "requestObject",
+    "responseObject",
     "requestReceivedTimestamp",
     "stageTimestamp",
 ];
 
 static OBJECT_REF: Names<'_, 5> = Names::new(["resource", "namespace", "name", "subresource", "apiGroup"]);
+
+/// Whether an object without `kind` and `apiVersion` has an audit event's own shape.
+pub(crate) fn is_event(fields: &[Option<Value<'_, '_>>; FIELDS.len()]) -> bool {
+    let [audit_id, stage, request_uri, verb, user, ..] = *fields;
+    let is_text = |value| text(value).is_some();
+    is_text(audit_id) && is_text(stage) && (is_text(verb) || is_text(request_uri)) && user.is_some_and(Value::is_object)
+}
+
+/// Whether anything of an audit event whose end is missing tells what it is.
+pub(crate) fn is_recognizable(fields: &[Option<Value<'_, '_>>; FIELDS.len()]) -> bool {
+    fields.iter().any(Option::is_some)
+}
 
 /// Notes the fields of a wrong type, under the place of the audit event in its record.
 pub(crate) struct Malformed<'a> {
@@ -87,11 +101,13 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
         request_uri,
         verb,
         user,
+        impersonated,
         source_ips,
         user_agent,
         object_ref,
         response_status,
         request_object,
+        response_object,
         received,
         stage_time,
     ] = *fields;
@@ -107,17 +123,21 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
     event.username = malformed.text("user.username", username);
     event.user_groups = malformed.texts("user.groups", groups, false);
     event.user_arn = user_arn(extra);
+    if impersonated.is_some() {
+        impersonation(event, impersonated);
+    }
     event.user_agent = malformed.text("userAgent", user_agent);
     event.resource = malformed.text("objectRef.resource", resource);
     event.subresource = text(subresource);
     event.api_group = text(api_group);
     event.namespace = malformed.text("objectRef.namespace", namespace);
-    event.name = malformed.text("objectRef.name", name);
+    event.name = malformed.text("objectRef.name", name).or_else(|| created(event, request_object, response_object));
     event.request_uri = malformed.text("requestURI", request_uri);
     event.response_status =
         malformed.check("responseStatus.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
     event.service_type = service_type(request_object);
-    event.event_time = text(received).or_else(|| text(stage_time));
+    event.stage_time = text(stage_time);
+    event.event_time = text(received).or_else(|| event.stage_time.clone());
     event.audit_id = text(audit_id);
     event.request_object = shown(request_object);
     event.malformed = malformed.into_paths();
@@ -127,6 +147,31 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
 fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [arn] = extra?.named(&const { Names::new(["arn"]) })?;
     text(arn?.items().next())
+}
+
+/// Whom the user acted as: never malformed.
+#[cold]
+fn impersonation<'a>(event: &mut Event<'a>, impersonated: Option<Value<'a, '_>>) {
+    let [username, groups] =
+        impersonated.and_then(|user| user.named(&const { Names::new(["username", "groups"]) })).unwrap_or_default();
+    event.impersonated_user = text(username);
+    event.impersonated_groups = json::texts(groups, false).present().unwrap_or_default().0;
+}
+
+/// The name of a created object that the request's path does not say: what the client called it, else what the API server
+/// made of its `generateName`.
+pub(crate) fn created<'a>(
+    event: &Event<'a>,
+    sent: Option<Value<'a, '_>>,
+    stored: Option<Value<'a, '_>>,
+) -> Option<Text<'a>> {
+    let name = |object: Option<Value<'a, '_>>| {
+        let [metadata] = object?.named(&const { Names::new(["metadata"]) })?;
+        let [name] = metadata?.named(&const { Names::new(["name"]) })?;
+        text(name)
+    };
+    let is_created = event.verb.as_deref() == Some("create") && event.subresource.is_none();
+    is_created.then(|| name(sent).or_else(|| name(stored))).flatten()
 }
 
 /// A text that is never malformed.

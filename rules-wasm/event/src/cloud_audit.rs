@@ -1,6 +1,6 @@
 //! Google Cloud audit log entries of GKE clusters.
 
-use crate::audit::{Malformed, service_type, shown};
+use crate::audit::{self, Malformed, service_type, shown};
 use crate::json;
 use crate::names::Names;
 use crate::record::Writer;
@@ -8,7 +8,7 @@ use crate::value::Value;
 use crate::{Event, ResponseStatus, Text};
 
 /// The members of `protoPayload` that are read, in the order in which Google writes them.
-static FIELDS: Names<'_, 7> = Names::new([
+static FIELDS: Names<'_, 8> = Names::new([
     "authenticationInfo",
     "methodName",
     "requestMetadata",
@@ -16,6 +16,7 @@ static FIELDS: Names<'_, 7> = Names::new([
     "serviceName",
     "status",
     "request",
+    "response",
 ]);
 
 /// The users' names, in the order in which they are tried, and where a wrong type of each is noted.
@@ -38,7 +39,7 @@ pub(crate) fn fill<'a>(
     payload: Option<Value<'a, '_>>,
     writer: Writer,
 ) -> Result<(), Option<Text<'a>>> {
-    let [authentication, method, metadata, resource_name, service, status, request] =
+    let [authentication, method, metadata, resource_name, service, status, request, response] =
         payload.and_then(|payload| payload.named(&FIELDS)).ok_or(None)?;
     let service = json::one_text(service).present();
     if !service.as_ref().is_some_and(|service| *service == "k8s.io") {
@@ -68,7 +69,7 @@ pub(crate) fn fill<'a>(
     event.subresource = subresource;
     event.api_group = group;
     event.namespace = namespace;
-    event.name = name;
+    event.name = name.or_else(|| audit::created(event, request, response));
     event.request_uri = resource_name.as_deref().map(|name| request_uri(name).into());
     event.response_status =
         malformed.check("status.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });

@@ -35,6 +35,11 @@ pub struct Event<'a> {
     /// The AWS identity behind the user, from EKS's authenticator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_arn: Option<Text<'a>>,
+    /// Whom the user acted as (`kubectl --as`), if it was allowed to impersonate somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonated_user: Option<Text<'a>>,
+    /// The groups that were impersonated with it.
+    pub impersonated_groups: Vec<Text<'a>>,
     /// Where the request came from, as written. All but the last address can be set by the client.
     #[serde(rename = "sourceIPs")]
     pub source_ips: Vec<Text<'a>>,
@@ -75,6 +80,9 @@ pub struct Event<'a> {
     /// When the request was received, as written: RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_time: Option<Text<'a>>,
+    /// When the request reached its stage, as written: RFC 3339. A client cannot set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_time: Option<Text<'a>>,
     /// The record's identity: `auditID`, on GKE `insertId`. A client can set it.
     #[serde(rename = "auditID", skip_serializing_if = "Option::is_none")]
     pub audit_id: Option<Text<'a>>,
@@ -83,7 +91,7 @@ pub struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     pub request_object: Option<Raw<'a>>,
-    /// The paths of the record's fields that had a wrong type.
+    /// The paths of the record's fields that had a wrong type; [`CUT_OFF`](Self::CUT_OFF), if its end is missing.
     pub malformed: Vec<Text<'a>>,
 }
 
@@ -91,6 +99,9 @@ impl Event<'_> {
     /// The longest [`request_object`](Self::request_object) in bytes: above the 3 MiB that a kube-apiserver accepts as a
     /// request body, and what a rule's memory holds several times.
     pub const MAX_REQUEST_OBJECT: usize = 4 << 20;
+
+    /// What `malformed` says of a record whose end is missing: what was cut off counts as absent.
+    pub const CUT_OFF: &'static str = "cut off";
 
     /// An event of which nothing else is known: where tests and embedders start from.
     #[must_use]
@@ -102,6 +113,8 @@ impl Event<'_> {
             username: None,
             user_groups: Vec::new(),
             user_arn: None,
+            impersonated_user: None,
+            impersonated_groups: Vec::new(),
             source_ips: Vec::new(),
             source_scope: SourceScope::None,
             asn: Vec::new(),
@@ -116,6 +129,7 @@ impl Event<'_> {
             service_type: None,
             cluster: None,
             event_time: None,
+            stage_time: None,
             audit_id: None,
             request_object: None,
             malformed: Vec::new(),

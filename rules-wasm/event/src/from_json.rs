@@ -7,11 +7,12 @@ use crate::value::{Document, Value};
 use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members with one text each.
-const TEXTS: [&str; 15] = [
+const TEXTS: [&str; 17] = [
     "stage",
     "verb",
     "username",
     "userArn",
+    "impersonatedUser",
     "userAgent",
     "resource",
     "subresource",
@@ -22,12 +23,22 @@ const TEXTS: [&str; 15] = [
     "serviceType",
     "cluster",
     "eventTime",
+    "stageTime",
     "auditID",
 ];
 
 /// All others.
-const OTHERS: [&str; 8] =
-    ["logType", "sourceScope", "userGroups", "sourceIPs", "asn", "responseStatus", "requestObject", "malformed"];
+const OTHERS: [&str; 9] = [
+    "logType",
+    "sourceScope",
+    "userGroups",
+    "impersonatedGroups",
+    "sourceIPs",
+    "asn",
+    "responseStatus",
+    "requestObject",
+    "malformed",
+];
 
 static MEMBERS: Names<'_, { OTHERS.len() + TEXTS.len() }> = Names::new(json::joined(&OTHERS, &TEXTS));
 
@@ -42,6 +53,7 @@ impl<'a> Event<'a> {
             log_type,
             source_scope,
             user_groups,
+            impersonated_groups,
             source_ips,
             asn,
             response_status,
@@ -58,6 +70,7 @@ impl<'a> Event<'a> {
             verb,
             username,
             user_arn,
+            impersonated_user,
             user_agent,
             resource,
             subresource,
@@ -68,6 +81,7 @@ impl<'a> Event<'a> {
             service_type,
             cluster,
             event_time,
+            stage_time,
             audit_id,
         ] = texts;
         Some(Self {
@@ -77,6 +91,8 @@ impl<'a> Event<'a> {
             username,
             user_groups: list(user_groups)?,
             user_arn,
+            impersonated_user,
+            impersonated_groups: list(impersonated_groups)?,
             source_ips: list(source_ips)?,
             source_scope: SourceScope::named(&valid(json::one_text(source_scope))??)?,
             asn: networks(asn)?,
@@ -94,6 +110,7 @@ impl<'a> Event<'a> {
             service_type,
             cluster,
             event_time,
+            stage_time,
             audit_id,
             request_object: request_object.map(Value::raw),
             malformed: list(malformed)?,

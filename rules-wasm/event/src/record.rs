@@ -8,9 +8,10 @@ use crate::audit::text;
 use crate::escape::unescape;
 use crate::json::{self, Read};
 use crate::names::Names;
+use crate::tables::{self, Row};
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
-use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, enrichment, utf8};
+use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, cut, enrichment, hints, utf8};
 
 /// What becomes of a record; each has exactly one of the three.
 #[derive(Debug)]
@@ -32,10 +33,18 @@ pub enum Ignored {
     Category(Option<String>),
     /// A Google record of another service, or of none.
     Service(Option<String>),
-    /// A document of CloudWatch with messages of another log stream.
-    LogStream(String),
+    /// A record of something else that is known by its shape, such as AWS CloudTrail: its name.
+    Other(&'static str),
     /// No `p_log_type`, and no shape of one.
     Shape,
+    /// Nothing that is known by its shape, and yet its text speaks of Kubernetes audit logs: perhaps it holds an audit event
+    /// in a form that nobody knows.
+    Suspect {
+        /// Why it is ignored.
+        reason: Box<Ignored>,
+        /// What stands in its text.
+        marker: &'static str,
+    },
 }
 
 /// Why a record cannot be read.
@@ -46,6 +55,8 @@ pub enum Rejected {
         /// The byte's place in the record, from 0.
         at: usize,
     },
+    /// UTF-16.
+    Utf16,
     /// Nothing but white space.
     Empty,
     /// Longer than its reader takes.
@@ -57,10 +68,20 @@ pub enum Rejected {
     },
     /// Not JSON: the parser's message.
     NotJson(String),
+    /// JSON whose end is missing, and what is there of it is no audit event.
+    CutOff,
     /// JSON, but no object.
     NotAnObject,
     /// An Azure record whose `properties.log` is not a JSON object: what is wrong with it.
     NoAuditEvent(String),
+}
+
+impl Ignored {
+    /// Whether its text speaks of Kubernetes audit logs all the same.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        matches!(self, Self::Suspect { .. })
+    }
 }
 
 impl fmt::Display for Ignored {
@@ -74,8 +95,9 @@ impl fmt::Display for Ignored {
             Self::Service(service) => {
                 write!(formatter, "protoPayload.serviceName is {}, not k8s.io", named(service))
             }
-            Self::LogStream(stream) => write!(formatter, "logStream is {stream:?}, not a kube-apiserver-audit stream"),
+            Self::Other(name) => write!(formatter, "a record of {name}, not of a Kubernetes audit log"),
             Self::Shape => formatter.write_str("not the shape of a Kubernetes audit record of EKS, AKS or GKE"),
+            Self::Suspect { reason, marker } => write!(formatter, "{reason}, and yet it has the text {marker}"),
         }
     }
 }
@@ -84,9 +106,16 @@ impl fmt::Display for Rejected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 { at } => write!(formatter, "not UTF-8 at byte {at}"),
+            Self::Utf16 => formatter.write_str(
+                "UTF-16, not UTF-8, as PowerShell's > and Out-File write it: write the file with \
+                 Out-File -Encoding utf8, or convert it with iconv -f UTF-16 -t UTF-8",
+            ),
             Self::Empty => formatter.write_str("nothing where a record should be"),
             Self::TooLong { length, max } => write!(formatter, "{length} bytes long, and {max} is the most"),
             Self::NotJson(error) => write!(formatter, "not JSON: {error}"),
+            Self::CutOff => {
+                formatter.write_str("cut off: its end is missing, and what is whole of it is no audit event")
+            }
             Self::NotAnObject => formatter.write_str("not a JSON object"),
             Self::NoAuditEvent(what) => write!(formatter, "properties.log is not a JSON object: {what}"),
         }
@@ -134,13 +163,27 @@ pub(crate) enum Writer {
 #[derive(Debug, Default)]
 pub struct Buffers {
     record: Tokens,
+    /// A record whose end is missing, closed.
+    closed: String,
+    /// A row of a table, as the record that it was made of.
+    row: Layer,
     inside: Inside,
+}
+
+/// A text that was made of another, and its tokens.
+#[derive(Debug, Default)]
+struct Layer {
+    text: String,
+    tokens: Tokens,
 }
 
 /// An audit event that stands as text in a record.
 #[derive(Debug, Default)]
 struct Inside {
+    /// The members around it, where they too stand as text.
+    properties: Vec<u8>,
     text: Vec<u8>,
+    closed: String,
     tokens: Tokens,
 }
 
@@ -150,15 +193,46 @@ struct Inside {
 /// as text in `properties.log`, that text is there.
 #[must_use]
 pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> {
-    let Buffers { record: tokens, inside } = buffers;
-    let Some(record) = utf8(record) else {
-        let valid = record.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
-        return Outcome::Rejected(Rejected::NotUtf8 { at: valid });
+    normalize_as(record, None, buffers)
+}
+
+/// [`normalize`] for a record whose surroundings say what it is: an item of an API server's `EventList` has neither `kind` nor
+/// `apiVersion`. What the record itself says counts first.
+#[must_use]
+pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
+    let Buffers { record: tokens, closed, row, inside } = buffers;
+    let Some(text) = utf8(record) else {
+        return Outcome::Rejected(not_utf8(record));
     };
-    let document = Document::read(record, tokens);
-    let Some(members) = document.as_ref().and_then(|document| document.value().named(&ENVELOPE_AND_AUDIT)) else {
-        return Outcome::Rejected(not_an_object(record));
-    };
+    if let Some(document) = Document::read(text, tokens)
+        && document.value().is_object()
+    {
+        return of_object(&document, known, Some(row), inside);
+    }
+    if !cut::close(text, closed) {
+        return Outcome::Rejected(not_an_object(text));
+    }
+    match Document::read(closed, tokens) {
+        Some(document) if document.value().is_object() => match of_object(&document, known, Some(row), inside) {
+            Outcome::Evaluated(mut event) => {
+                cut::note(&mut event);
+                Outcome::Evaluated(event)
+            }
+            Outcome::Ignored(Ignored::Shape) => Outcome::Rejected(Rejected::CutOff),
+            other => other,
+        },
+        _ => Outcome::Rejected(not_an_object(text)),
+    }
+}
+
+/// Decides the outcome of an object.
+fn of_object<'a>(
+    document: &Document<'a, '_>,
+    known: Option<LogType>,
+    row: Option<&'a mut Layer>,
+    inside: &'a mut Inside,
+) -> Outcome<'a> {
+    let members = document.value().named(&ENVELOPE_AND_AUDIT).unwrap_or_default();
     let [
         time,
         category,
@@ -176,12 +250,15 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
     ] = members;
 
     let (log_type, writer) = match known_log_type(log_type) {
-        Ok(Some(log_type)) => (log_type, Writer::Panther),
-        Ok(None) => match log_type_of_shape(kind, api_version, category, payload) {
-            Some(log_type) => (log_type, Writer::Cloud),
-            None => return Outcome::Ignored(Ignored::Shape),
-        },
+        Ok(Some(log_type)) => (Some(log_type), Writer::Panther),
+        Ok(None) => (log_type_of_shape(kind, api_version, category, payload, &fields).or(known), Writer::Cloud),
         Err(ignored) => return Outcome::Ignored(ignored),
+    };
+    let log_type = match log_type {
+        Some(LogType::Eks) => LogType::Eks,
+        Some(LogType::Aks) if properties.is_some() => LogType::Aks,
+        Some(LogType::Gke) if payload.is_some() => LogType::Gke,
+        other => return of_row(document.value(), other, row, inside),
     };
     let mut event = Box::new(Event::new(log_type));
     match log_type {
@@ -215,15 +292,48 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
     Outcome::Evaluated(event)
 }
 
+/// Decides the outcome of what is no record as its writer sent it: a table's row by the record that it was made of.
+#[cold]
+fn of_row<'a>(
+    row: Value<'_, '_>,
+    log_type: Option<LogType>,
+    layer: Option<&'a mut Layer>,
+    inside: &'a mut Inside,
+) -> Outcome<'a> {
+    let Some(Layer { text, tokens }) = layer else { return tables::no_row(row, log_type) };
+    let Some(Row { was_cut }) = tables::record_of(row, text) else { return tables::no_row(row, log_type) };
+    // What the row was made of is no row.
+    match Document::read(text, tokens).map(|document| of_object(&document, None, None, inside)) {
+        Some(Outcome::Evaluated(mut event)) if was_cut => {
+            cut::note(&mut event);
+            Outcome::Evaluated(event)
+        }
+        Some(outcome) => outcome,
+        None => Outcome::Ignored(Ignored::Shape),
+    }
+}
+
 /// Why a text that holds no JSON object is rejected.
 fn not_an_object(text: &str) -> Rejected {
     if text.trim_ascii().is_empty() {
         Rejected::Empty
     } else if serde_json::from_str::<IgnoredAny>(text).is_ok() {
         Rejected::NotAnObject
+    } else if hints::is_utf16(text.as_bytes()) {
+        Rejected::Utf16
     } else {
-        Rejected::NotJson(json::not_an_object(text).to_string())
+        let error = json::not_an_object(text).to_string();
+        Rejected::NotJson(hints::of(text).map_or(error.clone(), |hint| format!("{error}; {hint}")))
     }
+}
+
+/// Why bytes that are no text are rejected.
+fn not_utf8(bytes: &[u8]) -> Rejected {
+    if hints::is_utf16(bytes) {
+        return Rejected::Utf16;
+    }
+    let at = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+    Rejected::NotUtf8 { at }
 }
 
 /// What `p_log_type` says: one of the three, nothing, or something to ignore.
@@ -243,6 +353,7 @@ fn log_type_of_shape(
     api_version: Option<Value<'_, '_>>,
     category: Option<Value<'_, '_>>,
     payload: Option<Value<'_, '_>>,
+    fields: &[Option<Value<'_, '_>>; audit::FIELDS.len()],
 ) -> Option<LogType> {
     let is = |value, expected: fn(&str) -> bool| text(value).is_some_and(|text| expected(&text));
     if is(kind, |kind| kind == "Event") && is(api_version, |version| version.starts_with("audit.k8s.io/")) {
@@ -252,19 +363,21 @@ fn log_type_of_shape(
     } else if payload.is_some_and(Value::is_object) {
         Some(LogType::Gke)
     } else {
-        None
+        let is_absent = |value: Option<Value<'_, '_>>| value.is_none_or(Value::is_absent);
+        (is_absent(kind) && is_absent(api_version) && audit::is_event(fields)).then_some(LogType::Eks)
     }
 }
 
 /// Whether an Azure category holds audit events, else its name.
-fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
+pub(crate) fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
     match text(value) {
         Some(category) if category == "kube-audit" || category == "kube-audit-admin" => Ok(()),
         other => Err(other.map(|category| category.to_string())),
     }
 }
 
-/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
+/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object. `properties` may be
+/// JSON text too.
 fn azure_audit_event<'a>(
     event: &mut Event<'a>,
     properties: Option<Value<'a, '_>>,
@@ -272,12 +385,37 @@ fn azure_audit_event<'a>(
 ) -> Result<(), Rejected> {
     const PLACE: &str = "properties.log";
     let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
+    let Inside { properties: outer, text, closed, tokens } = inside;
+    if let Some(string) = properties.and_then(Value::string) {
+        // What Event Hubs and storage accounts never write, and some exports do.
+        let outer: &'a str = unescape(string.text, outer);
+        let mut tokens_of_outer = Tokens::default();
+        let document = Document::read(outer, &mut tokens_of_outer);
+        let log = document.as_ref().and_then(|document| document.value().named(&const { Names::new(["log"]) }));
+        return match log {
+            Some([log]) => audit_text(event, PLACE, log, text, closed, tokens),
+            None => rejected("properties is no object"),
+        };
+    }
     let Some([log]) = properties.and_then(|properties| properties.named(&const { Names::new(["log"]) })) else {
         return rejected("properties is no object");
     };
+    audit_text(event, PLACE, log, text, closed, tokens)
+}
+
+/// Fills in the audit event in a member.
+fn audit_text<'a>(
+    event: &mut Event<'a>,
+    place: &'static str,
+    log: Option<Value<'a, '_>>,
+    text: &'a mut Vec<u8>,
+    closed: &'a mut String,
+    tokens: &mut Tokens,
+) -> Result<(), Rejected> {
+    let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
     let Some(log) = log else { return rejected("there is none") };
     if let Some(fields) = log.named(&FIELDS) {
-        audit::fill(event, PLACE, &fields);
+        audit::fill(event, place, &fields);
         return Ok(());
     }
     let Some(string) = log.string() else {
@@ -285,15 +423,25 @@ fn azure_audit_event<'a>(
     };
     // Azure puts a line feed behind it.
     let string = string.text.strip_suffix(r"\n").filter(|rest| rest.ends_with('}')).unwrap_or(string.text);
-    let text = unescape(string, &mut inside.text);
-    let document = Document::read(text, &mut inside.tokens);
-    match document.as_ref().and_then(|document| document.value().named(&FIELDS)) {
-        Some(fields) => {
-            audit::fill(event, PLACE, &fields);
-            Ok(())
-        }
-        None => Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string())),
+    let text = unescape(string, text);
+    if let Some(document) = Document::read(text, tokens)
+        && let Some(fields) = document.value().named(&FIELDS)
+    {
+        audit::fill(event, place, &fields);
+        return Ok(());
     }
+    if cut::close(text, closed)
+        && let Some(document) = Document::read(closed, tokens)
+        && let Some(fields) = document.value().named(&FIELDS)
+    {
+        if !audit::is_recognizable(&fields) {
+            return rejected("it is cut off, and what is whole of it is no audit event");
+        }
+        audit::fill(event, place, &fields);
+        cut::note(event);
+        return Ok(());
+    }
+    Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string()))
 }
 
 /// The cluster's name in a Google log entry's monitored resource.

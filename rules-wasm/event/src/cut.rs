@@ -1,0 +1,236 @@
+//! JSON whose end is missing, closed behind its last whole member.
+//!
+//! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB; what a client sends stands before much of what the API
+//! server says, so that whoever makes a request long enough decides where the cut is.
+
+use std::borrow::Cow;
+
+use crate::Event;
+use crate::scalar::is_space;
+
+/// What EKS writes in the place of the rest.
+const MARK: &str = "[Truncated...]";
+
+/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer. False for any other
+/// text. What is written need not be JSON: nothing but strings and brackets is looked at.
+#[cold]
+pub(crate) fn close(text: &str, closed: &mut String) -> bool {
+    match whole(text) {
+        Some(Whole { end, open, .. }) => {
+            closed.clear();
+            closed.push_str(&text[..end]);
+            closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+            true
+        }
+        None => false,
+    }
+}
+
+/// The same text with the value in which it ends closed too, if that is a string: of a text in a text, whose own end is missing, it
+/// is all that is left.
+#[cold]
+pub(crate) fn close_string(text: &str) -> Option<String> {
+    let Whole { open, string, .. } = whole(text)?;
+    let start = string?;
+    let text = text.trim_end().strip_suffix(MARK).unwrap_or(text.trim_end());
+    let mut closed = text.get(..=start)?.to_owned();
+    // Behind the last escape that is whole.
+    let mut rest = text.get(start + 1..)?;
+    while let Some(at) = rest.find('\\') {
+        let length = if rest[at + 1..].starts_with('u') { 6 } else { 2 };
+        let Some(escape) = rest.get(..at + length).filter(|_| rest.len() >= at + length) else {
+            rest = &rest[..at];
+            break;
+        };
+        closed.push_str(escape);
+        rest = &rest[at + length..];
+    }
+    closed.push_str(rest);
+    closed.push('"');
+    closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+    Some(closed)
+}
+
+/// Notes on an event that its record was cut off.
+pub(crate) fn note(event: &mut Event<'_>) {
+    event.malformed.push(Event::CUT_OFF.into());
+}
+
+/// A text that is JSON, or is closed where its end is missing; and whether that was so.
+pub(crate) fn closed(text: &str, is_json: impl Fn(&str) -> bool) -> Option<(Cow<'_, str>, bool)> {
+    if is_json(text) {
+        return Some((text.into(), false));
+    }
+    let mut buffer = String::new();
+    (close(text, &mut buffer) && is_json(&buffer)).then(|| (buffer.into(), true))
+}
+
+/// What is whole of a text whose end is missing.
+struct Whole {
+    /// Where its last whole member ends.
+    end: usize,
+    /// The brackets that are open there.
+    open: Vec<u8>,
+    /// Where the string begins in which it ends, if that is a value.
+    string: Option<usize>,
+}
+
+/// None if the text does not end inside of an object or list.
+fn whole(text: &str) -> Option<Whole> {
+    let text = text.trim_end();
+    let bytes = text.strip_suffix(MARK).unwrap_or(text).as_bytes();
+    let (mut open, mut end) = (Vec::new(), 0);
+    // The last byte outside of strings that says something; a string counts as its quote.
+    let mut last = b' ';
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        match byte {
+            b'"' => {
+                let is_value = last == b':' || open.last() == Some(&b'[');
+                let Some(length) = string_length(&bytes[at..]) else {
+                    return (!open.is_empty()).then_some(Whole { end, open, string: is_value.then_some(at) });
+                };
+                at += length;
+                if is_value {
+                    end = at;
+                }
+                last = b'"';
+                continue;
+            }
+            b'{' | b'[' => open.push(byte),
+            b'}' | b']' => {
+                open.pop()?;
+            }
+            _ => {}
+        }
+        // A number or word is whole when something stands behind it.
+        let is_behind_scalar = !matches!(last, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':' | b' ');
+        if is_behind_scalar && (matches!(byte, b',' | b'}' | b']') || is_space(byte)) {
+            end = at;
+        }
+        at += 1;
+        if matches!(byte, b'{' | b'[' | b'}' | b']') {
+            end = at;
+            if open.is_empty() {
+                return None;
+            }
+        }
+        if !is_space(byte) {
+            last = byte;
+        }
+    }
+    (!open.is_empty()).then_some(Whole { end, open, string: None })
+}
+
+/// The length of the string at the beginning with its quotes; none if it does not end.
+fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn closed_text(text: &str) -> Option<String> {
+        let mut closed = String::new();
+        close(text, &mut closed).then_some(closed)
+    }
+
+    #[test]
+    fn a_text_is_closed_behind_its_last_whole_member() {
+        for (text, closed) in [
+            (r#"{"a":1,"b":"c"#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":"c""#, r#"{"a":1,"b":"c"}"#),
+            (r#"{"a":1,"b""#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":"#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":20"#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":20 "#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":20,"#, r#"{"a":1,"b":20}"#),
+            (r#"{"a":{"b":[1,{"c":tru"#, r#"{"a":{"b":[1,{}]}}"#),
+            (r#"{"a":["x","y"#, r#"{"a":["x"]}"#),
+            (r#"{"a":["x",{"b":"\\"}"#, r#"{"a":["x",{"b":"\\"}]}"#),
+            (r#"{"a":"x\"#, "{}"),
+            (r#"{"a":1,"b":"x[Truncated...]"#, r#"{"a":1}"#),
+            (r#"{"a":1,[Truncated...]"#, r#"{"a":1}"#),
+            ("{", "{}"),
+        ] {
+            assert_eq!(closed_text(text).as_deref(), Some(closed), "{text}");
+        }
+        for text in ["", "5", "\"a", "{}", "{}x", "[1]", "}", "x", r#"{"a":1}}"#] {
+            assert_eq!(closed_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_string_in_which_a_text_ends_is_closed_behind_its_last_whole_escape() {
+        for (text, closed) in [
+            (r#"{"log":"{\"a\":1"#, r#"{"log":"{\"a\":1"}"#),
+            (r#"{"log":"{\"a\"#, r#"{"log":"{\"a"}"#),
+            (r#"[{"log":"a\u00e"#, r#"[{"log":"a"}]"#),
+        ] {
+            assert_eq!(close_string(text).as_deref(), Some(closed), "{text}");
+        }
+        for text in [r#"{"log":"a","lo"#, r#"{"log":5"#, "{}"] {
+            assert_eq!(close_string(text), None, "{text}");
+        }
+    }
+
+    /// Whether all of a value stands in another, of which something may be missing at the end of lists and objects.
+    fn is_part(part: &Value, whole: &Value) -> bool {
+        match (part, whole) {
+            (Value::Object(part), Value::Object(whole)) => {
+                part.iter().all(|(name, part)| whole.get(name).is_some_and(|whole| is_part(part, whole)))
+            }
+            (Value::Array(part), Value::Array(whole)) => {
+                part.len() <= whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part(part, whole))
+            }
+            _ => part == whole,
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            "[a-z\"\\\\{}\\[\\]:,é]{0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                prop::collection::btree_map("[a-z\"]{1,4}", inner, 0..5)
+                    .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Wherever an object is cut, what is closed is JSON, and says nothing that the object did not.
+        #[test]
+        fn what_is_closed_is_a_part_of_what_was(value in json(), pretty in any::<bool>(), at in any::<prop::sample::Index>()) {
+            let whole = serde_json::json!({"first": 1, "value": value});
+            let text = if pretty { serde_json::to_string_pretty(&whole) } else { serde_json::to_string(&whole) }.expect("JSON");
+            let mut at = at.index(text.len() - 1) + 1;
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            let closed = closed_text(&text[..at]).expect("it ends inside of an object");
+            let part: Value = serde_json::from_str(&closed).expect("JSON");
+            prop_assert!(is_part(&part, &whole), "{closed} of {text}");
+            if let Some(closed) = close_string(&text[..at]) {
+                prop_assert!(serde_json::from_str::<Value>(&closed).is_ok(), "{closed} of {text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Rows of the tables in which clouds keep audit records: each made a record as its cloud sends it.
+//!
+//! Sources of the columns: Azure Monitor's reference of the tables `AKSAudit`, `AKSAuditAdmin`, `ArcK8sAudit` and
+//! `AzureDiagnostics`; Google Cloud's "BigQuery schema of exported logs", and for Log Analytics the names of the fields of
+//! `google.cloud.audit.AuditLog`.
+
+use std::borrow::Cow;
+
+use crate::audit::text;
+use crate::names::Names;
+use crate::record::{Ignored, Outcome, Rejected, audit_category};
+use crate::tokens::Tokens;
+use crate::value::{Document, Value};
+use crate::{LogType, cut, hints};
+
+/// A row that has been made a record.
+pub(crate) struct Row {
+    /// Whether a column's end was missing.
+    pub(crate) was_cut: bool,
+}
+
+/// The tables of Azure Monitor whose columns are an audit event's members.
+const AUDIT_TABLES: [&str; 4] = ["AKSAudit", "AKSAuditAdmin", "ArcK8sAudit", "ArcK8sAuditAdmin"];
+
+/// Their columns, and the member that each is.
+const COLUMNS: [(&str, &str); 14] = [
+    ("AuditId", "auditID"),
+    ("Stage", "stage"),
+    ("Verb", "verb"),
+    ("RequestUri", "requestURI"),
+    ("User", "user"),
+    ("ImpersonatedUser", "impersonatedUser"),
+    ("SourceIps", "sourceIPs"),
+    ("UserAgent", "userAgent"),
+    ("ObjectRef", "objectRef"),
+    ("ResponseStatus", "responseStatus"),
+    ("RequestObject", "requestObject"),
+    ("ResponseObject", "responseObject"),
+    ("RequestReceivedTime", "requestReceivedTimestamp"),
+    ("StageReceivedTime", "stageTimestamp"),
+];
+
+/// The members of Google's payload, as the API and as Log Analytics name them, and as BigQuery does where that differs.
+const PAYLOAD: [(&str, [&str; 3]); 8] = [
+    ("serviceName", ["serviceName", "service_name", "serviceName"]),
+    ("methodName", ["methodName", "method_name", "methodName"]),
+    ("resourceName", ["resourceName", "resource_name", "resourceName"]),
+    ("authenticationInfo", ["authenticationInfo", "authentication_info", "authenticationInfo"]),
+    ("requestMetadata", ["requestMetadata", "request_metadata", "requestMetadata"]),
+    ("status", ["status", "status", "status"]),
+    ("request", ["request", "request_json", "requestJson"]),
+    ("response", ["response", "response_json", "responseJson"]),
+];
+
+/// The members inside of them that have names of more than one word, as Log Analytics and as the API name them.
+const WORDS: [(&str, &str); 5] = [
+    ("principal_email", "principalEmail"),
+    ("principal_subject", "principalSubject"),
+    ("authority_selector", "authoritySelector"),
+    ("caller_ip", "callerIp"),
+    ("caller_supplied_user_agent", "callerSuppliedUserAgent"),
+];
+
+/// An object that is being written.
+struct Object<'o> {
+    text: &'o mut String,
+    was_cut: bool,
+}
+
+impl<'o> Object<'o> {
+    fn new(text: &'o mut String) -> Self {
+        text.clear();
+        Self { text, was_cut: false }
+    }
+
+    fn name(&mut self, name: &str) {
+        if !matches!(self.text.as_bytes().last(), None | Some(b'{')) {
+            self.text.push(',');
+        }
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push_str("\":");
+    }
+
+    fn open(&mut self, name: &str) {
+        self.name(name);
+        self.text.push('{');
+    }
+
+    /// A member; one that should be JSON and is JSON as text is taken out of the text.
+    fn member(&mut self, name: &str, value: Option<Value<'_, '_>>) {
+        if let Some(value) = value {
+            let (json, was_cut) = json_of(value);
+            self.name(name);
+            self.text.push_str(&json);
+            self.was_cut |= was_cut;
+        }
+    }
+}
+
+/// A value, or the object or list that it is the text of; and whether the end of that was missing.
+fn json_of<'a>(value: Value<'a, '_>) -> (Cow<'a, str>, bool) {
+    if let Some(string) = value.string() {
+        let text = string.unescaped();
+        if text.trim_start().starts_with(['{', '['])
+            && let Some((json, was_cut)) =
+                cut::closed(&text, |text| Document::read(text, &mut Tokens::default()).is_some())
+        {
+            return (json.into_owned().into(), was_cut);
+        }
+    }
+    (value.raw().get().into(), false)
+}
+
+/// Writes the record that a row is, into a buffer. None if it is no row of a table that is known.
+pub(crate) fn record_of(row: Value<'_, '_>, record: &mut String) -> Option<Row> {
+    let mut record = Object::new(record);
+    record.text.push('{');
+    if !azure(row, &mut record) && !google(row, &mut record) {
+        return None;
+    }
+    let [label, enrichment] = row.named(&const { Names::new(["p_source_label", "p_enrichment"]) })?;
+    record.member("p_source_label", label);
+    record.member("p_enrichment", enrichment);
+    record.text.push('}');
+    Some(Row { was_cut: record.was_cut })
+}
+
+fn azure(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
+    let names = const {
+        Names::new(["Type", "Category", "category", "TimeGenerated", "time", "log_s", "properties", "Properties"])
+    };
+    let Some([table, category, lower, generated, time, log, properties, capital]) = row.named(&names) else {
+        return false;
+    };
+    let time = time.or(generated);
+    let columns = row.named(&const { Names::new(first(&COLUMNS)) }).unwrap_or_default();
+    let [audit_id, stage, verb, request_uri, ..] = columns;
+    let is_text = |value| text(value).is_some();
+    let has_columns = is_text(audit_id) && is_text(stage) && (is_text(verb) || is_text(request_uri));
+    if has_columns || text(table).is_some_and(|table| AUDIT_TABLES.contains(&&*table)) {
+        record.name("category");
+        record.text.push_str("\"kube-audit\"");
+        record.open("properties");
+        record.open("log");
+        for ((_, member), value) in COLUMNS.iter().zip(columns) {
+            record.member(member, value);
+        }
+        record.text.push_str("}}");
+    } else {
+        let category = lower.or(category);
+        if audit_category(category).is_err() || log.or(properties).or(capital).is_none() {
+            return false;
+        }
+        record.member("category", category);
+        match log {
+            Some(log) => {
+                record.open("properties");
+                // As it is: what is wrong with it is for its reader to say.
+                record.name("log");
+                record.text.push_str(log.raw().get());
+                record.text.push('}');
+            }
+            None => {
+                record.name("properties");
+                record.text.push_str(properties.or(capital).map_or("null", |properties| properties.raw().get()));
+            }
+        }
+    }
+    record.member("time", time);
+    true
+}
+
+fn google(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
+    let names = const {
+        Names::new(["protopayload_auditlog", "proto_payload", "insertId", "insert_id", "timestamp", "resource"])
+    };
+    let Some([big_query, analytics, insert_id, insert_id_of_analytics, timestamp, resource]) = row.named(&names) else {
+        return false;
+    };
+    let Some(payload) = big_query.or(analytics).filter(|payload| payload.is_object()) else { return false };
+    let payload = match payload.named(&const { Names::new(["audit_log"]) }) {
+        Some([Some(inner)]) if inner.is_object() => inner,
+        _ => payload,
+    };
+    let members = PAYLOAD.map(|(member, names)| {
+        let [camel, snake, json] = payload.named(&Names::new(names)).unwrap_or_default();
+        (member, json.or(snake).or(camel))
+    });
+    record.open("protoPayload");
+    for (member, value) in members {
+        match value {
+            Some(inner) if inner.is_object() && matches!(member, "authenticationInfo" | "requestMetadata") => {
+                record.open(member);
+                for (name, value) in inner.named_values() {
+                    let name = name.unescaped();
+                    let api = WORDS.iter().find_map(|(snake, camel)| (*snake == name).then_some(*camel));
+                    // Of others nothing is read.
+                    if let Some(name) =
+                        api.or_else(|| WORDS.iter().find_map(|(_, camel)| (*camel == name).then_some(*camel)))
+                    {
+                        record.member(name, Some(value));
+                    }
+                }
+                record.text.push('}');
+            }
+            value => record.member(member, value),
+        }
+    }
+    record.text.push('}');
+    record.member("insertId", insert_id.or(insert_id_of_analytics));
+    if let Some(time) = text(timestamp) {
+        record.name("timestamp");
+        record.text.push('"');
+        record.text.push_str(&rfc3339(&time).replace(['"', '\\'], ""));
+        record.text.push('"');
+    }
+    let labels = resource.and_then(|resource| resource.named(&const { Names::new(["labels"]) }));
+    if let Some([labels]) = labels {
+        record.open("resource");
+        record.member("labels", labels);
+        record.text.push('}');
+    }
+    true
+}
+
+/// A time as BigQuery prints it, `2026-11-18 10:00:00.123456 UTC`, in the form of RFC 3339; any other text as it is.
+fn rfc3339(time: &str) -> Cow<'_, str> {
+    match time.strip_suffix(" UTC").and_then(|time| time.split_once(' ')) {
+        Some((date, time)) => format!("{date}T{time}Z").into(),
+        None => time.into(),
+    }
+}
+
+const fn first<const N: usize>(pairs: &[(&'static str, &'static str); N]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut place = 0;
+    while place < N {
+        names[place] = pairs[place].0;
+        place += 1;
+    }
+    names
+}
+
+/// The outcome of what is neither a record nor a row, though `p_log_type` or a category may say so.
+#[cold]
+pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Outcome<'a> {
+    let names = const { Names::new(["category", "Category", "operationName", "properties", "resourceId"]) };
+    let [category, capital, operation, properties, resource_id] = object.named(&names).unwrap_or_default();
+    let category = audit_category(category.or(capital));
+    Outcome::Ignored(match (log_type, category) {
+        (Some(LogType::Aks), Ok(())) => {
+            return Outcome::Rejected(Rejected::NoAuditEvent("properties is no object".to_owned()));
+        }
+        (Some(LogType::Aks), Err(category)) => Ignored::Category(category),
+        (Some(LogType::Gke), _) => Ignored::Service(None),
+        // A resource log of Azure's is known by its category: what a log of another one says is none of ours, whatever it says.
+        (_, Err(category)) if properties.is_some() && (text(operation).is_some() || text(resource_id).is_some()) => {
+            Ignored::Category(category)
+        }
+        _ => hints::other_record(object).map_or(Ignored::Shape, Ignored::Other),
+    })
+}
