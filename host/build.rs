@@ -75,26 +75,28 @@ fn embed(out: &Path, table: &str, files: &[(&str, Vec<u8>)]) -> Result<()> {
 /// The sources that a rule is written against, as a table of their paths in a crate of its own and their texts.
 fn sdk(workspace: &Path) -> Result<String> {
     let mut table = String::from("&[\n");
-    let sources = |from: &str| -> Result<Vec<PathBuf>> {
+    for (from, to) in [("rules-wasm/event/src", "sdk/event/src"), ("rules-wasm/sdk/src", "sdk/rule/src")] {
         let folder = workspace.join(from);
-        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(|| format!("cannot list {}", folder.display()))?;
-        files.sort();
-        Ok(files)
-    };
-    for (files, to) in [
-        (sources("rules-wasm/event/src")?, "sdk/event/src"),
-        (sources("rules-wasm/sdk/src")?, "sdk/rule/src"),
-        (vec![workspace.join("wit/detection.wit")], "wit"),
-    ] {
-        for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for file in files_in(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let name = file.strip_prefix(&folder)?.to_string_lossy().into_owned();
             writeln!(table, "    ({:?}, include_str!({:?})),", format!("{to}/{name}"), file.display().to_string())?;
         }
     }
+    let wit = workspace.join("wit/detection.wit");
+    writeln!(table, "    (\"wit/detection.wit\", include_str!({:?})),", wit.display().to_string())?;
     table.push_str("]\n");
     Ok(table)
+}
+
+/// The files in a folder and in those in it, sorted.
+fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(files_in(&path)?) } else { files.push(path) }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Installs the compiler's target for the rules where it is missing.

@@ -1,4 +1,4 @@
-//! Bytes in, records out: decompression, documents, and the wrappings that clouds put records into.
+//! Bytes in, records out: decompression, documents, and the envelopes in which records travel.
 //!
 //! ```
 //! use portcullis::read::{Documents, Records, decompressed};
@@ -20,15 +20,15 @@
 //! # }
 //! ```
 
-mod cloudwatch;
 mod compression;
+mod decode;
 mod documents;
 mod place;
+mod records;
 mod scanner;
 mod window;
-mod wrapping;
 
 pub use compression::{decompressed, is_compressed};
 pub use documents::{Document, Documents, Item, MAX_RECORD};
 pub use place::Place;
-pub use wrapping::{Record, Records};
+pub use records::{Record, Records};

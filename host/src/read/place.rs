@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use portcullis_event::envelope::Path;
+
 use super::documents::Item;
 
-/// Where a record stands: `12` for a line, `12:40` for a byte of a line, and behind that the way through the wrappings, as
+/// Where a record stands: `12` for a line, `12:40` for a byte of a line, and behind that the way through its envelopes, as
 /// in `1 logEvents[3].message`.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'p>(Part<'p>);
@@ -13,7 +15,7 @@ pub struct Place<'p>(Part<'p>);
 enum Part<'p> {
     Position { line: u64, column: u64 },
     Item(&'p Place<'p>, Item),
-    Member(&'p Place<'p>, &'static str),
+    Inside(&'p Place<'p>, &'p Path<'p>),
 }
 
 impl<'p> Place<'p> {
@@ -28,11 +30,11 @@ impl<'p> Place<'p> {
                 let column = if line == 1 { start + column - 1 } else { column };
                 Self::position(first + line - 1, column)
             }
-            Part::Item(..) | Part::Member(..) => self,
+            Part::Item(..) | Part::Inside(..) => self,
         }
     }
 
-    /// Whether it is inside of something that wraps records.
+    /// Whether it is inside of something that carries records.
     #[must_use]
     pub fn is_inside(&self) -> bool {
         !matches!(self.0, Part::Position { .. })
@@ -42,15 +44,16 @@ impl<'p> Place<'p> {
         Self(Part::Item(self, item))
     }
 
-    pub(super) fn member(&'p self, path: &'static str) -> Self {
-        Self(Part::Member(self, path))
+    /// The place of a record to which a way leads from here.
+    pub(super) fn inside(&'p self, path: &'p Path<'p>) -> Self {
+        if path.is_empty() { *self } else { Self(Part::Inside(self, path)) }
     }
 
     /// What stands between this place's text and that of a place inside it.
-    fn separator(&self, name: &str) -> &'static str {
+    fn separator(&self, is_item: bool) -> &'static str {
         match self.0 {
             Part::Position { .. } => " ",
-            _ if name.is_empty() => "",
+            _ if is_item => "",
             _ => ".",
         }
     }
@@ -61,11 +64,13 @@ impl fmt::Display for Place<'_> {
         match self.0 {
             Part::Position { line, column: 1 } => write!(formatter, "{line}"),
             Part::Position { line, column } => write!(formatter, "{line}:{column}"),
-            Part::Item(around, Item { list, index }) => {
+            Part::Item(around, Item { list, index, .. }) => {
                 let list = list.unwrap_or_default();
-                write!(formatter, "{around}{}{list}[{index}]", around.separator(list))
+                write!(formatter, "{around}{}{list}[{index}]", around.separator(list.is_empty()))
             }
-            Part::Member(around, path) => write!(formatter, "{around}{}{path}", around.separator(path)),
+            Part::Inside(around, path) => {
+                write!(formatter, "{around}{}{path}", around.separator(path.begins_with_item()))
+            }
         }
     }
 }

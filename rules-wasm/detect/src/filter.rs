@@ -1,60 +1,21 @@
 //! A record on its way through a log pipeline.
 
-use std::borrow::Cow;
+use portcullis_alert::{unannotated, with_alerts};
 
-use portcullis_alert::{Alert, unannotated, with_alerts};
-use portcullis_event::json::{self, Read};
-
-use crate::{Buffers, Context, Ignored, Unjudged, detect, may_match};
+use crate::{Buffers, detect_inside, may_match};
 
 /// The record with its alerts, if it has some.
 ///
-/// A record may come by a second time, with what was said the first time: that is no part of it, and its alerts are the same.
-/// Log shippers that parse nothing put what they read into a text, `log` or `message`: if the record itself is nobody's
-/// audit event, that text may be one. Where it is a list of records, as an audit webhook sends them, it has the alerts of
-/// all.
+/// A record may come by a second time, with what was said the first time: its alerts are the same. Log shippers put what they read
+/// into a text or an object of their own: if the record itself is nobody's audit event, all are judged that are in it.
 #[must_use]
 pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
     if !may_match(record) {
         return None;
     }
     let text = std::str::from_utf8(record).ok()?;
-    let mut found = |text: &str| {
-        let alerts = alerts(text, buffers).or_else(|| alerts(&inside(text)?, buffers));
-        alerts.filter(|alerts| !alerts.is_empty())
-    };
-    let alerts = found(text)?;
-    let own = unannotated(text)?;
-    let alerts = match &own {
-        Cow::Borrowed(_) => alerts,
-        // An alert's id is made of all of the record.
-        Cow::Owned(own) => found(own)?,
-    };
-    with_alerts(own, &alerts)
-}
-
-/// The alerts of a record, or of a list of them; none of what is neither.
-fn alerts(text: &str, buffers: &mut Buffers) -> Option<Vec<Alert<Context>>> {
-    match detect(text.as_bytes(), buffers) {
-        Ok(alerts) => Some(alerts),
-        Err(Unjudged::Wrapping(list)) => {
-            let [items] = json::members(text, [list]).ok()?;
-            let items = json::items(items?, usize::MAX)?;
-            Some(items.iter().filter_map(|item| detect(item.get().as_bytes(), buffers).ok()).flatten().collect())
-        }
-        Err(Unjudged::Ignored(Ignored::Shape)) => None,
-        Err(Unjudged::Ignored(_) | Unjudged::Rejected(_)) => Some(Vec::new()),
-    }
-}
-
-/// The text in a record that no input has parsed.
-fn inside(record: &str) -> Option<String> {
-    let members = json::members(record, ["log", "message"]).ok()?;
-    members.into_iter().find_map(|member| match json::text(member) {
-        Read::Present(text) => Some(text.to_string()),
-        // Parsed, and kept where it was.
-        _ => member.map(|member| member.get().to_owned()).filter(|member| member.starts_with('{')),
-    })
+    let alerts = detect_inside(record, buffers).ok().filter(|alerts| !alerts.is_empty())?;
+    with_alerts(unannotated(text)?, &alerts)
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ mod filter;
 mod look;
 mod rules;
 
+use std::convert::Infallible;
 use std::fmt;
 
 use portcullis_alert::{Alert, DEFAULT_TENANT};
+use portcullis_event::envelope::{Decoded, Path, Search};
 pub use portcullis_event::{Buffers, Ignored, Rejected};
-use portcullis_event::{LISTS, Outcome, json, normalize};
+use portcullis_event::{Event, LISTS, Outcome, json, normalize};
 
 pub use filter::filter;
 pub use look::may_match;
@@ -66,8 +68,40 @@ pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>
         Outcome::Ignored(ignored) => return Err(list(record).map_or(Unjudged::Ignored(ignored), Unjudged::Wrapping)),
         Outcome::Rejected(rejected) => return Err(Unjudged::Rejected(rejected)),
     };
-    let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(&event)?)));
-    Ok(answers.map(|(rule, answer)| Alert::new(rule.about(), answer, &event, DEFAULT_TENANT)).collect())
+    Ok(answers(&event).collect())
+}
+
+/// The alerts of a record, or where it is none, of all records that are in it: in members and lists, and in texts of JSON. Base64 is
+/// not looked into.
+///
+/// # Errors
+/// There is no record: what it is itself.
+pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, Unjudged> {
+    let unjudged = match detect(record, buffers) {
+        Err(
+            unjudged @ (Unjudged::Ignored(Ignored::Shape)
+            | Unjudged::Wrapping(_)
+            | Unjudged::Rejected(Rejected::NotAnObject | Rejected::NotJson(_) | Rejected::CutOff)),
+        ) => unjudged,
+        judged => return judged,
+    };
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    let mut alerts = Vec::new();
+    let mut no_base64 = |_: &str, _: usize| Decoded::Nothing;
+    let mut each = |_: &[u8], _: &Path<'_>, outcome: Outcome<'_>| {
+        if let Outcome::Evaluated(event) = outcome {
+            alerts.extend(answers(&event));
+        }
+        Ok::<(), Infallible>(())
+    };
+    let Ok(found) = Search::new(&mut no_base64, 0, &mut each).run(text);
+    if found { Ok(alerts) } else { Err(unjudged) }
+}
+
+/// The alerts of an event.
+fn answers(event: &Event<'_>) -> impl Iterator<Item = Alert<Context>> {
+    let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(event)?)));
+    answers.map(|(rule, answer)| Alert::new(rule.about(), answer, event, DEFAULT_TENANT))
 }
 
 /// The member in which a wrapping holds its records.

@@ -27,9 +27,11 @@ impl Guest for Detector {
                 Rejected::NoAuditEvent(what) => DetectError::NoAuditEvent(what),
                 Rejected::NotJson(message) => DetectError::NotJson(message),
                 // A string is UTF-8, and nobody here has a limit.
-                Rejected::NotUtf8 { .. } | Rejected::Utf16 | Rejected::CutOff | Rejected::TooLong { .. } => {
-                    DetectError::NotJson(rejected.to_string())
-                }
+                Rejected::NotUtf8 { .. }
+                | Rejected::Utf16
+                | Rejected::CutOff
+                | Rejected::Tangled
+                | Rejected::TooLong { .. } => DetectError::NotJson(rejected.to_string()),
             }),
         }
     }

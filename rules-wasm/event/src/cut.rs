@@ -11,34 +11,32 @@ use crate::scalar::is_space;
 /// What EKS writes in the place of the rest.
 const MARK: &str = "[Truncated...]";
 
-/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer. False for any other
-/// text. What is written need not be JSON: nothing but strings and brackets is looked at.
+/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer; how long what is
+/// whole is. None for any other text. What is written need not be JSON: nothing but strings and brackets is looked at.
 #[cold]
-pub(crate) fn close(text: &str, closed: &mut String) -> bool {
-    match whole(text) {
-        Some(Whole { end, open, .. }) => {
-            closed.clear();
-            closed.push_str(&text[..end]);
-            closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
-            true
-        }
-        None => false,
-    }
+pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
+    let Whole { end, open, .. } = whole(text)?;
+    closed.clear();
+    closed.push_str(&text[..end]);
+    closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+    Some(end)
 }
 
-/// The same text with the value in which it ends closed too, if that is a string: of a text in a text, whose own end is missing, it
-/// is all that is left.
+/// The same with the value in which the text ends closed too, if that is a string; where that begins. Of a text in a text, whose
+/// own end is missing, it is all that is left.
 #[cold]
-pub(crate) fn close_string(text: &str) -> Option<String> {
+pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { open, string, .. } = whole(text)?;
     let start = string?;
-    let text = text.trim_end().strip_suffix(MARK).unwrap_or(text.trim_end());
-    let mut closed = text.get(..=start)?.to_owned();
-    // Behind the last escape that is whole.
+    let text = text.trim_end();
+    let text = text.strip_suffix(MARK).unwrap_or(text);
+    closed.clear();
+    closed.push_str(text.get(..=start)?);
+    // Up to the last escape that is whole.
     let mut rest = text.get(start + 1..)?;
     while let Some(at) = rest.find('\\') {
         let length = if rest[at + 1..].starts_with('u') { 6 } else { 2 };
-        let Some(escape) = rest.get(..at + length).filter(|_| rest.len() >= at + length) else {
+        let Some(escape) = rest.get(..at + length) else {
             rest = &rest[..at];
             break;
         };
@@ -48,12 +46,14 @@ pub(crate) fn close_string(text: &str) -> Option<String> {
     closed.push_str(rest);
     closed.push('"');
     closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
-    Some(closed)
+    Some(start)
 }
 
 /// Notes on an event that its record was cut off.
 pub(crate) fn note(event: &mut Event<'_>) {
-    event.malformed.push(Event::CUT_OFF.into());
+    if !event.malformed.iter().any(|path| path == Event::CUT_OFF) {
+        event.malformed.push(Event::CUT_OFF.into());
+    }
 }
 
 /// A text that is JSON, or is closed where its end is missing; and whether that was so.
@@ -62,7 +62,7 @@ pub(crate) fn closed(text: &str, is_json: impl Fn(&str) -> bool) -> Option<(Cow<
         return Some((text.into(), false));
     }
     let mut buffer = String::new();
-    (close(text, &mut buffer) && is_json(&buffer)).then(|| (buffer.into(), true))
+    (close(text, &mut buffer).is_some() && is_json(&buffer)).then(|| (buffer.into(), true))
 }
 
 /// What is whole of a text whose end is missing.
@@ -123,6 +123,28 @@ fn whole(text: &str) -> Option<Whole> {
     (!open.is_empty()).then_some(Whole { end, open, string: None })
 }
 
+/// The length of the object or list at the beginning, by its brackets; none if it does not end.
+pub(crate) fn value_length(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0_usize, 0);
+    loop {
+        match *bytes.get(at)? {
+            b'"' => at += string_length(&bytes[at..])?,
+            byte => {
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.checked_sub(1)?,
+                    _ => {}
+                }
+                at += 1;
+                if depth == 0 {
+                    return matches!(byte, b'}' | b']').then_some(at);
+                }
+            }
+        }
+    }
+}
+
 /// The length of the string at the beginning with its quotes; none if it does not end.
 fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
@@ -144,7 +166,7 @@ mod tests {
 
     fn closed_text(text: &str) -> Option<String> {
         let mut closed = String::new();
-        close(text, &mut closed).then_some(closed)
+        close(text, &mut closed).map(|_| closed)
     }
 
     #[test]
@@ -172,6 +194,11 @@ mod tests {
         }
     }
 
+    fn closed_string(text: &str) -> Option<String> {
+        let mut closed = String::new();
+        close_string(text, &mut closed).map(|_| closed)
+    }
+
     #[test]
     fn a_string_in_which_a_text_ends_is_closed_behind_its_last_whole_escape() {
         for (text, closed) in [
@@ -179,10 +206,10 @@ mod tests {
             (r#"{"log":"{\"a\"#, r#"{"log":"{\"a"}"#),
             (r#"[{"log":"a\u00e"#, r#"[{"log":"a"}]"#),
         ] {
-            assert_eq!(close_string(text).as_deref(), Some(closed), "{text}");
+            assert_eq!(closed_string(text).as_deref(), Some(closed), "{text}");
         }
         for text in [r#"{"log":"a","lo"#, r#"{"log":5"#, "{}"] {
-            assert_eq!(close_string(text), None, "{text}");
+            assert_eq!(closed_string(text), None, "{text}");
         }
     }
 
@@ -228,7 +255,7 @@ mod tests {
             let closed = closed_text(&text[..at]).expect("it ends inside of an object");
             let part: Value = serde_json::from_str(&closed).expect("JSON");
             prop_assert!(is_part(&part, &whole), "{closed} of {text}");
-            if let Some(closed) = close_string(&text[..at]) {
+            if let Some(closed) = closed_string(&text[..at]) {
                 prop_assert!(serde_json::from_str::<Value>(&closed).is_ok(), "{closed} of {text}");
             }
         }

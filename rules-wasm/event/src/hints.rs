@@ -12,7 +12,8 @@ pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     // A line feed in UTF-16 has left its other half on the next line, so that either of the two may be the zero.
     let start = &bytes[..bytes.len().min(32)];
     let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
-    start.len() >= 4 && (zeros(0) * 2 >= start.len() - 1 || zeros(1) * 2 >= start.len() - 1)
+    // Behind the last line feed only that half is left.
+    bytes == b"\0" || start.len() >= 4 && (zeros(0) * 2 >= start.len() - 1 || zeros(1) * 2 >= start.len() - 1)
 }
 
 /// What a text that is not JSON looks like, and what to do about it.
@@ -51,12 +52,11 @@ fn is_cri(line: &str) -> bool {
 /// The name of something else of which an object is a record, by members that its records have.
 #[cold]
 pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
-    const KINDS: [(&str, [&str; 3]); 6] = [
+    const KINDS: [(&str, [&str; 3]); 5] = [
         ("AWS CloudTrail", ["eventVersion", "eventSource", "eventName"]),
         ("AWS GuardDuty", ["schemaVersion", "accountId", "service"]),
         ("Amazon VPC flow logs", ["srcaddr", "dstaddr", "action"]),
         ("Azure Active Directory", ["operationName", "tenantId", "identity"]),
-        ("Google Cloud Logging", ["logName", "insertId", "resource"]),
         ("Kubernetes events, which are no audit events", ["involvedObject", "reason", "metadata"]),
     ];
     let is =
@@ -89,7 +89,7 @@ mod tests {
         for bytes in [&little, &big, &[&[0], &*little].concat(), &[&b"\xff\xfe"[..], &little].concat()] {
             assert!(is_utf16(bytes), "{bytes:?}");
         }
-        for bytes in [text.as_bytes(), b"", b"\0", b"a\0b"] {
+        for bytes in [text.as_bytes(), b"", b"a\0b"] {
             assert!(!is_utf16(bytes), "{bytes:?}");
         }
     }

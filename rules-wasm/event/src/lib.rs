@@ -22,6 +22,7 @@ mod cloud_audit;
 mod compact;
 mod cut;
 mod enrichment;
+pub mod envelope;
 mod escape;
 mod event;
 mod from_json;

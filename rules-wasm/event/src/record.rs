@@ -70,6 +70,8 @@ pub enum Rejected {
     NotJson(String),
     /// JSON whose end is missing, and what is there of it is no audit event.
     CutOff,
+    /// Texts in texts, broken in so many places that to search them for records would take too long.
+    Tangled,
     /// JSON, but no object.
     NotAnObject,
     /// An Azure record whose `properties.log` is not a JSON object: what is wrong with it.
@@ -116,6 +118,9 @@ impl fmt::Display for Rejected {
             Self::CutOff => {
                 formatter.write_str("cut off: its end is missing, and what is whole of it is no audit event")
             }
+            Self::Tangled => formatter.write_str(
+                "texts in texts, broken in so many places that they are not searched for records any further",
+            ),
             Self::NotAnObject => formatter.write_str("not a JSON object"),
             Self::NoAuditEvent(what) => write!(formatter, "properties.log is not a JSON object: {what}"),
         }
@@ -168,6 +173,15 @@ pub struct Buffers {
     /// A row of a table, as the record that it was made of.
     row: Layer,
     inside: Inside,
+    /// The same, for a second way to close it.
+    again: Option<Box<Again>>,
+}
+
+#[derive(Debug, Default)]
+struct Again {
+    closed: String,
+    row: Layer,
+    inside: Inside,
 }
 
 /// A text that was made of another, and its tokens.
@@ -200,29 +214,49 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
 /// `apiVersion`. What the record itself says counts first.
 #[must_use]
 pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
-    let Buffers { record: tokens, closed, row, inside } = buffers;
     let Some(text) = utf8(record) else {
         return Outcome::Rejected(not_utf8(record));
     };
-    if let Some(document) = Document::read(text, tokens)
+    if let Some(document) = Document::read(text, &mut buffers.record)
         && document.value().is_object()
     {
-        return of_object(&document, known, Some(row), inside);
+        return of_object(&document, known, Some(&mut buffers.row), &mut buffers.inside);
     }
-    if !cut::close(text, closed) {
+    of_cut(text, known, buffers)
+}
+
+/// Decides the outcome of what is not JSON. Where its end is missing, what is whole of it may be an event; or else what is whole
+/// of the text in which it ends, as of a record that holds its event as text.
+#[cold]
+fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
+    let Buffers { record: tokens, closed, row, inside, again } = buffers;
+    if cut::close(text, closed).is_none() {
         return Outcome::Rejected(not_an_object(text));
     }
-    match Document::read(closed, tokens) {
-        Some(document) if document.value().is_object() => match of_object(&document, known, Some(row), inside) {
-            Outcome::Evaluated(mut event) => {
-                cut::note(&mut event);
-                Outcome::Evaluated(event)
-            }
-            Outcome::Ignored(Ignored::Shape) => Outcome::Rejected(Rejected::CutOff),
-            other => other,
+    let first = match Document::read(closed, tokens) {
+        Some(document) if document.value().is_object() => of_object(&document, known, Some(row), inside),
+        _ => return Outcome::Rejected(not_an_object(text)),
+    };
+    let mut of_string = |again: &'a mut Option<Box<Again>>| {
+        let Again { closed, row, inside } = &mut **again.get_or_insert_default();
+        cut::close_string(text, closed)?;
+        let document = Document::read(closed, tokens)?;
+        Some(of_object(&document, known, Some(row), inside))
+    };
+    match first {
+        Outcome::Evaluated(event) => noted(event),
+        other => match (of_string(again), other) {
+            (Some(Outcome::Evaluated(event)), _) => noted(event),
+            (_, Outcome::Ignored(Ignored::Shape)) => Outcome::Rejected(Rejected::CutOff),
+            (_, other) => other,
         },
-        _ => Outcome::Rejected(not_an_object(text)),
     }
+}
+
+/// An event of a record whose end is missing.
+fn noted(mut event: Box<Event<'_>>) -> Outcome<'_> {
+    cut::note(&mut event);
+    Outcome::Evaluated(event)
 }
 
 /// Decides the outcome of an object.
@@ -304,10 +338,7 @@ fn of_row<'a>(
     let Some(Row { was_cut }) = tables::record_of(row, text) else { return tables::no_row(row, log_type) };
     // What the row was made of is no row.
     match Document::read(text, tokens).map(|document| of_object(&document, None, None, inside)) {
-        Some(Outcome::Evaluated(mut event)) if was_cut => {
-            cut::note(&mut event);
-            Outcome::Evaluated(event)
-        }
+        Some(Outcome::Evaluated(event)) if was_cut => noted(event),
         Some(outcome) => outcome,
         None => Outcome::Ignored(Ignored::Shape),
     }
@@ -430,7 +461,7 @@ fn audit_text<'a>(
         audit::fill(event, place, &fields);
         return Ok(());
     }
-    if cut::close(text, closed)
+    if cut::close(text, closed).is_some()
         && let Some(document) = Document::read(closed, tokens)
         && let Some(fields) = document.value().named(&FIELDS)
     {

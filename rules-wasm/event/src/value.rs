@@ -86,6 +86,11 @@ impl<'a, 'd> Value<'a, 'd> {
         Raw::known(&self.document.text[self.at as usize..self.end().0])
     }
 
+    /// Whether it ends behind a place.
+    pub(crate) fn ends_behind(self, at: usize) -> bool {
+        self.end().0 > at
+    }
+
     pub(crate) fn is_object(self) -> bool {
         self.byte() == b'{'
     }
@@ -213,6 +218,7 @@ impl<'a, 'd> Iterator for Members<'a, 'd> {
 }
 
 /// The items that are left of a list.
+#[derive(Clone)]
 pub(crate) struct Items<'a, 'd>(Option<Value<'a, 'd>>);
 
 impl<'a, 'd> Iterator for Items<'a, 'd> {

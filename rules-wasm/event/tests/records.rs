@@ -1,6 +1,6 @@
 //! What becomes of raw records of the three clouds: outcomes, fields, malformed fields.
 
-use portcullis_event::{Buffers, Event, Outcome, SourceScope, normalize};
+use portcullis_event::{Buffers, Event, LogType, Outcome, SourceScope, normalize, normalize_as};
 use serde_json::{Value, json};
 
 /// The event of a record as JSON, or `ignored: …`, `rejected: …`.
@@ -53,6 +53,7 @@ fn an_eks_record_becomes_an_event() {
             "username": "ada",
             "userGroups": ["g1", "g2"],
             "userArn": "arn:aws:iam::1:user/ada",
+            "impersonatedGroups": [],
             "sourceIPs": ["1.2.3.4", "8.8.8.8"],
             "sourceScope": "public",
             "asn": [{"asn": "AS1", "name": "One", "address": "1.2.3.4"}],
@@ -111,6 +112,7 @@ fn a_gke_record_becomes_an_event() {
             "logType": "GCP.AuditLog",
             "verb": "patch",
             "username": "subject",
+            "impersonatedGroups": [],
             "userGroups": [],
             "sourceIPs": ["10.0.0.9"],
             "sourceScope": "internal",
@@ -179,7 +181,7 @@ fn what_cannot_be_read_is_rejected_with_the_reason() {
     for (record, reason) in [
         (&b""[..], "nothing where a record should be"),
         (b" \t", "nothing where a record should be"),
-        (b"{", "not JSON: EOF while parsing an object at line 1 column 1"),
+        (b"{", "cut off: its end is missing, and what is whole of it is no audit event"),
         (b"{\"a\":NaN}", "not JSON: expected value at line 1 column 6"),
         (b"{} {}", "not JSON: trailing characters at line 1 column 4"),
         (b"{\"a\":\"\xff\"}", "not UTF-8 at byte 6"),
@@ -362,4 +364,199 @@ fn what_is_no_event_is_not_read_as_one() {
     }
     let event = Event::from_json(r#"{"logType":"Amazon.EKS.Audit","sourceScope":"none","addedLater":1}"#);
     assert_eq!(event.expect("an event").source_scope, SourceScope::None);
+}
+
+/// An event as an API server's webhook writes it in its list: without `kind` and `apiVersion`.
+fn item() -> Value {
+    let mut item = eks(json!({}));
+    let members = item.as_object_mut().expect("an object");
+    for name in ["kind", "apiVersion", "p_source_label", "p_enrichment"] {
+        members.remove(name);
+    }
+    item
+}
+
+#[test]
+fn an_audit_event_is_known_by_its_own_shape_or_by_the_list_around_it() {
+    assert_eq!(event_of(&item())["verb"], "create");
+    for name in ["auditID", "stage", "user"] {
+        let mut other = item();
+        other.as_object_mut().expect("an object").remove(name);
+        let text = other.to_string();
+        assert!(outcome(text.as_bytes()).is_err(), "without {name}");
+        let mut buffers = Buffers::default();
+        let known = normalize_as(text.as_bytes(), Some(LogType::Eks), &mut buffers);
+        assert!(matches!(known, Outcome::Evaluated(_)), "without {name}, in a list of audit events");
+    }
+    for (name, value) in [("kind", "Pod"), ("apiVersion", "v1"), ("user", "ada"), ("p_log_type", "AWS.CloudTrail")] {
+        let mut other = item();
+        other[name] = value.into();
+        assert!(outcome(other.to_string().as_bytes()).is_err(), "{name} is {value}");
+    }
+    let mut other = item();
+    other["requestURI"] = Value::Null;
+    other["verb"] = Value::Null;
+    assert!(outcome(other.to_string().as_bytes()).is_err(), "it says nothing of what was asked");
+}
+
+/// Whatever is behind the place where a record is cut counts as absent, and nothing else.
+#[test]
+fn a_record_that_is_cut_off_is_evaluated_on_what_is_whole() {
+    let whole = eks(json!({"responseObject": {"metadata": {"name": "web"}}})).to_string();
+    let expected = event_of(&eks(json!({})));
+    let mut found = 0;
+    for at in 1..whole.len() {
+        let azure = json!({"category": "kube-audit", "properties": {"log": &whole[..at]}}).to_string();
+        let log_type = json!({"p_log_type": "Amazon.EKS.Audit"}).to_string();
+        let cut = format!("{},{}", log_type.trim_end_matches('}'), &whole[1..at]);
+        for (text, prefix) in [(&azure, "properties.log."), (&cut, "")] {
+            let mut buffers = Buffers::default();
+            let Outcome::Evaluated(event) = normalize(text.as_bytes(), &mut buffers) else { continue };
+            found += 1;
+            assert_eq!(event.malformed, ["cut off"], "{prefix}{}", &whole[..at]);
+            let event = serde_json::to_value(&event).expect("JSON");
+            for (name, value) in event.as_object().expect("an object") {
+                let is_part = match (value, &expected[name]) {
+                    (Value::Array(part), Value::Array(whole)) => whole.starts_with(part),
+                    (part, whole) => part == whole,
+                };
+                let own = ["logType", "malformed", "requestObject", "sourceScope", "cluster", "asn", "responseStatus"];
+                assert!(is_part || own.contains(&&**name), "{name}: {value} of {}", expected[name]);
+            }
+        }
+    }
+    assert!(found > whole.len(), "{found} of {}", whole.len());
+    for (text, reason) in [
+        (r#"{"category":"kube-audit","properties":{"log":"{\"unknown\":1,\"aud"}}"#, "cut off"),
+        (r#"{"unknown":1,"aud"#, "cut off"),
+        (r#"{"a":nul"#, "cut off"),
+    ] {
+        assert!(outcome(text.as_bytes()).expect_err(text).contains(reason), "{text}");
+    }
+    let marked = format!("{}[Truncated...]", &whole[..whole.find("objectRef").expect("a member")]);
+    assert_eq!(outcome(marked.as_bytes()).expect("evaluated")["malformed"], json!(["cut off"]));
+}
+
+/// Of a record that holds its event as text, and is itself cut there, the text is all that is left.
+#[test]
+fn a_record_that_is_cut_off_inside_of_its_events_text_is_evaluated() {
+    let whole = json!({"category": "kube-audit", "properties": {"log": eks(json!({})).to_string()}}).to_string();
+    let cut = &whole[..whole.find("userAgent").expect("a member")];
+    let mut buffers = Buffers::default();
+    let Outcome::Evaluated(event) = normalize(cut.as_bytes(), &mut buffers) else { panic!("not evaluated") };
+    assert_eq!((event.username.as_deref(), &*event.malformed), (Some("ada"), &["cut off".into()][..]));
+}
+
+#[test]
+fn rows_of_tables_become_the_same_events() {
+    let audit = eks(
+        json!({"impersonatedUser": {"username": "root", "groups": ["g"]}, "stageTimestamp": "2026-01-02T03:04:06Z"}),
+    );
+    let azure = event_of(&json!({"category": "kube-audit", "properties": {"log": audit}, "p_source_label": "aks-1"}));
+    assert_eq!((&azure["impersonatedUser"], &azure["impersonatedGroups"]), (&json!("root"), &json!(["g"])));
+    let column = |name: &str, as_text: bool| match &audit[name] {
+        value if as_text && (value.is_object() || value.is_array()) => value.to_string().into(),
+        value => value.clone(),
+    };
+    for (table, as_text) in [("AKSAudit", false), ("AKSAuditAdmin", true), ("ArcK8sAudit", true), ("Other", false)] {
+        let column = |name| column(name, as_text);
+        let row = json!({
+            "TimeGenerated": "2026-01-02T03:05:00Z", "Type": table, "p_source_label": "aks-1",
+            "AuditId": column("auditID"), "Stage": column("stage"), "Verb": column("verb"), "RequestUri": column("requestURI"),
+            "User": column("user"), "ImpersonatedUser": column("impersonatedUser"), "SourceIps": column("sourceIPs"),
+            "UserAgent": column("userAgent"), "ObjectRef": column("objectRef"), "ResponseStatus": column("responseStatus"),
+            "RequestObject": column("requestObject"), "RequestReceivedTime": column("requestReceivedTimestamp"),
+            "StageReceivedTime": column("stageTimestamp"),
+        });
+        assert_eq!(event_of(&row), azure, "{table}");
+    }
+    for (name, properties) in [
+        ("log_s", Value::Null),
+        ("properties", json!({"log": audit.to_string()})),
+        ("properties", json!({"log": audit}).to_string().into()),
+        ("properties", json!({"log": audit.to_string()}).to_string().into()),
+    ] {
+        let mut row = json!({"Category": "kube-audit", "Type": "AzureDiagnostics", "p_source_label": "aks-1"});
+        row[name] = if properties.is_null() { audit.to_string().into() } else { properties };
+        assert_eq!(event_of(&row), azure, "{name}");
+        row["Category"] = "kube-apiserver".into();
+        assert!(outcome(row.to_string().as_bytes()).is_err(), "{name} of another category");
+    }
+    // What a column of a table has lost, the event has.
+    let row = json!({"Type": "AKSAudit", "AuditId": "1", "User": r#"{"username":"ada","gro"#});
+    let event = event_of(&row);
+    assert_eq!((&event["username"], &event["malformed"]), (&json!("ada"), &json!(["cut off"])));
+}
+
+#[test]
+fn rows_of_googles_tables_become_the_same_events() {
+    let object = json!({"metadata": {"generateName": "web-"}, "spec": {"type": "NodePort"}});
+    let entry = |payload: Value| {
+        json!({
+            "protoPayload": payload, "insertId": "1", "timestamp": "2026-01-02T03:04:05.123456Z",
+            "resource": {"labels": {"cluster_name": "gke-1"}},
+        })
+    };
+    let event = event_of(&entry(json!({
+        "serviceName": "k8s.io", "methodName": "io.k8s.core.v1.services.create",
+        "resourceName": "core/v1/namespaces/prod/services",
+        "authenticationInfo": {"principalEmail": "ada"},
+        "requestMetadata": {"callerIp": "1.2.3.4", "callerSuppliedUserAgent": "kubectl"},
+        "status": {"code": 5}, "request": object, "response": {"metadata": {"name": "web-x"}},
+    })));
+    assert_eq!((&event["name"], &event["serviceType"]), (&json!("web-x"), &json!("NodePort")));
+    let big_query = json!({
+        "protopayload_auditlog": {
+            "serviceName": "k8s.io", "methodName": "io.k8s.core.v1.services.create",
+            "resourceName": "core/v1/namespaces/prod/services",
+            "authenticationInfo": {"principalEmail": "ada"},
+            "requestMetadata": {"callerIp": "1.2.3.4", "callerSuppliedUserAgent": "kubectl"},
+            "status": {"code": 5}, "requestJson": object.to_string(), "responseJson": r#"{"metadata":{"name":"web-x"}}"#,
+        },
+        "insertId": "1", "timestamp": "2026-01-02 03:04:05.123456 UTC",
+        "resource": {"labels": {"cluster_name": "gke-1"}},
+    });
+    assert_eq!(event_of(&big_query), event);
+    let log = json!({
+        "service_name": "k8s.io", "method_name": "io.k8s.core.v1.services.create",
+        "resource_name": "core/v1/namespaces/prod/services",
+        "authentication_info": {"principal_email": "ada"},
+        "request_metadata": {"caller_ip": "1.2.3.4", "caller_supplied_user_agent": "kubectl"},
+        "status": {"code": 5}, "request": object, "response": {"metadata": {"name": "web-x"}},
+    });
+    for payload in [json!({"audit_log": log}), log] {
+        let analytics = json!({
+            "proto_payload": payload, "insert_id": "1", "timestamp": "2026-01-02T03:04:05.123456Z",
+            "resource": {"labels": r#"{"cluster_name":"gke-1"}"#},
+        });
+        assert_eq!(event_of(&analytics), event);
+    }
+}
+
+#[test]
+fn a_created_object_is_named_by_what_was_sent_else_by_what_was_stored() {
+    let name = |verb: &str, sent: Value, stored: Value| {
+        let reference = json!({"resource": "services", "namespace": "prod"});
+        let change = json!({"verb": verb, "objectRef": reference, "requestObject": sent, "responseObject": stored});
+        event_of(&eks(change)).get("name").cloned()
+    };
+    let named = |name: &str| json!({"metadata": {"name": name}});
+    assert_eq!(name("create", named("a"), named("b")), Some("a".into()));
+    assert_eq!(name("create", json!({"metadata": {"generateName": "a-"}}), named("a-x")), Some("a-x".into()));
+    assert_eq!(name("create", json!({"metadata": []}), json!([])), None);
+    assert_eq!(name("list", named("a"), named("b")), None, "of a list there is no one name");
+}
+
+#[test]
+fn a_record_of_something_else_is_called_by_its_name() {
+    for (record, reason) in [
+        (json!({"eventVersion": "1.08", "eventSource": "eks.amazonaws.com", "eventName": "x"}), "AWS CloudTrail"),
+        (
+            json!({"kind": "Event", "apiVersion": "v1", "metadata": {}, "involvedObject": {}, "reason": "x"}),
+            "Kubernetes events",
+        ),
+        (json!({"category": "kube-apiserver", "operationName": "x", "properties": {}}), "\"kube-apiserver\""),
+    ] {
+        assert!(outcome(record.to_string().as_bytes()).expect_err("ignored").contains(reason), "{record}");
+    }
 }

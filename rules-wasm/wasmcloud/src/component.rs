@@ -1,6 +1,6 @@
 //! The exported handler.
 
-use portcullis_detect::{Buffers, Unjudged, detect, to_json};
+use portcullis_detect::{Buffers, Unjudged, detect_inside, to_json};
 
 use bindings::exports::wasmcloud::messaging::handler::Guest;
 use bindings::wasmcloud::messaging::consumer::publish;
@@ -17,12 +17,12 @@ struct Handler;
 bindings::export!(Handler with_types_in bindings);
 
 impl Guest for Handler {
-    /// Publishes each alert of the record in a message's body, as JSON, on `alerts.` and the message's own subject.
+    /// Publishes each alert of the record in a message's body, or of those in what carries them, as JSON, on `alerts.` and the message's own subject.
     ///
     /// What is no Kubernetes audit event is passed over: clouds send many kinds of records along one way. An error says why
     /// the body cannot be read, or which alert could not be published: the host decides what becomes of the message.
     fn handle_message(message: BrokerMessage) -> Result<(), String> {
-        let alerts = match detect(&message.body, &mut Buffers::default()) {
+        let alerts = match detect_inside(&message.body, &mut Buffers::default()) {
             Ok(alerts) => alerts,
             Err(Unjudged::Ignored(_)) => return Ok(()),
             Err(unjudged) => return Err(format!("the message on {} is no record: {unjudged}", message.subject)),

@@ -4,6 +4,8 @@ mod value;
 
 use std::io::{self, Read};
 
+use serde::de::IgnoredAny;
+
 use super::scanner::{Scanner, Step};
 use super::window::{Find, Window};
 use value::{Inside, Value};
@@ -70,6 +72,9 @@ pub struct Item {
     pub list: Option<&'static str>,
     /// The item's number, from 0.
     pub index: u64,
+    /// Whether what is around the list says that it is of an API server's audit log, as an `EventList` does before its items: of
+    /// these none says so again.
+    pub of_audit_list: bool,
 }
 
 /// What is known of lines before they are looked into.
@@ -154,7 +159,7 @@ impl<R: Read> Documents<R> {
                 State::Line => (self.line_or_value(), None),
                 State::Behind => (self.end_line(), None),
                 State::List(item, around) => (self.item(item, around), Some(item)),
-                State::Around(item, scanner) => (self.rest(scanner), Some(item)),
+                State::Around(item, scanner) => (self.rest(item, scanner), Some(item)),
             };
             match next {
                 Next::Here(value) => break (value, item),
@@ -195,9 +200,9 @@ impl<R: Read> Documents<R> {
         let offset = line.len() - text.len();
         self.outermost = self.window.position(offset);
         match text.first() {
-            Some(b'[') => {
+            Some(b'[') if !(end != Find::Further && is_prefix(text)) => {
                 self.window.consume(offset + 1);
-                self.state = State::List(Item { list: None, index: 0 }, None);
+                self.state = State::List(Item { list: None, index: 0, of_audit_list: false }, None);
                 Next::Further
             }
             // The next item of a list that began in a line which seemed to be whole.
@@ -288,7 +293,7 @@ impl<R: Read> Documents<R> {
     }
 
     /// What follows the list of a wrapping, up to the wrapping's end or another list of its.
-    fn rest(&mut self, mut scanner: Scanner) -> Next {
+    fn rest(&mut self, around: Item, mut scanner: Scanner) -> Next {
         loop {
             match scanner.feed(self.window.bytes()) {
                 Step::More => {
@@ -304,7 +309,7 @@ impl<R: Read> Documents<R> {
                 }
                 Step::List(list) => {
                     self.window.consume(list);
-                    self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
+                    self.state = State::List(Item { list: scanner.list(), index: 0, ..around }, Some(scanner));
                     return Next::Further;
                 }
                 Step::Line(line) => {
@@ -322,6 +327,17 @@ impl<R: Read> Documents<R> {
     fn missing(&self) -> Value {
         self.value_at(0)
     }
+}
+
+/// Whether a line has something in brackets before the object with which it ends, as `kubectl logs --prefix` writes it, and does
+/// not begin a list.
+fn is_prefix(line: &[u8]) -> bool {
+    let inside = line[1..].trim_ascii_start();
+    let begins_list = inside.first().is_none_or(|first| b"{[\"]".contains(first));
+    if begins_list || !line.trim_ascii_end().ends_with(b"}") {
+        return false;
+    }
+    memchr::memchr(b']', line).is_some_and(|end| serde_json::from_slice::<IgnoredAny>(&line[..=end]).is_err())
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
+use portcullis_event::envelope::is_audit_list;
 use serde::de::IgnoredAny;
 
 use super::{Documents, Item, LINE, Next, State};
-use crate::read::cloudwatch;
 use crate::read::scanner::{Scanner, Step};
 use crate::read::window::Find;
 
@@ -42,7 +42,6 @@ impl<R: Read> Documents<R> {
         let mut value = self.value_at(offset);
         let mut inside = Inside::default();
         let mut in_first_line = true;
-        let mut other_stream = false;
         loop {
             match scanner.feed(&self.window.bytes()[value.end..]) {
                 Step::More => {
@@ -57,15 +56,12 @@ impl<R: Read> Documents<R> {
                     value.end += end;
                     break;
                 }
-                // Asked once: of a value with a million lists, not a million times.
-                Step::List(list) if top && self.lists && !other_stream => {
-                    other_stream = self.is_other_stream(&value, list);
-                    if !other_stream {
-                        self.window.consume(value.end + list);
-                        self.state = State::List(Item { list: scanner.list(), index: 0 }, Some(scanner));
-                        return Next::Further;
-                    }
-                    value.end += list;
+                Step::List(list) if top && self.lists => {
+                    let of_audit_list = self.is_audit_list(&value, list);
+                    self.window.consume(value.end + list);
+                    let item = Item { list: scanner.list(), index: 0, of_audit_list };
+                    self.state = State::List(item, Some(scanner));
+                    return Next::Further;
                 }
                 Step::List(list) => value.end += list,
                 Step::Line(line) => {
@@ -90,11 +86,11 @@ impl<R: Read> Documents<R> {
         Next::Here(value)
     }
 
-    /// Whether the list that has begun is one of CloudWatch with no records in it, by what comes before the list.
-    fn is_other_stream(&self, value: &Value, list: usize) -> bool {
+    /// Whether the list that has begun is one of an API server's audit log, by what comes before the list.
+    fn is_audit_list(&self, value: &Value, list: usize) -> bool {
         let start = &self.window.bytes()[value.offset..value.end + list];
-        let closed = std::str::from_utf8(start).map(|start| format!("{start}]}}"));
-        closed.is_ok_and(|object| cloudwatch::other_stream(&object).is_some())
+        let closed = std::str::from_utf8(start).map(|start| format!("{start}]}}")).unwrap_or_default();
+        is_audit_list(&closed)
     }
 
     /// Whether the line at an offset begins a new document, inside one that began in `column` and is therefore broken: with

@@ -1,0 +1,108 @@
+//! Which records a document holds: it may be one itself, or carry some in whatever it was put into on its way.
+
+use portcullis_event::envelope::{Path, Search};
+use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as};
+use serde::de::IgnoredAny;
+
+use super::decode::decode;
+use super::{Document, Documents, MAX_RECORD, Place};
+
+/// How often a text that is broken is taken for several documents.
+const MAX_SPLITS: usize = 4;
+
+/// Takes the records out of documents.
+#[derive(Default)]
+pub struct Records {
+    buffers: Buffers,
+}
+
+/// A record and where it stands.
+#[derive(Debug)]
+pub struct Record<'r> {
+    /// Its bytes, or the first of them if it is too long.
+    pub bytes: &'r [u8],
+    /// Its place in the input.
+    pub place: Place<'r>,
+}
+
+/// What is done with a record.
+type Each<'f, E> = &'f mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), E>;
+
+impl Records {
+    /// Shows each record of a document with its outcome: the document itself, unless it carries some.
+    ///
+    /// # Errors
+    /// The first error of `each`, which ends it.
+    pub fn for_each<E>(&mut self, document: &Document<'_>, each: Each<'_, E>) -> Result<(), E> {
+        let position = Place::position(document.line, document.column);
+        let place = document.item.map_or(position, |item| position.item(item));
+        if document.length > document.bytes.len() as u64 {
+            let rejected = Rejected::TooLong { length: document.length, max: MAX_RECORD };
+            return each(&Record { bytes: document.bytes, place }, Outcome::Rejected(rejected));
+        }
+        let known = document.item.filter(|item| item.of_audit_list).map(|_| LogType::Eks);
+        look(document.bytes, place, known, MAX_SPLITS, &mut self.buffers, each)
+    }
+}
+
+/// `known` is what the list says in which the text was an item.
+fn look<E>(
+    bytes: &[u8],
+    place: Place<'_>,
+    known: Option<LogType>,
+    splits: usize,
+    buffers: &mut Buffers,
+    each: Each<'_, E>,
+) -> Result<(), E> {
+    let outcome = normalize_as(bytes, known, buffers);
+    let is_broken = match &outcome {
+        Outcome::Ignored(Ignored::Shape) | Outcome::Rejected(Rejected::NotAnObject) => false,
+        Outcome::Rejected(Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. }) => true,
+        _ => return each(&Record { bytes, place }, outcome),
+    };
+    if is_broken
+        && splits > 0
+        && let Some(documents) = split(bytes)
+    {
+        let mut documents = documents(bytes);
+        while let Ok(Some(Document { bytes, line, column, item, .. })) = documents.next_document() {
+            let around = place.moved(line, column);
+            let place = item.map_or(around, |item| around.item(item));
+            let known = item.filter(|item| item.of_audit_list).map(|_| LogType::Eks).or(known);
+            look(bytes, place, known, splits - 1, &mut Buffers::default(), each)?;
+        }
+        return Ok(());
+    }
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let mut decode = decode;
+    let mut inside = |bytes: &[u8], path: &Path<'_>, outcome: Outcome<'_>| {
+        each(&Record { bytes, place: place.inside(path) }, outcome)
+    };
+    if Search::new(&mut decode, MAX_RECORD, &mut inside).run(text)? {
+        Ok(())
+    } else {
+        each(&Record { bytes, place }, outcome)
+    }
+}
+
+/// How a text that is no JSON is taken for several documents: one after the other, or as items of a list. None for a text in
+/// which nothing is whole, which is one broken record.
+fn split<'b>(bytes: &'b [u8]) -> Option<fn(&'b [u8]) -> Documents<&'b [u8]>> {
+    if !bytes.trim_ascii_start().starts_with(b"{") && !bytes.trim_ascii_start().starts_with(b"[") {
+        return None;
+    }
+    let splits = |documents: &fn(&'b [u8]) -> Documents<&'b [u8]>| {
+        let mut documents = documents(bytes);
+        let (mut count, mut whole) = (0, false);
+        while let Ok(Some(document)) = documents.next_document() {
+            count += 1;
+            whole |= is_object(document.bytes);
+        }
+        whole && count > 1
+    };
+    [Documents::one_after_the_other as fn(_) -> _, Documents::inside].into_iter().find(splits)
+}
+
+fn is_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
