@@ -8,6 +8,7 @@ mod cache;
 mod detector;
 mod embedders;
 mod enrichment;
+mod envelopes;
 mod exclusions;
 mod explain;
 mod fleet;

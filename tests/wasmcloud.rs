@@ -35,7 +35,7 @@ const GROUP: &str = "portcullis";
 const SUBJECT: &str = "audit.prod.eu-1";
 
 /// The memory that it is given, in bytes: enough for a message of any size that NATS takes by default.
-const MEMORY: usize = 16 << 20;
+const MEMORY: usize = 48 << 20;
 
 /// The component, compiled once.
 static COMPONENT: LazyLock<Component> = LazyLock::new(|| {
@@ -164,7 +164,7 @@ fn every_record_has_the_alerts_that_the_command_gives() {
     }
     assert!(differing.is_empty(), "{} of 8000 differ:\n{}", differing.len(), differing.join("\n"));
     let errors = results.iter().filter(|result| result.is_err()).count();
-    assert_eq!(errors, 37, "what is rejected is an error, and nothing else");
+    assert_eq!(errors, 34, "what is rejected is an error, and nothing else");
 }
 
 #[test]
@@ -208,7 +208,8 @@ fn an_alert_that_is_not_published_is_an_error_and_the_last_thing_that_is_tried()
 #[test]
 fn what_is_no_single_record_is_an_error_that_says_why() {
     let record = String::from_utf8(lines("fixtures/samples/eks.ndjson")[0].clone()).expect("UTF-8");
-    let event_list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": []}).to_string();
+    let item: Value = serde_json::from_str(&record).expect("JSON");
+    let event_list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [item, item]}).to_string();
     let mut handler = Handler::new();
     for (body, reason) in [
         (&b""[..], "nothing where a record should be"),
@@ -216,15 +217,21 @@ fn what_is_no_single_record_is_an_error_that_says_why() {
         (b"\xff", "not UTF-8 at byte 0"),
         (b"{\"kind\":\"\xc3\"}", "not UTF-8 at byte 9"),
         (b"[{}]", "not a JSON object"),
-        (b"{\"kind\":", "not JSON: "),
-        (format!("[{record}]").as_bytes(), "not a JSON object"),
-        (format!("{record}\n{record}").as_bytes(), "not JSON: "),
-        (event_list.as_bytes(), "not a record, but a list of them in items: take them out first"),
+        (b"{\"kind\":", "cut off: "),
+        (b"{]", "not JSON: "),
+        (br#"{"items":[]}"#, "not a record, but a list of them in items: take them out first"),
     ] {
         let error = handler.handle(SUBJECT, body).expect_err("no record");
         let expected = format!("the message on {SUBJECT} is no record: {reason}");
         assert!(error.starts_with(&expected), "{error}\n{expected}");
         assert!(handler.published().is_empty());
+    }
+    // What carries records is not one, and they are judged.
+    for (carrier, count) in [(format!("[{record}]"), 1), (format!("{record}\n{record}"), 2), (event_list, 2)] {
+        assert_eq!(handler.handle(SUBJECT, carrier.as_bytes()), Ok(()), "{carrier}");
+        let published = handler.published();
+        assert_eq!(published.len(), count, "{carrier}");
+        assert!(published.iter().all(|alert| alert.body == published[0].body), "{carrier}");
     }
     // What is no audit event is passed over.
     for other in ["{}", r#"{"p_log_type":"AWS.CloudTrail"}"#, r#"{"category":"kube-apiserver","properties":{}}"#] {
@@ -255,7 +262,7 @@ fn a_record_as_large_as_a_message_is_judged_in_the_memory_of_one() {
 #[test]
 fn it_needs_messaging_and_nothing_else() {
     let size = pipeline("wasmcloud").len();
-    assert!(size <= 250_000, "{size} bytes");
+    assert!(size <= 320_000, "{size} bytes");
     let (engine, world) = (COMPONENT.engine(), COMPONENT.component_type());
     let imports = world.imports(engine).flat_map(|(name, item)| functions(name, &item.ty));
     let exports = world.exports(engine).flat_map(|(name, item)| functions(name, &item.ty));
@@ -351,7 +358,7 @@ fn records_from_nats_become_alerts_on_nats() {
     }
     alerts.sort();
     expected.sort();
-    assert_eq!((handled.into_inner(), errors, alerts.len()), (records.len(), 37, expected.len()));
+    assert_eq!((handled.into_inner(), errors, alerts.len()), (records.len(), 34, expected.len()));
     assert!(alerts == expected, "the alerts on NATS are others");
 }
 

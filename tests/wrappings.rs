@@ -15,7 +15,7 @@ pub(crate) fn sample_lines() -> Vec<String> {
     lines(&["samples/eks.ndjson", "samples/aks.ndjson", "samples/gke.ndjson"])
 }
 
-fn lines(files: &[&str]) -> Vec<String> {
+pub(crate) fn lines(files: &[&str]) -> Vec<String> {
     let text = |file: &&str| fs::read_to_string(project("fixtures").join(file)).expect(file);
     files.iter().flat_map(|file| text(file).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
@@ -75,7 +75,7 @@ pub(crate) const WRAPPINGS: [(&str, Wrap); 18] = [
     }),
 ];
 
-fn value(line: &str) -> Value {
+pub(crate) fn value(line: &str) -> Value {
     serde_json::from_str(line).expect(line)
 }
 
@@ -118,15 +118,24 @@ pub(crate) fn halves(bytes: &[u8], compress: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     [compress(first), compress(second)].concat()
 }
 
-fn assert_same(found: &Run, expected: &Run, what: &str, kept: fn(Value) -> Value) {
+/// A line of the ledger without what tells where its record stood.
+fn verdicts(line: &Value) -> Value {
+    let mut line = line.clone();
+    for name in ["place", "reason", "audit_id"] {
+        line.as_object_mut().expect("an object").remove(name);
+    }
+    line
+}
+
+pub(crate) fn assert_same(found: &Run, expected: &Run, what: &str) {
     assert_eq!(found.ended.code, Some(0), "{what}: {}", found.ended.stderr);
     assert_eq!(found.ledger.len(), expected.ledger.len(), "{what}");
     for (found, expected) in found.ledger.iter().zip(&expected.ledger) {
-        assert_eq!(found, expected, "{what}");
+        assert_eq!(verdicts(found), verdicts(expected), "{what}");
     }
     assert_eq!(found.alerts.len(), expected.alerts.len(), "{what}");
     for (found, expected) in found.alerts.iter().zip(&expected.alerts) {
-        assert_eq!(&kept(found.clone()), expected, "{what}");
+        assert_eq!(found, expected, "{what}");
     }
 }
 
@@ -147,7 +156,7 @@ fn each_sample_in_each_wrapping_and_compression_gives_the_same_ledger_and_alerts
             ("a skippable zstd frame first", [b"\x5a\x2a\x4d\x18\x02\0\0\0ab".to_vec(), zstd(&plain)].concat()),
         ];
         for (compression, input) in compressions {
-            assert_same(&run_accounted(&input, &[]), &expected, &format!("{name}, {compression}"), |alert| alert);
+            assert_same(&run_accounted(&input, &[]), &expected, &format!("{name}, {compression}"));
         }
     }
 }
@@ -155,15 +164,16 @@ fn each_sample_in_each_wrapping_and_compression_gives_the_same_ledger_and_alerts
 #[test]
 fn each_record_of_the_parity_corpus_in_each_wrapping_gives_the_same_ledger() {
     let lines = lines(&["parity/events.ndjson"]);
-    let mut expected = run_accounted(lines.join("\n").as_bytes(), &[]);
-    // Some of the wrappings write numbers and escapes anew, and so other bytes: the id is that of the bytes.
-    let without_id = |mut alert: Value| {
-        alert["alert_id"] = Value::Null;
-        alert
-    };
-    expected.alerts = expected.alerts.into_iter().map(without_id).collect();
+    let expected = run_accounted(lines.join("\n").as_bytes(), &[]);
+    // In an EventList what says nothing of itself is an audit event all the same.
+    let records = |run: &Run| run.ledger.iter().map(|line| line["outcome"] != "ignored").collect::<Vec<_>>();
+    let is_record = records(&expected);
+    let known: Vec<String> = lines.iter().zip(is_record).filter_map(|(line, is)| is.then(|| line.clone())).collect();
+    let expected_of_known = run_accounted(known.join("\n").as_bytes(), &[]);
     for (name, wrap) in WRAPPINGS {
-        assert_same(&run_accounted(wrap(&lines).as_bytes(), &[]), &expected, name, without_id);
+        let (lines, expected) =
+            if name.contains("EventList") { (&known, &expected_of_known) } else { (&lines, &expected) };
+        assert_same(&run_accounted(wrap(lines).as_bytes(), &[]), expected, name);
     }
 }
 
@@ -272,7 +282,7 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
         ("an array that is not closed", format!("[{good},{good}"), &["1 [2]"]),
         ("an item with a wrong bracket", format!("[{good},{{\"a\":[1}},{good}]"), &["1 [1]"]),
         ("documents one after the other", format!("{good}{{\"a\":NaN}}{good}"), &["1:1863"]),
-        ("EventList", format!("{{\"items\":[{good},[],[5],{good}],\"kind\":\"EventList\"}}"), &["1 items[2][0]"]),
+        ("EventList", format!("{{\"items\":[{good},[],[5],{good}],\"kind\":\"EventList\"}}"), &["1 items[2]"]),
         ("an EventList that is cut off", format!("{{\"items\":[{good},{good},{cut}"), &["1 items[2]"]),
         (
             "an EventList that is cut off, and another",
@@ -285,7 +295,7 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
                 r#"{{"logEvents":[{{"message":{0}}},{{"message":"E1118 no JSON"}},{{"message":{0}}}]}}"#,
                 quoted(&good)
             ),
-            &["1 logEvents[1].message"],
+            &[],
         ),
         (
             "CloudWatch export",
@@ -303,7 +313,12 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
         let found: Vec<&str> = run.rejects.iter().map(|reject| reject["place"].as_str().expect("a place")).collect();
         let expected: Vec<String> = places.iter().map(|place| format!("standard input:{place}")).collect();
         assert_eq!(found, expected, "{name}");
-        assert_eq!(run.alerts.len(), run.ledger.len() - run.rejects.len(), "{name}: all others alert");
+        let evaluated = run.ledger.iter().filter(|line| line["outcome"] == "evaluated").count();
+        assert_eq!(
+            run.alerts.len(),
+            evaluated,
+            "{name}: all others alert, and so does what is whole of one that is cut off"
+        );
         let whole = input.matches(&good).count() + input.matches(&quoted(&good)).count();
         assert!(run.alerts.len() >= whole, "{name}");
     }
@@ -339,7 +354,6 @@ fn what_is_compressed_and_cut_off_gives_what_is_whole_and_an_error() {
         let [alerts, more] = [&ended, &run(["run", file.to_str().expect("UTF-8"), &sample("eks.ndjson")])];
         assert!(alerts.stderr.contains("cannot be read any further in line "), "{}", ended.stderr);
         assert!(alerts.stdout.lines().count() > 10, "{name}: what is whole alerts");
-        assert!(alerts.stderr.contains(" + 1 rejected\n"), "{name}: what is cut is rejected: {}", alerts.stderr);
         let own = run(["run", &sample("eks.ndjson")]).stdout.lines().count();
         assert_eq!(more.code, Some(4));
         let (found, expected) = (more.stdout.lines().count(), alerts.stdout.lines().count() + own);

@@ -1,6 +1,6 @@
 //! Which records a document holds: it may be one itself, or carry some in whatever it was put into on its way.
 
-use portcullis_event::envelope::{Path, Search};
+use portcullis_event::envelope::{Path, Search, behind_prefix};
 use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as};
 use serde::de::IgnoredAny;
 
@@ -9,6 +9,9 @@ use super::{Document, Documents, MAX_RECORD, Place};
 
 /// How often a text that is broken is taken for several documents.
 const MAX_SPLITS: usize = 4;
+
+/// Beyond so many bytes a text is long.
+const LONG: usize = 1 << 20;
 
 /// Takes the records out of documents.
 #[derive(Default)]
@@ -54,12 +57,18 @@ fn look<E>(
     buffers: &mut Buffers,
     each: Each<'_, E>,
 ) -> Result<(), E> {
-    let outcome = normalize_as(bytes, known, buffers);
-    let is_broken = match &outcome {
-        Outcome::Ignored(Ignored::Shape) | Outcome::Rejected(Rejected::NotAnObject) => false,
-        Outcome::Rejected(Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. }) => true,
-        _ => return each(&Record { bytes, place }, outcome),
+    let (outcome, is_broken): (Outcome<'static>, _) = match normalize_as(bytes, known, buffers) {
+        Outcome::Ignored(Ignored::Shape) => (Outcome::Ignored(Ignored::Shape), false),
+        Outcome::Rejected(rejected @ Rejected::NotAnObject) => (Outcome::Rejected(rejected), false),
+        Outcome::Rejected(rejected @ (Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. })) => {
+            (Outcome::Rejected(rejected), true)
+        }
+        outcome => return each(&Record { bytes, place }, outcome),
     };
+    if bytes.len() > LONG {
+        // What is in it is read next, in room of its own.
+        *buffers = Buffers::default();
+    }
     if is_broken
         && splits > 0
         && let Some(documents) = split(bytes)
@@ -79,9 +88,13 @@ fn look<E>(
         each(&Record { bytes, place: place.inside(path) }, outcome)
     };
     if Search::new(&mut decode, MAX_RECORD, &mut inside).run(text)? {
-        Ok(())
-    } else {
-        each(&Record { bytes, place }, outcome)
+        return Ok(());
+    }
+    // JSON behind a prefix that is no record is what it would be without the prefix.
+    let behind = if is_broken { behind_prefix(text).filter(|json| json.len() < text.len()) } else { None };
+    match behind.map(|json| normalize_as(json.as_bytes(), None, buffers)) {
+        Some(Outcome::Ignored(ignored)) => each(&Record { bytes, place }, Outcome::Ignored(ignored)),
+        _ => each(&Record { bytes, place }, outcome),
     }
 }
 

@@ -85,6 +85,7 @@ pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<C
         ) => unjudged,
         judged => return judged,
     };
+    *buffers = Buffers::default();
     let text = std::str::from_utf8(record).unwrap_or_default();
     let mut alerts = Vec::new();
     let mut no_base64 = |_: &str, _: usize| Decoded::Nothing;

@@ -18,7 +18,9 @@ static RECORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 fn check(record: &[u8]) -> bool {
     let alerts = detect(record, &mut Buffers::default()).is_ok_and(|alerts| !alerts.is_empty());
     assert!(may_match(record) || !alerts, "{}", record.escape_ascii());
-    assert!(filter(record, &mut Buffers::default()).is_some() || !alerts, "{}", record.escape_ascii());
+    // What is cut off alerts, and has no end to which anything could be added.
+    let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(record).is_ok();
+    assert!(filter(record, &mut Buffers::default()).is_some() || !alerts || !is_json, "{}", record.escape_ascii());
     if let Ok(text) = std::str::from_utf8(record) {
         let mut wrapped = text.to_owned();
         // Each wrapping puts a backslash before quotes, and doubles those that are there.

@@ -146,7 +146,7 @@ pub(crate) fn value_length(text: &str) -> Option<usize> {
 }
 
 /// The length of the string at the beginning with its quotes; none if it does not end.
-fn string_length(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         match bytes.get(at)? {

@@ -27,6 +27,9 @@ pub const MAX_DEPTH: usize = 16;
 /// read once more for each way to close each of them.
 const WORK: usize = 64;
 
+/// Beyond so many bytes a text is long.
+const LONG: usize = 1 << 20;
+
 /// What a text is that may be base64.
 #[derive(Debug)]
 pub enum Decoded {
@@ -102,10 +105,10 @@ pub struct Search<'f, E> {
     each: Each<'f, E>,
     /// Room for what may be a record.
     buffers: Buffers,
-    /// The audit ids and stages of records in members that stand before the one that is searched, of objects around it.
-    before: BTreeSet<(String, String)>,
+    /// What records are known by in members that stand before the one that is searched, of objects around it.
+    before: BTreeSet<Vec<u8>>,
     /// Those that have been found in the member that is searched.
-    found: Vec<(String, String)>,
+    found: Vec<Vec<u8>>,
 }
 
 impl<'f, E> Search<'f, E> {
@@ -179,8 +182,13 @@ impl<'f, E> Search<'f, E> {
             | Outcome::Rejected(Rejected::NoAuditEvent(_))) => self.show(text, around, outcome),
             Outcome::Ignored(_) | Outcome::Rejected(_) => Ok(Found::Nothing),
         };
-        self.buffers = buffers;
+        self.keep(buffers, text);
         shown
+    }
+
+    /// Keeps room in which a text was read, unless that was a long one: what is in it is read next, in room of its own.
+    fn keep(&mut self, buffers: Buffers, text: &str) {
+        self.buffers = if text.len() < LONG { buffers } else { Buffers::default() };
     }
 
     /// What is no record, as far as the depth goes.
@@ -196,8 +204,7 @@ impl<'f, E> Search<'f, E> {
         }
     }
 
-    /// The members of an object. What one of them holds another may hold once more, as text and parsed: an event with the id and
-    /// the stage of one in a member before it is that event again.
+    /// The members of an object. What one of them holds another may hold once more, as text and parsed: that is one record.
     fn members(&mut self, object: Value<'_, '_>, around: Around<'_, E>) -> Result<Found, E> {
         let audit_list = items_of(object);
         let outer = std::mem::take(&mut self.found);
@@ -207,14 +214,14 @@ impl<'f, E> Search<'f, E> {
             let path = around.path.step(Step::Member(&name));
             let known = audit_list.filter(|_| value.is_list());
             found = found.or(self.value(value, Around { known, ..around.at(&path) })?);
-            for event in std::mem::take(&mut self.found) {
-                if self.before.insert(event.clone()) {
-                    here.push(event);
+            for record in std::mem::take(&mut self.found) {
+                if self.before.insert(record.clone()) {
+                    here.push(record);
                 }
             }
         }
-        for event in &here {
-            self.before.remove(event);
+        for record in &here {
+            self.before.remove(record);
         }
         self.found = outer;
         self.found.append(&mut here);
@@ -269,21 +276,17 @@ impl<'f, E> Search<'f, E> {
     fn nothing(&mut self, text: &str, path: &Path<'_>) -> Result<(), E> {
         let mut buffers = std::mem::take(&mut self.buffers);
         let shown = (self.each)(text.as_bytes(), path, normalize_as(text.as_bytes(), None, &mut buffers));
-        self.buffers = buffers;
+        self.keep(buffers, text);
         shown
     }
 
     /// Shows a record, unless it is one that another member of an object around it has held.
     fn show(&mut self, record: &str, around: Around<'_, E>, outcome: Outcome<'_>) -> Result<Found, E> {
-        if let Outcome::Evaluated(event) = &outcome
-            && let (Some(id), Some(stage)) = (&event.audit_id, &event.stage)
-        {
-            let event = (id.to_string(), stage.to_string());
-            if self.before.contains(&event) {
-                return Ok(Found::Records);
-            }
-            self.found.push(event);
+        let known_by = known_by(&outcome);
+        if self.before.contains(&known_by) {
+            return Ok(Found::Records);
         }
+        self.found.push(known_by);
         if let Some(lists) = around.lists {
             lists.flush(self)?;
         }
@@ -370,6 +373,18 @@ impl<'p> Part<'p> {
     }
 }
 
+/// What tells a record from others in one document: an event's id and stage, or all of it where it has no id.
+fn known_by(outcome: &Outcome<'_>) -> Vec<u8> {
+    match outcome {
+        Outcome::Evaluated(event) => match &event.audit_id {
+            Some(id) => [id.as_bytes(), b"\0", event.stage.as_deref().unwrap_or_default().as_bytes()].concat(),
+            None => event.identity(),
+        },
+        Outcome::Ignored(ignored) => ignored.to_string().into_bytes(),
+        Outcome::Rejected(rejected) => rejected.to_string().into_bytes(),
+    }
+}
+
 /// Whether an object has a member that records have: without one it is none.
 fn has_signs(object: Value<'_, '_>) -> bool {
     const SIGNS: [&str; 13] = [
@@ -395,6 +410,12 @@ fn items_of(object: Value<'_, '_>) -> Option<LogType> {
     let [version] = object.named(&const { Names::new(["apiVersion"]) })?;
     let version = version?.string()?.unescaped();
     version.starts_with("audit.k8s.io/").then_some(LogType::Eks)
+}
+
+/// The JSON in a text behind a prefix, as far as the text goes.
+#[must_use]
+pub fn behind_prefix(text: &str) -> Option<&str> {
+    text::json_in(text)
 }
 
 /// Whether an object says that it is of an API server's audit log, as the `EventList` of the audit webhook does: each item of its

@@ -1,5 +1,6 @@
 //! What a text that is no audit event probably is, for whoever must do something about it.
 
+use crate::audit::text;
 use crate::names::Names;
 use crate::value::Value;
 
@@ -61,7 +62,12 @@ pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
     ];
     let is =
         |names: [&str; 3]| object.named(&Names::new(names)).is_some_and(|members| members.iter().all(Option::is_some));
-    KINDS.into_iter().find_map(|(name, members)| is(members).then_some(name))
+    let of_aws = |name: &str| {
+        // What AWS hands to functions names its source too, such as aws:kinesis, and carries whatever was sent there.
+        let source = object.named(&const { Names::new(["eventSource"]) }).and_then(|[source]| text(source));
+        name != KINDS[0].0 || source.is_some_and(|source| source.ends_with(".amazonaws.com"))
+    };
+    KINDS.into_iter().find_map(|(name, members)| (is(members) && of_aws(name)).then_some(name))
 }
 
 #[cfg(test)]

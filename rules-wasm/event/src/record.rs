@@ -247,7 +247,9 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
         Outcome::Evaluated(event) => noted(event),
         other => match (of_string(again), other) {
             (Some(Outcome::Evaluated(event)), _) => noted(event),
-            (_, Outcome::Ignored(Ignored::Shape)) => Outcome::Rejected(Rejected::CutOff),
+            (_, Outcome::Ignored(Ignored::Shape) | Outcome::Rejected(Rejected::NoAuditEvent(_))) => {
+                Outcome::Rejected(Rejected::CutOff)
+            }
             (_, other) => other,
         },
     }
@@ -285,7 +287,13 @@ fn of_object<'a>(
 
     let (log_type, writer) = match known_log_type(log_type) {
         Ok(Some(log_type)) => (Some(log_type), Writer::Panther),
-        Ok(None) => (log_type_of_shape(kind, api_version, category, payload, &fields).or(known), Writer::Cloud),
+        Ok(None) => {
+            let of_shape = log_type_of_shape(kind, api_version, category, payload, &fields);
+            (
+                of_shape.or_else(|| known.filter(|_| says_nothing_else(document.value(), kind, api_version))),
+                Writer::Cloud,
+            )
+        }
         Err(ignored) => return Outcome::Ignored(ignored),
     };
     let log_type = match log_type {
@@ -397,6 +405,18 @@ fn log_type_of_shape(
         let is_absent = |value: Option<Value<'_, '_>>| value.is_none_or(Value::is_absent);
         (is_absent(kind) && is_absent(api_version) && audit::is_event(fields)).then_some(LogType::Eks)
     }
+}
+
+/// Whether an item of a list of audit events says of itself nothing else than that it is one.
+#[cold]
+fn says_nothing_else(item: Value<'_, '_>, kind: Option<Value<'_, '_>>, api_version: Option<Value<'_, '_>>) -> bool {
+    let allows = |value: Option<Value<'_, '_>>, expected: fn(&str) -> bool| match value {
+        Some(value) if !value.is_absent() => text(Some(value)).is_some_and(|text| expected(&text)),
+        _ => true,
+    };
+    allows(kind, |kind| kind == "Event")
+        && allows(api_version, |version| version.starts_with("audit.k8s.io/"))
+        && matches!(tables::no_row(item, None), Outcome::Ignored(Ignored::Shape))
 }
 
 /// Whether an Azure category holds audit events, else its name.

@@ -6,12 +6,6 @@ use crate::record::{Outcome, Rejected};
 use crate::tokens::Tokens;
 use crate::value::Document;
 
-/// So many places are tried at which JSON may begin behind a prefix.
-const PREFIXES: usize = 4;
-
-/// What base64 of JSON, of gzip and of zstd begins with.
-const BASE64: [&str; 10] = ["eyJ", "eyA", "ewo", "ew0", "W3s", "W3t", "Wwo", "WyJ", "H4sI", "KLUv"];
-
 /// A record in base64 is longer than that.
 const SHORTEST: usize = 24;
 
@@ -35,16 +29,10 @@ impl<E> Search<'_, E> {
             let lines = text.lines().map(str::trim_ascii).filter(|line| !line.is_empty());
             return self.list(lines.map(Part::Text), around.deeper());
         }
-        let mut rest = text;
-        for _ in 0..PREFIXES {
-            let Some(start) = object_in(rest) else { break };
-            rest = &rest[start..];
-            if self.json(rest, around.deeper())? == Found::Records {
-                return Ok(Found::Records);
-            }
-            rest = &rest[1..];
+        match json_in(text) {
+            Some(json) => self.json(json, around.deeper()),
+            None => Ok(Found::Nothing),
         }
-        Ok(Found::Nothing)
     }
 
     /// A text that begins like JSON.
@@ -56,7 +44,11 @@ impl<E> Search<'_, E> {
             return self.value(document.value(), Around { cut: None, ..around });
         }
         let mut parts = Parts(text);
-        if parts.next().is_some() && !parts.0.is_empty() {
+        if let Some(first) = parts.next().filter(|_| !parts.0.is_empty()) {
+            // Something in brackets may be a prefix.
+            if first.starts_with('[') && Document::read(first, &mut Tokens::default()).is_none() {
+                return Ok(Found::Nothing);
+            }
             return self.list(Parts(text).map(Part::Text), around);
         }
         match self.record(text, false, around)? {
@@ -111,18 +103,39 @@ impl<E> Search<'_, E> {
     }
 }
 
-/// Where an object with members begins.
-fn object_in(text: &str) -> Option<usize> {
+/// What stands behind a prefix: the text from the first object with members on, or the string that holds one as text, as in
+/// `msg="{\"kind\": …}"`, whichever begins first.
+pub(super) fn json_in(text: &str) -> Option<&str> {
     let mut brackets = text.match_indices('{');
-    brackets.find_map(|(at, _)| text[at + 1..].trim_ascii_start().starts_with('"').then_some(at))
+    let object = brackets.find_map(|(at, _)| text[at + 1..].trim_ascii_start().starts_with('"').then_some(at));
+    let before = &text[..object.unwrap_or(text.len())];
+    match before.find("\"{\\\"") {
+        Some(quote) => cut::string_length(&text.as_bytes()[quote..]).map(|length| &text[quote..quote + length]),
+        None => object.map(|object| &text[object..]),
+    }
 }
 
-/// Whether a text begins like base64 of something that is looked into, and goes on like base64.
+/// Whether a text begins like base64 of JSON, of gzip (RFC 1952) or of zstd (RFC 8878), and goes on like base64.
 fn may_be_base64(text: &str) -> bool {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(&byte);
-    text.len() >= SHORTEST
-        && BASE64.iter().any(|start| text.starts_with(start))
-        && text.bytes().take(2 * SHORTEST).all(is_base64)
+    if text.len() < SHORTEST || !text.bytes().take(2 * SHORTEST).all(is_base64) {
+        return false;
+    }
+    let begins = matches!(first_byte(text.as_bytes()), Some(b'{' | b'[' | b'"' | b' ' | b'\n'));
+    begins || text.starts_with("H4sI") || text.starts_with("KLUv")
+}
+
+/// The first byte that base64 stands for.
+fn first_byte(base64: &[u8]) -> Option<u8> {
+    let bits = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    };
+    Some(bits(*base64.first()?)? << 2 | bits(*base64.get(1)?)? >> 4)
 }
 
 /// Values that stand one after the other, with nothing but white space or a comma between them; the last one is whatever is left.
