@@ -286,12 +286,11 @@ fn wrapped(text: &str, step: &Step) -> String {
         }
         // Of what is no JSON it is not known.
         Step::Base64 if text.starts_with(['{', '[']) => Value::from(base64(text)).to_string(),
-        Step::Base64 => text.to_owned(),
         Step::Gzip => json!({"data": base64(gzip(text.as_bytes()))}).to_string(),
         Step::Zstd => json!({"data": base64(zstd(text.as_bytes()))}).to_string(),
         // It stands before an object.
         Step::Prefix(prefix) if text.starts_with('{') => format!("{prefix}{text}"),
-        Step::Prefix(_) => text.to_owned(),
+        Step::Base64 | Step::Prefix(_) => text.to_owned(),
         Step::Quoted => Value::from(text).to_string(),
     }
 }

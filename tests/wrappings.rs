@@ -168,7 +168,7 @@ fn each_record_of_the_parity_corpus_in_each_wrapping_gives_the_same_ledger() {
     // In an EventList what says nothing of itself is an audit event all the same.
     let records = |run: &Run| run.ledger.iter().map(|line| line["outcome"] != "ignored").collect::<Vec<_>>();
     let is_record = records(&expected);
-    let known: Vec<String> = lines.iter().zip(is_record).filter_map(|(line, is)| is.then(|| line.clone())).collect();
+    let known: Vec<String> = lines.iter().zip(is_record).filter(|(_, is)| *is).map(|(line, _)| line.clone()).collect();
     let expected_of_known = run_accounted(known.join("\n").as_bytes(), &[]);
     for (name, wrap) in WRAPPINGS {
         let (lines, expected) =

@@ -145,17 +145,18 @@ impl Run {
                 assert_eq!(own(malformed), own(malformed_alone));
                 self.verdicts(verdicts, verdicts_alone);
             }
-            // That an item is an audit event, the list around it may say; that a text speaks of one, whoever searched it.
+            // That a text speaks of an audit event, only its search says.
+            (Judgement::Ignored(Ignored::Suspect { reason, .. }), Judgement::Ignored(alone)) => {
+                assert_eq!(**reason, *alone);
+            }
+            // That an item is an audit event, the list around it may say; what stands behind a prefix is no record alone; and what
+            // takes too long or is too long in a search, is neither by itself.
             (
                 Judgement::Evaluated { .. },
                 Judgement::Ignored(Ignored::Shape) | Judgement::Rejected(Rejected::CutOff),
-            ) => {}
-            (Judgement::Ignored(Ignored::Suspect { reason, .. }), Judgement::Ignored(alone)) => {
-                assert_eq!(**reason, *alone)
-            }
-            // What stands behind a prefix is no record, which it is alone neither.
-            (Judgement::Ignored(_), Judgement::Rejected(Rejected::NotJson(_))) => {}
-            (Judgement::Rejected(Rejected::Tangled | Rejected::TooLong { .. }), _) => {}
+            )
+            | (Judgement::Ignored(_), Judgement::Rejected(Rejected::NotJson(_)))
+            | (Judgement::Rejected(Rejected::Tangled | Rejected::TooLong { .. }), _) => {}
             _ => assert_eq!(format!("{judgement:?}"), format!("{alone:?}")),
         }
     }

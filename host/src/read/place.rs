@@ -34,10 +34,14 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// Whether it is inside of something that carries records.
+    /// Whether it is an item of a list that an input is read as, or inside of one: not of a list in a document that was read whole.
     #[must_use]
     pub fn is_inside(&self) -> bool {
-        !matches!(self.0, Part::Position { .. })
+        match self.0 {
+            Part::Position { .. } => false,
+            Part::Item(..) => true,
+            Part::Inside(around, _) => around.is_inside(),
+        }
     }
 
     pub(super) fn item(&'p self, item: Item) -> Self {

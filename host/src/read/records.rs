@@ -98,13 +98,16 @@ fn look<E>(
     }
 }
 
+/// A way to take a text for several documents.
+type Split<'b> = fn(&'b [u8]) -> Documents<&'b [u8]>;
+
 /// How a text that is no JSON is taken for several documents: one after the other, or as items of a list. None for a text in
 /// which nothing is whole, which is one broken record.
-fn split<'b>(bytes: &'b [u8]) -> Option<fn(&'b [u8]) -> Documents<&'b [u8]>> {
+fn split<'b>(bytes: &'b [u8]) -> Option<Split<'b>> {
     if !bytes.trim_ascii_start().starts_with(b"{") && !bytes.trim_ascii_start().starts_with(b"[") {
         return None;
     }
-    let splits = |documents: &fn(&'b [u8]) -> Documents<&'b [u8]>| {
+    let splits = |documents: &Split<'b>| {
         let mut documents = documents(bytes);
         let (mut count, mut whole) = (0, false);
         while let Ok(Some(document)) = documents.next_document() {

@@ -143,8 +143,7 @@ mod tests {
             Event { source_ips: vec!["a".into()], ..event() },
             Event { log_type: LogType::Aks, ..event() },
         ];
-        let all: std::collections::BTreeSet<Vec<u8>> =
-            others.iter().chain([&event()]).map(|event| event.identity()).collect();
+        let all: std::collections::BTreeSet<Vec<u8>> = others.iter().chain([&event()]).map(Event::identity).collect();
         assert_eq!(all.len(), others.len() + 1);
         let carried = Event { malformed: vec!["userAgent".into()], ..event() };
         assert_eq!(carried.identity(), event().identity());

@@ -342,7 +342,8 @@ fn of_row<'a>(
     layer: Option<&'a mut Layer>,
     inside: &'a mut Inside,
 ) -> Outcome<'a> {
-    let Some(Layer { text, tokens }) = layer else { return tables::no_row(row, log_type) };
+    let Some(layer) = layer else { return tables::no_row(row, log_type) };
+    let Layer { text, tokens } = layer;
     let Some(Row { was_cut }) = tables::record_of(row, text) else { return tables::no_row(row, log_type) };
     // What the row was made of is no row.
     match Document::read(text, tokens).map(|document| of_object(&document, None, None, inside)) {

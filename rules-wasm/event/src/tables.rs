@@ -153,18 +153,15 @@ fn azure(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
             return false;
         }
         record.member("category", category);
-        match log {
-            Some(log) => {
-                record.open("properties");
-                // As it is: what is wrong with it is for its reader to say.
-                record.name("log");
-                record.text.push_str(log.raw().get());
-                record.text.push('}');
-            }
-            None => {
-                record.name("properties");
-                record.text.push_str(properties.or(capital).map_or("null", |properties| properties.raw().get()));
-            }
+        // As it is: what is wrong with it is for its reader to say.
+        if let Some(log) = log {
+            record.open("properties");
+            record.name("log");
+            record.text.push_str(log.raw().get());
+            record.text.push('}');
+        } else {
+            record.name("properties");
+            record.text.push_str(properties.or(capital).map_or("null", |properties| properties.raw().get()));
         }
     }
     record.member("time", time);
