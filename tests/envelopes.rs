@@ -233,14 +233,17 @@ fn each_sample_in_each_envelope_gives_the_same_ledger_and_alerts() {
 /// Those of its records that some carrier cannot be told from: what is no record, in an envelope is no more than the envelope.
 #[test]
 fn each_record_of_the_parity_corpus_in_each_envelope_gives_the_same_alerts() {
-    let lines = lines(&["parity/events.ndjson"]);
-    let expected = run_accounted(lines.join("\n").as_bytes(), &[]);
-    for (name, wrap) in ENVELOPES {
-        let found = run_accounted(wrap(&lines).as_bytes(), &[]);
+    // A fourth of them in each, and another fourth in the next.
+    let all = lines(&["parity/events.ndjson"]);
+    let parts: Vec<Vec<String>> = (0..4).map(|n| all.iter().skip(n).step_by(4).cloned().collect()).collect();
+    let of_parts: Vec<Run> = parts.iter().map(|lines| run_accounted(lines.join("\n").as_bytes(), &[])).collect();
+    for (n, (name, wrap)) in ENVELOPES.into_iter().enumerate() {
+        let (lines, expected) = (&parts[n % 4], &of_parts[n % 4]);
+        let found = run_accounted(wrap(lines).as_bytes(), &[]);
         assert_eq!(found.ended.code, Some(0), "{name}: {}", found.ended.stderr);
         assert_eq!(found.alerts, expected.alerts, "{name}");
         let evaluated = |run: &Run| run.ledger.iter().filter(|line| line["outcome"] == "evaluated").count();
-        assert_eq!(evaluated(&found), evaluated(&expected), "{name}");
+        assert_eq!(evaluated(&found), evaluated(expected), "{name}");
     }
 }
 

@@ -152,7 +152,7 @@ fn each_limit_is_where_it_is_set() {
     let limits = Limits::default();
     let time = Duration::from_millis(30);
     assert_eq!(fault("loops", Limits { time, ..limits }), "ran longer than its limit of 30ms");
-    let wanted = "wanted 1114112 bytes of memory, more than its limit of 1051768";
+    let wanted = "wanted 1114112 bytes of memory, more than its limit of 1052056";
     assert_eq!(fault("grows", Limits { memory: 1 << 20, ..limits }), wanted);
     assert_eq!(
         fault("starts-large", Limits { memory: 1 << 30, ..limits }),

@@ -3,8 +3,10 @@
 mod accounting;
 mod activation;
 mod annotated;
+mod apiserver;
 mod authoring;
 mod cache;
+mod cases;
 mod detector;
 mod embedders;
 mod enrichment;

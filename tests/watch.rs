@@ -8,30 +8,77 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Does, FIRST, Live, SECOND, SYSTEM_PRINCIPAL, VERSIONED, exported, history, json_lines, live, package, pairs,
-    project, record, run, said, spec, version, version_that_fails,
+    Does, FIRST, Live, NODEPORT, SECOND, SYSTEM_PRINCIPAL, VERSIONED, exported, history, json_lines, live, package,
+    pairs, project, record, run, said, spec, version, version_that_fails,
 };
 
-/// The README's story, with the rules that are published and their second version, compiled and packed as it says.
-#[test]
-fn a_stricter_version_is_swapped_in_and_rolled_back() {
+/// The second version of a rule under `fixtures/rules`, compiled and packed as the README says; all its vectors pass.
+fn second_version(name: &str, folder: &Path, vectors: usize) -> Vec<u8> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("second-version");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--locked", "--quiet", "--release", "--target", "wasm32-unknown-unknown"]);
-    cargo.args(["--package", "system-principal-public-ip-2", "--target-dir"]).arg(&target);
+    cargo.args(["--package", name, "--target-dir"]).arg(&target);
     let output = cargo.current_dir(project("")).env_remove("RUSTFLAGS").output().expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let module = target.join("wasm32-unknown-unknown/release/system_principal_public_ip_2.wasm");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let spec = project("fixtures/rules/system-principal-public-ip-2/rule.yml");
-    let packed = folder.path().join("packed.wasm");
+    let module = target.join("wasm32-unknown-unknown/release").join(name.replace('-', "_")).with_extension("wasm");
+    let spec = project("fixtures/rules").join(name).join("rule.yml");
+    let packed = folder.join(name).with_extension("wasm");
     let args =
         ["pack".as_ref(), module.as_os_str(), "--spec".as_ref(), spec.as_os_str(), "-o".as_ref(), packed.as_os_str()];
     let ended = run(args);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let ended = run(["test".as_ref(), packed.as_os_str()]);
-    assert!(ended.stdout.ends_with("19 of 19 vectors passed\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(&format!("{vectors} of {vectors} vectors passed\n")), "{}", ended.stdout);
+    fs::read(packed).expect("packed")
+}
 
+/// The rules that come with the program, as files to follow, with a config.
+fn published() -> Vec<(String, Vec<u8>)> {
+    let (_exported, files) = exported();
+    let name = |file: &Path| format!("rules/{}", file.file_name().expect("a name").to_str().expect("UTF-8"));
+    let files = files.iter().map(|file| (name(file), fs::read(file).expect("exported")));
+    files.chain([("config.toml".to_owned(), Vec::new())]).collect()
+}
+
+fn start(files: &[(String, Vec<u8>)]) -> Live {
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+    Live::start(&files, &["--watch"])
+}
+
+/// A service that is patched to `NodePort`, which version 1 does not look at, as published.
+#[test]
+fn a_version_that_looks_at_patches_is_swapped_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let second = second_version("nodeport-service-2", folder.path(), 17);
+    // Of what a real API server wrote: a service that was patched by merge, by JSON Patch and by strategic merge.
+    let audit_log = fs::read_to_string(project("fixtures/apiserver/audit.log")).expect("the log");
+    let patches: Vec<&str> = audit_log
+        .lines()
+        .filter(|line| line.contains("services/inner\",\"verb\":\"patch\"") && line.contains("\"code\":200"))
+        .collect();
+    assert_eq!(patches.len(), 3);
+    let mut live = start(&published());
+    let of = |to: &'static str| {
+        move |entry: &Value| entry["rule_id"] == NODEPORT && entry["action"] == "activated" && entry["to"] == to
+    };
+    live.wait_for_entry(of("1.0.0"));
+    live.send(&patches);
+    live.put(&format!("rules/{NODEPORT}@2.0.0.wasm"), &second);
+    live.wait_for_entry(of("2.0.0"));
+    live.send(&patches);
+    for _ in &patches {
+        assert_eq!(live.alert()["title"], "NodePort service shop/inner opened by kubernetes-admin");
+    }
+    let (run, _) = live.end();
+    let verdicts: Vec<_> = run.ledger.iter().map(|line| line["rules"][NODEPORT]["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["skipped", "skipped", "skipped", "alert", "alert", "alert"]);
+}
+
+/// The README's story, with the rules that are published and their second version.
+#[test]
+fn a_stricter_version_is_swapped_in_and_rolled_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let second = second_version("system-principal-public-ip-2", folder.path(), 19);
     // A client that wrote a private address in front of its own.
     let record = json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "list", "stage": "ResponseComplete",
@@ -40,20 +87,14 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
         "requestReceivedTimestamp": "2020-01-01T00:00:00Z",
     })
     .to_string();
-    let (_exported, files) = exported();
-    let name = |file: &Path| format!("rules/{}", file.file_name().expect("a name").to_str().expect("UTF-8"));
-    let files: Vec<(String, Vec<u8>)> =
-        files.iter().map(|file| (name(file), fs::read(file).expect("exported"))).collect();
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
-    let files: Vec<(&str, &[u8])> = files.into_iter().chain([("config.toml", &b""[..])]).collect();
-    let mut live = Live::start(&files, &["--watch"]);
+    let mut live = start(&published());
     let of = |action: &'static str, to: &'static str| {
         move |entry: &Value| entry["rule_id"] == SYSTEM_PRINCIPAL && entry["action"] == action && entry["to"] == to
     };
     live.wait_for_entry(of("activated", "1.0.0"));
     live.send(&[&record]);
 
-    live.put(&format!("rules/{SYSTEM_PRINCIPAL}@2.0.0.wasm"), &fs::read(packed).expect("packed"));
+    live.put(&format!("rules/{SYSTEM_PRINCIPAL}@2.0.0.wasm"), &second);
     live.wait_for_entry(of("activated", "2.0.0"));
     live.send(&[&record]);
     assert_eq!(live.alert()["rule_version"], "2.0.0");

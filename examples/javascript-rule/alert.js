@@ -32,6 +32,8 @@ export function makeAlert(event, { title, dedup, context }) {
       responseStatus: event.responseStatus && { code: event.responseStatus.code },
       cluster: event.cluster,
       name: event.name,
+      impersonatedUser: event.impersonatedUser,
+      impersonatedGroups: event.impersonatedGroups.length === 0 ? undefined : event.impersonatedGroups,
       ...context,
     }),
   };

@@ -2,7 +2,7 @@
 //! to whoever reaches the nodes.
 
 use portcullis_rule::json::{self, Raw};
-use portcullis_rule::{Alert, Event, Rule};
+use portcullis_rule::{Alert, Event, Rule, Text};
 
 /// The rule.
 pub struct NodePortService;
@@ -11,9 +11,11 @@ impl Rule for NodePortService {
     fn evaluate(event: &Event) -> Option<Alert> {
         let deployed = event.verb.as_deref() == Some("create")
             && event.resource.as_deref() == Some("services")
+            && event.is_of_core_group()
             && event.is_complete()
             && !event.code().is_some_and(is_failure)
-            && event.service_type.as_deref() == Some("NodePort");
+            && event.service_type.as_deref() == Some("NodePort")
+            && !event.is_dry_run();
         deployed.then(|| alert(event))
     }
 }
@@ -33,16 +35,29 @@ fn is_failure(code: i64) -> bool {
 }
 
 fn alert(event: &Event) -> Alert {
-    let name = event.name.as_deref().unwrap_or("without a name");
+    let name = match (event.name.as_deref(), generate_name(event)) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(prefix)) => format!("{prefix}*"),
+        (None, None) => "without a name".to_owned(),
+    };
     let service = match event.namespace.as_deref() {
         Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
+        None => name.clone(),
     };
     let username = event.username.as_deref().unwrap_or("an unknown user");
     let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
+    let is_known = event.name.is_some() || generate_name(event).is_some();
     Alert::new(event, format!("NodePort service {service} deployed by {username}{place}"), service + &place)
+        .with("name", is_known.then_some(&*name))
         .with("serviceType", event.service_type.as_deref())
         .with("ports", ports(event))
+}
+
+/// What the API server was to make a name of.
+fn generate_name<'e>(event: &Event<'e>) -> Option<Text<'e>> {
+    let [metadata] = json::object(event.request_object, ["metadata"]).present()?;
+    let [prefix] = json::object(metadata, ["generateName"]).present()?;
+    json::text(prefix).present()
 }
 
 /// The ports asked for, as the client wrote them.
@@ -118,6 +133,45 @@ mod tests {
         assert!(matches(|event| event.stage = Some("ResponseComplete".into())));
         assert!(!matches(|event| event.stage = Some("RequestReceived".into())));
         assert!(!matches(|event| event.stage = Some("Panic".into())));
+    }
+
+    #[test]
+    fn a_service_of_another_group_is_no_service() {
+        assert!(matches(|event| event.api_group = Some("core".into())));
+        assert!(!matches(|event| event.api_group = Some("serving.knative.dev".into())));
+    }
+
+    #[test]
+    fn what_was_only_tried_deploys_nothing() {
+        let asked = |uri: &'static str| matches(|event| event.request_uri = Some(uri.into()));
+        assert!(!asked("/api/v1/namespaces/prod/services?dryRun=All"));
+        assert!(!asked("/api/v1/namespaces/prod/services?fieldManager=a&dryRun=%41ll&pretty=true"));
+        assert!(asked("/api/v1/namespaces/prod/services?fieldManager=dryRun=All"));
+        assert!(asked("/api/v1/namespaces/dryRun=All/services"));
+    }
+
+    #[test]
+    fn a_service_without_a_name_is_called_by_what_its_name_is_made_of() {
+        let with = |object: &'static str| {
+            let request_object = Some(Raw::new(object).expect("JSON"));
+            let event = Event { name: None, request_object, ..deployed() };
+            NodePortService::evaluate(&event).expect("a match")
+        };
+        let [one, other] = ["web-", "db-"].map(|prefix| {
+            with(if prefix == "web-" {
+                r#"{"metadata":{"generateName":"web-"}}"#
+            } else {
+                r#"{"metadata":{"generateName":"db-"}}"#
+            })
+        });
+        assert_eq!(one.dedup(), "prod/web-* in cluster eks-1");
+        assert_eq!(context(&one)["name"], "web-*");
+        assert_ne!(one.dedup(), other.dedup());
+        let neither = with(r#"{"metadata":[]}"#);
+        assert_eq!(
+            (neither.dedup(), &context(&neither)["name"]),
+            ("prod/without a name in cluster eks-1", &Value::Null)
+        );
     }
 
     #[test]

@@ -102,6 +102,8 @@ impl Alert {
         .with("responseStatus", event.response_status)
         .with("cluster", event.cluster.as_deref())
         .with("name", event.name.as_deref())
+        .with("impersonatedUser", event.impersonated_user.as_deref())
+        .with("impersonatedGroups", impersonated_groups(event))
     }
 
     /// Adds a value to the context, in the place of an earlier one with the same key; an absent value is null.
@@ -159,6 +161,11 @@ impl Alert {
         json.push('}');
         json
     }
+}
+
+/// The groups that were impersonated, if there were some.
+fn impersonated_groups<'e>(event: &'e Event<'_>) -> Option<&'e [Text<'e>]> {
+    Some(&*event.impersonated_groups).filter(|groups| !groups.is_empty())
 }
 
 /// The source addresses; of many the last, which are the ones that the client cannot write, after a mark.
@@ -283,7 +290,8 @@ mod tests {
     fn absent_fields_are_null_and_not_missing() {
         let alert = Alert::new(&Event::new(LogType::Eks), "title", "dedup").with("asn", None::<&str>);
         let keys = ["username", "sourceIPs", "userAgent", "namespace", "verb", "resource", "requestURI"];
-        let keys = keys.iter().chain(&["responseStatus", "cluster", "name", "asn"]);
+        let keys =
+            keys.iter().chain(&["responseStatus", "cluster", "name", "impersonatedUser", "impersonatedGroups", "asn"]);
         let members: Vec<String> = keys.map(|key| format!("{key:?}:null")).collect();
         assert_eq!(alert.context(), format!("{{{}}}", members.join(",")));
     }
@@ -307,7 +315,8 @@ mod tests {
         let alert = alert.with("verb", "get").with("x", "y").with("name", true).with("z", false);
         let context = alert.context();
         assert!(context.contains(r#""namespace":null,"verb":"get","resource":null"#), "{context}");
-        assert!(context.ends_with(r#""cluster":null,"name":true,"x":"y","z":false}"#), "{context}");
+        assert!(context.contains(r#""cluster":null,"name":true,"impersonatedUser""#), "{context}");
+        assert!(context.ends_with(r#","x":"y","z":false}"#), "{context}");
     }
 
     proptest! {

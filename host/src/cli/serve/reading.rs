@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis::read::{Documents, Record, Records, decompressed};
-use portcullis_event::{Outcome, Rejected};
+use portcullis_event::{Event, Outcome, Rejected};
+use serde::de::IgnoredAny;
 
 /// Why a delivery is refused, whoever sends it again.
 #[derive(Debug)]
@@ -72,9 +73,16 @@ pub(super) struct Reading {
 impl Reading {
     /// Sees a record of it.
     pub(super) fn see(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Result<(), Refused> {
-        let Outcome::Rejected(rejected) = outcome else {
-            self.is_read = true;
-            return Ok(());
+        let rejected = match outcome {
+            Outcome::Rejected(rejected) => rejected,
+            // Of a list whose end has not come the last item is judged by itself, and here the whole is sent again.
+            Outcome::Evaluated(event) if record.place.is_inside() && is_unfinished(event, record.bytes) => {
+                &Rejected::CutOff
+            }
+            Outcome::Evaluated(_) | Outcome::Ignored(_) => {
+                self.is_read = true;
+                return Ok(());
+            }
         };
         let is_json = matches!(rejected, Rejected::NotAnObject | Rejected::NoAuditEvent(_));
         if !is_json && record.place.is_inside() {
@@ -95,4 +103,9 @@ impl Reading {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a record has no end itself: one that holds its event as text may have an event without one.
+fn is_unfinished(event: &Event<'_>, record: &[u8]) -> bool {
+    event.malformed.iter().any(|path| path == Event::CUT_OFF) && serde_json::from_slice::<IgnoredAny>(record).is_err()
 }
