@@ -236,7 +236,9 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
 
 /// What is written down about a record.
 fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
-    let line = json_line(&ledger_line(Some(DEFAULT_TENANT), judgement).numbered(n));
+    let place = record.place.to_string();
+    let line = ledger_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement);
+    let line = json_line(&line.numbered(n));
     assert_eq!(line["n"], n);
     let (outcome, wrong) = match judgement {
         Judgement::Evaluated { malformed, .. } => ("evaluated", !malformed.is_empty()),
@@ -244,7 +246,8 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
         Judgement::Rejected(_) | Judgement::Unowned(_) => ("rejected", true),
     };
     assert_eq!(line["outcome"], outcome);
-    let place = record.place.to_string();
+    assert_eq!(line["place"].as_str(), (outcome != "evaluated").then_some(&*place));
+    assert_eq!(line["reason"].is_string(), outcome != "evaluated");
     let Some(line) = reject_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement) else {
         assert!(!wrong, "no line for {judgement:?}");
         return;

@@ -55,8 +55,8 @@ pub use incidents::{Incident, Incidents};
 pub use limits::{Limits, PackageLimits};
 pub use package::{Compiler, Package, PackageError};
 pub use pipeline::{
-    Accounting, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
-    Tenants, Times, Unnumbered, Unowned, Verdict, Verdicts, ledger_line, reject_line,
+    Accounting, Blind, Claim, DEFAULT_TENANT, FieldPath, Judge, Judged, Judgement, Notice, RuleAccounting, RuleVerdict,
+    Tenants, Times, Unnumbered, Unowned, Verdict, Verdicts, ledger_line, reject_line, shortened,
 };
 pub use portcullis_alert::{Alert, TextStyle, id_of, printable};
 pub use rule_set::{Exchange, FolderError, RuleSet, RuleSetError, Shadow, ShadowReport, Tally, read_packages};

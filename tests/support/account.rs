@@ -11,6 +11,7 @@ use super::{Run, text};
 struct Sums {
     outcomes: BTreeMap<String, u64>,
     malformed: u64,
+    suspect: u64,
     verdicts: BTreeMap<(String, String), BTreeMap<String, u64>>,
 }
 
@@ -18,6 +19,8 @@ impl Sums {
     fn add(&mut self, line: &Value) {
         *self.outcomes.entry(text(&line["outcome"])).or_default() += 1;
         self.malformed += u64::from(has_malformed(line));
+        let reason = line["reason"].as_str().filter(|_| line["outcome"] == "ignored");
+        self.suspect += u64::from(reason.is_some_and(|reason| reason.contains(", and yet it has the text ")));
         for (rule, entry) in line["rules"].as_object().into_iter().flatten() {
             let counts = self.verdicts.entry((rule.clone(), text(&entry["version"]))).or_default();
             *counts.entry(text(&entry["verdict"])).or_default() += 1;
@@ -32,6 +35,7 @@ impl Sums {
             *self.outcomes.entry(outcome.clone()).or_default() += count;
         }
         self.malformed += other.malformed;
+        self.suspect += other.suspect;
         self
     }
 
@@ -42,8 +46,9 @@ impl Sums {
         let read: u64 = self.outcomes.values().sum();
         assert_eq!(evaluated + ignored + rejected, read);
         let malformed = self.malformed;
+        let suspect = if self.suspect > 0 { format!(" ({} suspect)", self.suspect) } else { String::new() };
         let mut lines = vec![format!(
-            "{of}{read} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected"
+            "{of}{read} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored{suspect} + {rejected} rejected"
         )];
         for ((rule, version), counts) in &self.verdicts {
             let of_verdict = |verdict| counts.get(verdict).copied().unwrap_or(0);
@@ -81,7 +86,9 @@ impl Run {
             let faulted =
                 line["rules"].as_object().is_some_and(|rules| rules.values().any(|rule| rule["verdict"] == "fault"));
             assert_eq!(line.get("rules").is_some(), outcome == "evaluated");
-            assert_eq!(line.get("reason").is_some(), outcome == "rejected");
+            for name in ["reason", "place"] {
+                assert_eq!(line.get(name).is_some(), outcome != "evaluated", "{line}");
+            }
             assert!(outcome != "evaluated" || line["tenant"].is_string(), "what is nobody's is shown to no rule");
             if outcome == "rejected" || has_malformed(line) || faulted {
                 wrong.push(n);

@@ -24,14 +24,23 @@ const DOCUMENTS: usize = 1024;
 pub(super) struct Batch {
     /// The batch's number, from 0.
     pub(super) number: u64,
-    /// The name of the input.
-    pub(super) input: Arc<str>,
+    /// The input that it is of.
+    pub(super) source: Arc<Source>,
     /// The rules that it is judged with.
     pub(super) rules: Current,
     /// Whether its documents are lines, which come out again with what is said about them.
     pub(super) lines: bool,
     kept: Kept,
     pool: Pool,
+}
+
+/// An input, as far as it matters to what is said about its records.
+pub(super) struct Source {
+    /// Which it is of all; two may have one name.
+    pub(super) number: usize,
+    pub(super) name: String,
+    /// Whether it is known to have an end.
+    pub(super) ends: bool,
 }
 
 /// The documents of a batch.
@@ -103,8 +112,8 @@ struct KeptDocument {
 }
 
 impl Batch {
-    fn new(number: u64, input: Arc<str>, lines: bool, pool: Pool) -> Self {
-        Self { number, input, rules: Arc::default(), lines, kept: pool.take(), pool }
+    fn new(number: u64, source: Arc<Source>, lines: bool, pool: Pool) -> Self {
+        Self { number, source, rules: Arc::default(), lines, kept: pool.take(), pool }
     }
 
     fn push(&mut self, document: &Document<'_>) {
@@ -146,8 +155,8 @@ impl Filling<'_> {
             return;
         }
         self.batch.rules = self.published.now();
-        let Batch { number, input, lines, pool, .. } = &self.batch;
-        let next = Batch::new(number + 1, Arc::clone(input), *lines, pool.clone());
+        let Batch { number, source, lines, pool, .. } = &self.batch;
+        let next = Batch::new(number + 1, Arc::clone(source), *lines, pool.clone());
         (self.hand_over)(std::mem::replace(&mut self.batch, next));
     }
 }
@@ -178,10 +187,12 @@ pub(super) fn read(
     lines: bool,
     hand_over: &mut dyn FnMut(Batch),
 ) -> Result<(), Failure> {
-    let mut filling = Filling { batch: Batch::new(0, "".into(), lines, Pool::default()), published, hand_over };
+    let source = |number: usize, input: &Input| Arc::new(Source { number, name: input.name(), ends: input.stays() });
+    let Some(first) = inputs.first() else { return Ok(()) };
+    let mut filling = Filling { batch: Batch::new(0, source(0, first), lines, Pool::default()), published, hand_over };
     let mut unreadable = Ok(());
-    for input in inputs {
-        filling.batch.input = input.name().into();
+    for (number, input) in inputs.iter().enumerate() {
+        filling.batch.source = source(number, input);
         let result = read_one(input, progress, stop, &mut filling);
         filling.flush();
         if stop.is_set() {
@@ -197,15 +208,14 @@ pub(super) fn read(
 }
 
 fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut Filling<'_>) -> Result<(), Failure> {
-    let name = Arc::clone(&filling.batch.input);
+    let source = Arc::clone(&filling.batch.source);
     let bytes = input.open(stop, |file| progress.reading(file))?;
     let lines = filling.batch.lines;
     let filling = Rc::new(RefCell::new(filling));
     let bytes = Flushing { input: bytes, filling: Rc::clone(&filling) };
     let mut documents = if lines { Documents::lines(bytes) } else { Documents::new(bytes) };
     // What has been read of a pipe is nowhere else any more; of a file it is, and a record that is cut off here is not broken.
-    let stays = input.stays();
-    while !(stays && stop.is_set()) {
+    while !(source.ends && stop.is_set()) {
         match documents.next_document() {
             Ok(Some(document)) => {
                 let mut filling = filling.borrow_mut();
@@ -217,7 +227,7 @@ fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut 
             Ok(None) => break,
             Err(error) => {
                 let line = documents.line();
-                let error = anyhow!(error).context(format!("{name}: cannot be read any further in line {line}"));
+                let error = anyhow!(error).context(format!("{}: cannot be read any further in line {line}", source.name));
                 return Err(Failure::new(Exit::Io, error));
             }
         }

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use portcullis::package::Spec;
 use portcullis::{Accounting, Alert, Incident, Incidents, Tenants, Verdict};
 
+use super::batch::Source;
 use super::failure::{Failure, both, say};
 use super::output::Output;
 use super::progress::Progress;
 use super::run::Args;
+use super::seen::{Seen, Told};
 use super::setup::Setup;
 use super::sink::Sink;
 use super::telling::Teller;
@@ -27,6 +29,8 @@ pub(super) struct Run {
     several: bool,
     /// Records so far.
     records: u64,
+    /// The input that is being written about.
+    input: Option<InputSoFar>,
     /// For each tenant its own: nobody's alerts close another's incidents.
     incidents: Option<Vec<IncidentsSoFar>>,
     sink: Sink,
@@ -36,6 +40,16 @@ pub(super) struct Run {
     quiet: bool,
     pub(super) teller: Teller,
     finished: bool,
+}
+
+/// How many records of an input that may never end are read before it is said that none was evaluated.
+const ENOUGH: u64 = 1_000;
+
+/// An input, and what became of its records so far.
+struct InputSoFar {
+    source: Arc<Source>,
+    seen: Seen,
+    told: Told,
 }
 
 /// The incidents that are open, and the number of those that are over.
@@ -68,6 +82,7 @@ impl Run {
             names,
             several,
             records: 0,
+            input: None,
             sink: Sink::open(args.output.as_deref(), args.format, args.runbook)?,
             rejects: args.rejects.as_deref().map(Output::create).transpose()?,
             ledger: args.ledger.as_deref().map(Output::create).transpose()?,
@@ -87,21 +102,54 @@ impl Run {
     /// the others get the batch to its end, so that they agree with the account.
     pub(super) fn write(&mut self, batch: JudgedBatch, written: &AtomicU64) -> Result<(), Failure> {
         let first = self.records;
-        self.records += batch.records;
+        let records = batch.seen.records;
+        self.records += records;
         let (tenants, nobodys) = &mut self.accounts[batch.worker];
         for (account, more) in tenants.iter_mut().zip(batch.accounts.0) {
             account.add(more);
         }
         nobodys.add(batch.accounts.1);
         self.teller.goes_by(&batch.rules);
-        self.progress.records(batch.records);
+        self.progress.records(records);
         let mut result = Ok(());
         for noted in batch.noted {
             result = both(result, self.write_record(first + noted.n, noted));
             written.fetch_add(1, Ordering::Relaxed);
         }
         // The next batch may be long in coming.
-        both(result, self.sink.flush())
+        let result = both(result, self.sink.flush());
+        self.tell(&batch.source, batch.seen);
+        result
+    }
+
+    /// Tells what is to be told of the records of an input, the next of which these are.
+    fn tell(&mut self, source: &Arc<Source>, seen: Seen) {
+        let mut said = Vec::new();
+        if self.input.as_ref().is_none_or(|input| input.source.number != source.number) {
+            said.extend(self.end_input());
+        }
+        let input = self.input.get_or_insert_with(|| InputSoFar {
+            source: Arc::clone(source),
+            seen: Seen::default(),
+            told: Told::default(),
+        });
+        let others = match &self.rejects {
+            Some(_) => "It is among the rejects, as are others",
+            None => "Of others in this input only the number is told; --rejects FILE keeps all of them",
+        };
+        said.extend(input.told.of_records(&seen, others));
+        said.extend(seen.blind.iter().filter_map(|blind| self.teller.blind(blind)));
+        input.seen.add(seen);
+        if !source.ends && input.seen.records >= ENOUGH {
+            said.extend(input.told.of_all(&input.seen, &source.name));
+        }
+        said.into_iter().for_each(|text| self.say(text));
+    }
+
+    /// The input that was being written about is over; what is to be told of it.
+    fn end_input(&mut self) -> Option<String> {
+        let InputSoFar { source, seen, mut told } = self.input.take()?;
+        told.of_all(&seen, &source.name)
     }
 
     fn write_record(&mut self, n: u64, noted: Noted) -> Result<(), Failure> {
@@ -202,6 +250,7 @@ impl Run {
         if let Some(control) = self.teller.control.take() {
             control.finish();
         }
+        self.end_input().into_iter().for_each(say);
         if !self.quiet {
             self.summarize();
         }

@@ -18,6 +18,7 @@ mod pack;
 mod progress;
 mod rules;
 mod run;
+mod seen;
 mod serve;
 mod setup;
 mod sink;

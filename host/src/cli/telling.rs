@@ -1,9 +1,12 @@
 //! What an operator is told about records and rules while they are judged.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use portcullis::activation::Control;
-use portcullis::{Fault, Notice, Package, RuleSet, RuleVerdict, Unowned, Verdict};
+use portcullis::{Blind, Fault, Notice, Package, RuleSet, RuleVerdict, Unowned, Verdict};
+
+use super::seen::{self, BlindTo, Seen, told_apart};
 
 /// Said once, of the first record that it is true of.
 const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
@@ -30,6 +33,10 @@ struct Told {
     networks: bool,
     nobodys: bool,
     several: bool,
+    /// Of a tenant's rule, by its id, and whether records were cut off.
+    blind: HashSet<(usize, String, bool)>,
+    /// Of a client's records.
+    clients: BTreeMap<Arc<str>, seen::Told>,
 }
 
 impl Teller {
@@ -62,14 +69,41 @@ impl Teller {
         (!std::mem::replace(&mut self.told.networks, true)).then(|| format!("{place}: {NO_NETWORKS}"))
     }
 
+    /// Of what a client has brought: of single records the first time, and of all of it where nothing was evaluated, until
+    /// something is again.
+    pub(super) fn client(&mut self, client: &Arc<str>, seen: &Seen) -> Vec<String> {
+        let told = told_apart(&mut self.told.clients, client);
+        let others = format!("It is among the dead letters, as are others; of {client}'s only the number is told");
+        let of_records = told.of_records(seen, &others);
+        of_records.chain(told.of_all(seen, client)).collect()
+    }
+
+    /// Of a rule that cannot see what it goes by, the first time.
+    pub(super) fn blind(&mut self, blind: &BlindTo) -> Option<String> {
+        let BlindTo { tenant, blind: Blind { package, verb, resource, cut_off }, place, .. } = blind;
+        if !self.told.blind.insert((*tenant, package.rule_id().to_owned(), *cut_off)) {
+            return None;
+        }
+        let rule = named(self.several.then(|| &*self.names[*tenant]), package, place);
+        Some(if *cut_off {
+            format!(
+                "{rule}: warning: it cannot tell whether it matches this record: its end is cut off, and with it perhaps the \
+                 service's type (requestObject.spec.type). It matches nothing that was cut off, here and in others like it"
+            )
+        } else {
+            format!(
+                "{rule}: warning: it is blind to this record and to others like it: it goes by the service's type, and the record \
+                 has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set level: Request \
+                 or RequestResponse there, or the rule cannot match them"
+            )
+        })
+    }
+
     /// Of a fault, and of what becomes of the rule; and reports a roll-back. What a rule does while it is suspended is told
     /// only by its number.
     pub(super) fn verdict(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) -> Vec<String> {
-        let named = |package: &Package| {
-            let of = if self.several { format!(" of {}", self.names[tenant]) } else { String::new() };
-            format!("{place}: {} {}{of}", package.rule_id(), package.version())
-        };
-        let rule = || named(&verdict.package);
+        let of = self.several.then(|| Arc::clone(&self.names[tenant]));
+        let rule = || named(of.as_deref(), &verdict.package, place);
         let mut said = Vec::new();
         if let Verdict::Fault(fault) = &verdict.verdict
             && is_news(fault, &verdict.notices)
@@ -87,7 +121,7 @@ impl Teller {
                         reported.push(package.clone());
                         control.rolled_back(followed, package, &verdict.package, fault);
                     }
-                    format!("{} failed: it {fault}. The verdict of {version} counts", named(package))
+                    format!("{} failed: it {fault}. The verdict of {version} counts", named(of.as_deref(), package, place))
                 }
                 Notice::Suspended { events, minutes } => format!(
                     "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} \
@@ -104,6 +138,12 @@ impl Teller {
         }
         said
     }
+}
+
+/// A version of a rule at a place; of this tenant, where there are several.
+fn named(of: Option<&str>, package: &Package, place: &str) -> String {
+    let of = of.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
+    format!("{place}: {} {}{of}", package.rule_id(), package.version())
 }
 
 /// Whether a fault is told by itself, and not by its number.

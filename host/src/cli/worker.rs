@@ -11,7 +11,8 @@ use portcullis::{
 use portcullis_event::Outcome;
 
 use super::annotated::annotated;
-use super::batch::{Batch, Current};
+use super::batch::{Batch, Current, Source};
+use super::seen::Seen;
 
 /// What is to be written about records.
 #[derive(Clone, Copy)]
@@ -57,8 +58,10 @@ pub(super) struct JudgedBatch {
     /// Whose judges judged it, and what these have counted.
     pub(super) worker: usize,
     pub(super) accounts: (Vec<Accounting>, Accounting),
-    /// How many records there were in it.
-    pub(super) records: u64,
+    /// The input that it is of.
+    pub(super) source: Arc<Source>,
+    /// What became of the records in it.
+    pub(super) seen: Seen,
     /// Those of them that there is something to write about.
     pub(super) noted: Vec<Noted>,
 }
@@ -82,6 +85,15 @@ pub(super) struct Noted {
     pub(super) wanted_networks: bool,
     /// The line of the input that ends with it, with what was said about it.
     pub(super) line: Option<Vec<u8>>,
+}
+
+/// Where records come from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'o> {
+    /// The name of the input.
+    pub(super) input: &'o str,
+    /// Whose they are; without it, whose claim holds.
+    pub(super) whose: Option<usize>,
 }
 
 impl Noted {
@@ -120,14 +132,14 @@ impl Worker {
             tenants.judge(tenant).give(rules);
         }
         let rules = Arc::clone(&batch.rules);
-        let (mut count, mut noted) = (0, Vec::new());
+        let (mut seen, mut noted) = (Seen::default(), Vec::new());
+        let origin = Origin { input: &batch.source.name, whose: None };
         for document in batch.documents() {
             let line = document.bytes;
             let document = if batch.lines { document.trimmed() } else { document };
             let before = noted.len();
             let done = records.for_each(&document, &mut |record, outcome| {
-                noted.extend(note(tenants, *wanted, &batch.input, None, count, record, outcome));
-                count += 1;
+                noted.extend(note(tenants, *wanted, &mut seen, origin, record, outcome));
                 Ok::<(), std::convert::Infallible>(())
             });
             let Ok(()) = done;
@@ -136,7 +148,7 @@ impl Worker {
                 let annotated = if alerts.is_empty() { None } else { annotated(document.bytes, &alerts) };
                 let line = annotated.map_or_else(|| line.to_vec(), String::into_bytes);
                 if noted.len() == before {
-                    noted.push(Noted::of_line(count));
+                    noted.push(Noted::of_line(seen.records));
                 }
                 if let Some(last) = noted.last_mut() {
                     last.line = Some(line);
@@ -149,22 +161,26 @@ impl Worker {
             size: batch.size(),
             worker: *worker,
             accounts: tenants.take_accounts(),
-            records: count,
+            source: Arc::clone(&batch.source),
+            seen,
             noted,
         }
     }
 }
 
-/// Judges a record, and notes what is to be written about it. It is this tenant's, or whose claim holds.
+/// Judges the next record of some, and notes what is to be written about it.
 pub(super) fn note(
     tenants: &mut Tenants,
     wanted: Wanted,
-    input: &str,
-    whose: Option<usize>,
-    n: u64,
+    seen: &mut Seen,
+    origin: Origin<'_>,
     record: &Record<'_>,
     outcome: Outcome<'_>,
 ) -> Option<Noted> {
+    let Origin { input, whose } = origin;
+    let n = seen.records;
+    let place = || format!("{input}:{}", record.place);
+    seen.see(&outcome, &place);
     let time = match &outcome {
         Outcome::Evaluated(event) if wanted.times => Some(event.event_time.as_ref().map(ToString::to_string)),
         _ => None,
@@ -174,8 +190,7 @@ pub(super) fn note(
         None => tenants.outcome(outcome, record.bytes, input),
     };
     let owner = tenant.map(|tenant| tenants.all()[tenant].0.tenant());
-    let place = || format!("{input}:{}", record.place);
-    let ledger = wanted.ledger.then(|| ledger_line(owner, &judgement));
+    let ledger = wanted.ledger.then(|| ledger_line(&place, owner, record.bytes, &judgement));
     let reject = if wanted.rejects { reject_line(&place, owner, record.bytes, &judgement) } else { None };
     let (unowned, verdicts) = match judgement {
         Judgement::Unowned(unowned) => (Some(unowned), Vec::new()),
@@ -184,6 +199,9 @@ pub(super) fn note(
     };
     let verdicts: Vec<RuleVerdict> = verdicts.into_iter().filter(is_telling).collect();
     let wanted_networks = tenant.is_some_and(|tenant| tenants.judge(tenant).take_wanted_networks());
+    if let Some(tenant) = tenant {
+        seen.see_blind(tenant, tenants.judge(tenant).take_blind(), &place);
+    }
     let is_placed = unowned.is_some() || !verdicts.is_empty() || wanted_networks;
     let is_noted = is_placed || ledger.is_some() || reject.is_some() || time.is_some();
     is_noted.then(|| Noted {

@@ -17,6 +17,8 @@ pub struct Accounting {
     pub evaluated: u64,
     /// Records that are no Kubernetes audit events.
     pub ignored: u64,
+    /// Those of the ignored whose text speaks of Kubernetes audit logs all the same.
+    pub suspect: u64,
     /// Records that cannot be read, or are not one tenant's.
     pub rejected: u64,
     /// Evaluated records that had a field of a wrong type.
@@ -84,7 +86,10 @@ impl Accounting {
                 self.malformed += u64::from(!malformed.is_empty());
                 self.count_verdicts(verdicts);
             }
-            Judgement::Ignored(_) => self.ignored += 1,
+            Judgement::Ignored(ignored) => {
+                self.ignored += 1;
+                self.suspect += u64::from(ignored.is_suspect());
+            }
             Judgement::Rejected(_) | Judgement::Unowned(_) => self.rejected += 1,
         }
     }
@@ -102,6 +107,7 @@ impl Accounting {
     fn add_outcomes(&mut self, other: &Self) {
         self.evaluated += other.evaluated;
         self.ignored += other.ignored;
+        self.suspect += other.suspect;
         self.rejected += other.rejected;
         self.malformed += other.malformed;
     }
@@ -223,12 +229,16 @@ impl RuleAccounting {
 
 impl fmt::Display for Accounting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { evaluated, ignored, rejected, malformed, .. } = self;
+        let Self { evaluated, ignored, suspect, rejected, malformed, .. } = self;
         write!(
             formatter,
-            "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored + {rejected} rejected",
+            "{} records = {evaluated} evaluated ({malformed} with malformed fields) + {ignored} ignored",
             self.read()
         )?;
+        if *suspect > 0 {
+            write!(formatter, " ({suspect} suspect)")?;
+        }
+        write!(formatter, " + {rejected} rejected")?;
         for rule in self.rules() {
             let RuleAccounting { rule_id, version, events, alert, excluded, no_match, fault, suspended, .. } = &rule;
             let skipped = rule.skipped();

@@ -9,6 +9,7 @@ use portcullis_event::{Buffers, Event, Outcome, normalize};
 use crate::enrich::Enrichment;
 use crate::package::Field;
 use crate::pipeline::active_rule::{ActiveRule, Asked, Version};
+use crate::pipeline::blind::{self, Blind};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, Shadow};
@@ -36,6 +37,8 @@ pub struct Judge {
     prefilters: bool,
     enrichment: Arc<Enrichment>,
     wanted_networks: bool,
+    /// Rules that could not see what they go by in the last event.
+    blind: Vec<Blind>,
     clock: fn() -> Timestamp,
     buffers: Buffers,
     candidates: Candidates,
@@ -71,6 +74,7 @@ impl Judge {
             prefilters: true,
             enrichment: Arc::default(),
             wanted_networks: false,
+            blind: Vec::new(),
             clock: Timestamp::now,
             buffers: Buffers::default(),
             candidates: Candidates::default(),
@@ -148,6 +152,12 @@ impl Judge {
         std::mem::take(&mut self.wanted_networks)
     }
 
+    /// The rules that, since this was last asked, were shown an event which does not say what they go by, so that they cannot
+    /// match it, whatever was done.
+    pub fn take_blind(&mut self) -> Vec<Blind> {
+        std::mem::take(&mut self.blind)
+    }
+
     /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
     /// exclude nothing.
     #[must_use]
@@ -181,7 +191,36 @@ impl Judge {
         let at_work = Arc::clone(&self.at_work);
         self.find_candidates(event);
         let asked = if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event) };
+        if blind::lacks_type(event) {
+            self.find_blind(event);
+        }
         Verdicts::new(event.log_type, at_work, asked)
+    }
+
+    /// Notes the rules that only the type of a service keeps from being asked, where the record does not have what was sent.
+    fn find_blind(&mut self, event: &Event<'_>) {
+        if !self.rules.candidates_but_for_type(event, &mut self.candidates) || !blind::did_something(event) {
+            return;
+        }
+        let cut_off = blind::is_cut_off(event);
+        if !cut_off && !blind::lacks_object(event) {
+            return;
+        }
+        let mut next = 0;
+        while let Some(rule) = self.candidates.next(next) {
+            next = rule + 1;
+            // The index knows nothing of a version that a judge has gone back to.
+            if self.gone_back.contains(&rule) {
+                continue;
+            }
+            let text = |text: Option<&str>| text.unwrap_or_default().chars().take(100).collect();
+            self.blind.push(Blind {
+                package: self.active[rule].package().clone(),
+                verb: text(event.verb.as_deref()),
+                resource: text(event.resource.as_deref()),
+                cut_off,
+            });
+        }
     }
 
     /// Marks the rules that are to be asked about an event.

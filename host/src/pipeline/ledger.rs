@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use portcullis_event::Rejected;
+use portcullis_event::{Rejected, json as reading};
 use serde_json::{Map, Value, json};
 
 use crate::pipeline::{Judgement, Verdict};
@@ -46,9 +46,21 @@ impl Unnumbered {
     }
 }
 
-/// A record's line in the ledger. A record that is not one tenant's has no tenant.
+/// The longest record that is looked at for the id of an audit event that was not recognized.
+const LOOKED_AT: usize = 1 << 20;
+
+/// The longest such id; an API server's has 36 characters, and takes none of more than 64.
+const LONGEST_ID: usize = 128;
+
+/// A record's line in the ledger. A record that is not one tenant's has no tenant; one that was ignored or rejected has its
+/// place and the reason, and an ignored one what looks like the id of an audit event.
 #[must_use]
-pub fn ledger_line(tenant: Option<&str>, judgement: &Judgement) -> Unnumbered {
+pub fn ledger_line(
+    place: &dyn Fn() -> String,
+    tenant: Option<&str>,
+    record: &[u8],
+    judgement: &Judgement,
+) -> Unnumbered {
     Unnumbered::new(&match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let verdicts: Map<String, Value> = verdicts
@@ -65,14 +77,39 @@ pub fn ledger_line(tenant: Option<&str>, judgement: &Judgement) -> Unnumbered {
                 .collect();
             json!({"tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
         }
-        Judgement::Ignored(_) => json!({"tenant": tenant, "outcome": "ignored"}),
-        Judgement::Rejected(rejected) => rejection(tenant, rejected),
-        Judgement::Unowned(unowned) => rejection(tenant, unowned),
+        Judgement::Ignored(ignored) => {
+            let reason = shortened(&ignored.to_string());
+            let mut line = json!({"tenant": tenant, "outcome": "ignored", "reason": reason, "place": place()});
+            if let Some(id) = audit_id(record) {
+                line["audit_id"] = id.into();
+            }
+            line
+        }
+        Judgement::Rejected(rejected) => rejection(place, tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(place, tenant, unowned),
     })
 }
 
-fn rejection(tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
-    json!({"tenant": tenant, "outcome": "rejected", "reason": reason.to_string()})
+fn rejection(place: &dyn Fn() -> String, tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
+    json!({"tenant": tenant, "outcome": "rejected", "reason": reason.to_string(), "place": place()})
+}
+
+/// What stands in a record's top where an audit event has its id, as an API server writes it or as Azure's tables do.
+fn audit_id(record: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(record).ok().filter(|text| text.len() <= LOOKED_AT)?;
+    let ids = reading::members(text, ["auditID", "AuditId"]).ok()?;
+    let ids = ids.into_iter().filter_map(|id| reading::text(id).present());
+    ids.map(|id| id.to_string()).find(|id| id.len() <= LONGEST_ID)
+}
+
+/// The beginning of a reason, which may hold what a client wrote.
+#[must_use]
+pub fn shortened(reason: &str) -> String {
+    const LONGEST: usize = 300;
+    match reason.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 /// A record's line in the rejects: for one that is rejected, has malformed fields, or made a
@@ -104,13 +141,15 @@ pub fn reject_line(
                 (true, false) => "fault",
                 (false, false) => "malformed, fault",
             };
-            json!({"tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults})
+            json!({
+                "tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults,
+                "place": place(),
+            })
         }
         Judgement::Ignored(_) => return None,
-        Judgement::Rejected(rejected) => rejection(tenant, rejected),
-        Judgement::Unowned(unowned) => rejection(tenant, unowned),
+        Judgement::Rejected(rejected) => rejection(place, tenant, rejected),
+        Judgement::Unowned(unowned) => rejection(place, tenant, unowned),
     };
-    line["place"] = place().into();
     let cut = matches!(judgement, Judgement::Rejected(Rejected::TooLong { .. }));
     let record = if cut { whole_characters(record) } else { record };
     match std::str::from_utf8(record) {

@@ -3,6 +3,7 @@
 mod accounting;
 mod active_rule;
 mod alert_budget;
+mod blind;
 mod claims;
 mod judge;
 mod ledger;
@@ -14,9 +15,10 @@ mod times;
 mod verdicts;
 
 pub use accounting::{Accounting, RuleAccounting};
+pub use blind::Blind;
 pub use claims::{Claim, FieldPath, Unowned};
 pub use judge::{DEFAULT_TENANT, Judge};
-pub use ledger::{Unnumbered, ledger_line, reject_line};
+pub use ledger::{Unnumbered, ledger_line, reject_line, shortened};
 pub use notice::Notice;
 pub use tenants::{Judged, Tenants};
 pub use times::Times;

@@ -26,6 +26,7 @@ mod documents;
 mod place;
 mod records;
 mod scanner;
+mod suspect;
 mod window;
 
 pub use compression::{decompressed, is_compressed};

@@ -5,6 +5,7 @@ use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_a
 use serde::de::IgnoredAny;
 
 use super::decode::decode;
+use super::suspect::suspect;
 use super::{Document, Documents, MAX_RECORD, Place};
 
 /// How often a text that is broken is taken for several documents.
@@ -37,6 +38,10 @@ impl Records {
     /// # Errors
     /// The first error of `each`, which ends it.
     pub fn for_each<E>(&mut self, document: &Document<'_>, each: Each<'_, E>) -> Result<(), E> {
+        let each = &mut |record: &Record<'_>, outcome: Outcome<'_>| match outcome {
+            Outcome::Ignored(ignored) => each(record, Outcome::Ignored(suspect(record.bytes, ignored))),
+            outcome => each(record, outcome),
+        };
         let position = Place::position(document.line, document.column);
         let place = document.item.map_or(position, |item| position.item(item));
         if document.length > document.bytes.len() as u64 {

@@ -47,6 +47,16 @@ impl Candidates {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
     }
 
+    /// Removes those that are in this one; whether there are others.
+    fn remove(&mut self, other: &Self) -> bool {
+        let mut left = 0;
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word &= !other;
+            left |= *word;
+        }
+        left != 0
+    }
+
     /// Keeps those that are in one of these; whether there are any.
     fn keep(&mut self, some: &Self, others: &Self) -> bool {
         let mut left = 0;
@@ -151,7 +161,25 @@ impl Index {
 
     pub(super) fn candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
         self.subscribed(event.log_type, candidates);
-        for index in &self.fields {
+        self.keep(self.fields.iter(), event, candidates);
+    }
+
+    /// Marks the rules that name this field, and whose other fields let an event through; whether there are any.
+    pub(super) fn candidates_but_for(&self, field: Field, event: &Event<'_>, candidates: &mut Candidates) -> bool {
+        let Some(named) = self.fields.iter().find(|index| index.field == field) else { return false };
+        self.subscribed(event.log_type, candidates);
+        candidates.remove(&named.any)
+            && self.keep(self.fields.iter().filter(|index| index.field != field), event, candidates)
+    }
+
+    /// Keeps the rules that let an event through by these fields; whether there are any.
+    fn keep<'i>(
+        &'i self,
+        fields: impl Iterator<Item = &'i FieldIndex>,
+        event: &Event<'_>,
+        candidates: &mut Candidates,
+    ) -> bool {
+        for index in fields {
             let value = index.field.of(event);
             let exact = value.and_then(|value| index.exact.get(value)).unwrap_or(&self.none);
             let mut prefixes = value.into_iter().flat_map(|value| index.prefixes_of(value));
@@ -166,9 +194,10 @@ impl Index {
             };
             // Most events concern nobody, and that shows in the first fields.
             if !is_left {
-                return;
+                return false;
             }
         }
+        true
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) use index::Candidates;
 pub use shadow::{Shadow, ShadowReport, Tally};
 
 use crate::Package;
+use crate::package::Field;
 use index::Index;
 
 /// Packages of different rules, ordered by rule id, with their prefilters compiled into one index; and candidates in the
@@ -130,6 +131,12 @@ impl RuleSet {
     /// Marks the rules that subscribe to a log type.
     pub(crate) fn subscribed(&self, log_type: LogType, candidates: &mut Candidates) {
         self.index.subscribed(log_type, candidates);
+    }
+
+    /// Marks the rules whose prefilter names the type of a service, and would let the event through if it had one that the rule
+    /// wants; whether there are any.
+    pub(crate) fn candidates_but_for_type(&self, event: &Event<'_>, candidates: &mut Candidates) -> bool {
+        self.index.candidates_but_for(Field::ServiceType, event, candidates)
     }
 
     /// Marks the rules that subscribe to the event's log type and whose prefilter lets it through.

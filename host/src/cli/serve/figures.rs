@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use super::judges::JudgedDelivery;
 use super::ring::Ring;
+use crate::cli::seen::told_apart;
 use crate::cli::telling;
 
 /// So many alerts and faults of a tenant are shown again to who comes later.
@@ -44,6 +45,8 @@ pub(super) struct Counted {
     pub(super) tenants: Vec<OfTenant>,
     /// By client and status.
     pub(super) deliveries: BTreeMap<(Arc<str>, u16), u64>,
+    /// Deliveries of which nothing was evaluated, by client.
+    pub(super) ignored: BTreeMap<Arc<str>, u64>,
     /// How long deliveries were judged.
     pub(super) judging: Times,
     /// Messages out of the stream, by what became of them.
@@ -59,6 +62,8 @@ pub(super) struct Counted {
 /// What is one tenant's.
 pub(super) struct OfTenant {
     pub(super) account: Accounting,
+    /// Events that do not say what a rule goes by, by the rule's id.
+    pub(super) blind: BTreeMap<String, u64>,
     seconds: Ring,
     minutes: Ring,
     alert_minutes: Ring,
@@ -70,6 +75,7 @@ impl OfTenant {
     fn new() -> Self {
         Self {
             account: Accounting::default(),
+            blind: BTreeMap::new(),
             seconds: Ring::of_seconds(),
             minutes: Ring::of_minutes(),
             alert_minutes: Ring::of_minutes(),
@@ -104,6 +110,7 @@ impl Figures {
         let counted = Counted {
             tenants: (0..=names.len()).map(|_| OfTenant::new()).collect(),
             deliveries: BTreeMap::new(),
+            ignored: BTreeMap::new(),
             judging: Times::default(),
             handled: BTreeMap::new(),
             waiting: 0,
@@ -149,6 +156,13 @@ impl Figures {
         let (tenants, nobodys) = std::mem::take(&mut judged.accounts);
         let mut counted = self.lock();
         counted.judging.add(judged.took);
+        if judged.seen.nothing_evaluated().is_some() {
+            *told_apart(&mut counted.ignored, &judged.client) += 1;
+        }
+        for blind in &judged.seen.blind {
+            let of_rule = counted.tenants[blind.tenant].blind.entry(blind.blind.package.rule_id().to_owned());
+            *of_rule.or_default() += blind.events;
+        }
         for (of_tenant, account) in counted.tenants.iter_mut().zip(tenants.into_iter().chain([nobodys])) {
             let records = account.read();
             if records > 0 {
@@ -212,7 +226,7 @@ impl Figures {
         let second = now.as_second();
         let mut counted = self.lock();
         let (mut seconds, mut minutes, mut alert_minutes) = ([0; 60], [0; 60], [0; 60]);
-        let mut totals = [0; 7];
+        let mut totals = [0; 8];
         let mut tenants = Vec::new();
         for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
             if !shows(tenant, number) {
@@ -228,26 +242,26 @@ impl Figures {
             }
             let account = &of_tenant.account;
             let rules = account.rules();
-            let Accounting { evaluated, ignored, rejected, malformed, .. } = *account;
+            let Accounting { evaluated, ignored, suspect, rejected, malformed, .. } = *account;
             let alerts = rules.iter().map(|rule| rule.alert).sum();
             let faults = rules.iter().map(|rule| rule.fault).sum();
-            let all = [account.read(), evaluated, ignored, rejected, malformed, alerts, faults];
+            let all = [account.read(), evaluated, ignored, suspect, rejected, malformed, alerts, faults];
             totals.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
             let name = self.names.get(number).map_or("(no tenant)", |name| name);
             if number < self.names.len() || account.read() > 0 {
                 tenants.push(json!({
                     "name": name, "records": account.read(), "evaluated": evaluated, "ignored": ignored,
-                    "rejected": rejected, "alerts": alerts, "faults": faults,
+                    "suspect": suspect, "rejected": rejected, "alerts": alerts, "faults": faults,
                 }));
             }
         }
-        let [records, evaluated, ignored, rejected, malformed, alerts, faults] = totals;
+        let [records, evaluated, ignored, suspect, rejected, malformed, alerts, faults] = totals;
         json!({
             "time": now.to_string(),
             "seconds": seconds.to_vec(), "minutes": minutes.to_vec(), "alerts_minutes": alert_minutes.to_vec(),
             "totals": {
-                "records": records, "evaluated": evaluated, "ignored": ignored, "rejected": rejected,
-                "malformed": malformed, "alerts": alerts, "faults": faults,
+                "records": records, "evaluated": evaluated, "ignored": ignored, "suspect": suspect,
+                "rejected": rejected, "malformed": malformed, "alerts": alerts, "faults": faults,
             },
             "tenants": tenants,
         })

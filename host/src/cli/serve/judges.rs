@@ -18,7 +18,8 @@ use super::reading::{Reading, Refused, read};
 use super::recent::Id;
 use super::sinks::Alerted;
 use crate::cli::batch::{Current, Published};
-use crate::cli::worker::{self, EndOnPanic, Noted, Wanted};
+use crate::cli::seen::Seen;
+use crate::cli::worker::{self, EndOnPanic, Noted, Origin, Wanted};
 
 /// Records that came together, and are taken or refused together.
 pub(super) struct Delivery {
@@ -32,9 +33,11 @@ pub(super) struct Delivery {
 }
 
 /// What came of a delivery.
-#[derive(Default)]
 pub(super) struct JudgedDelivery {
-    pub(super) records: u64,
+    /// Who brought it.
+    pub(super) client: Arc<str>,
+    /// What became of its records.
+    pub(super) seen: Seen,
     pub(super) accounts: (Vec<Accounting>, Accounting),
     pub(super) rules: Current,
     pub(super) alerts: Vec<Alerted>,
@@ -72,7 +75,8 @@ pub(super) struct Unchecked {
 pub(super) struct Checked {
     /// The same for the same delivery of the same client, so that one which is brought again is one.
     pub(super) id: String,
-    pub(super) records: u64,
+    /// What its records are.
+    pub(super) seen: Seen,
     /// It, compressed unless it was.
     pub(super) packed: Vec<u8>,
 }
@@ -153,8 +157,7 @@ impl Judge {
     fn check(&mut self, delivery: Unchecked) -> Result<Checked, Refused> {
         let Unchecked { body, client, tenant } = delivery;
         let id = id_of(&[client.as_bytes(), tenant.as_deref().unwrap_or_default().as_bytes(), &body]);
-        let mut reading = Reading::default();
-        let mut records = 0;
+        let (mut reading, mut seen) = (Reading::default(), Seen::default());
         let packed = if is_compressed(&body) {
             body.clone()
         } else {
@@ -162,12 +165,12 @@ impl Judge {
             zstd::bulk::compress(&body, PACKING).map_err(wrong)?
         };
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
-            records += 1;
+            seen.see(&outcome, &|| format!("{client}:{}", record.place));
             reading.see(record, &outcome)
         };
         let documents = read(body, self.manner.max_body, &mut self.records, &mut each)?;
         reading.end(documents)?;
-        Ok(Checked { id, records, packed })
+        Ok(Checked { id, seen, packed })
     }
 
     fn judge(&mut self, delivery: Delivery) -> Answer {
@@ -178,19 +181,22 @@ impl Judge {
             tenants.judge(tenant).give(rules);
         }
         let wanted = Wanted { ledger: manner.ledger, rejects: true, times: false };
-        let mut judged = JudgedDelivery { rules, ..JudgedDelivery::default() };
-        let mut reading = Reading::default();
+        let origin = Origin { input: &input, whose };
+        let mut judged = JudgedDelivery::new(Arc::clone(&input), rules);
+        let (mut reading, mut seen) = (Reading::default(), Seen::default());
         let most = 4 * manner.max_body;
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             reading.see(record, &outcome)?;
-            let audit_id = match &outcome {
-                Outcome::Evaluated(event) if manner.ledger => event.audit_id.as_ref().map(ToString::to_string),
+            // What was not evaluated has both in its line already.
+            let known = match &outcome {
+                Outcome::Evaluated(event) if manner.ledger => {
+                    Some((event.audit_id.as_ref().map(ToString::to_string), format!("{input}:{}", record.place)))
+                }
                 _ => None,
             };
-            let noted = worker::note(tenants, wanted, &input, whose, judged.records, record, outcome);
-            judged.records += 1;
+            let noted = worker::note(tenants, wanted, &mut seen, origin, record, outcome);
             if let Some(noted) = noted {
-                judged.take(noted, &id, &format!("{input}:{}", record.place), audit_id.as_deref(), manner.ocsf);
+                judged.take(noted, &id, known, manner.ocsf);
             }
             if judged.size > most {
                 let what =
@@ -203,6 +209,7 @@ impl Judge {
         judged.accounts = tenants.take_accounts();
         let documents = read?;
         reading.end(documents)?;
+        judged.seen = seen;
         Ok(judged)
     }
 }
@@ -211,11 +218,28 @@ impl Judge {
 const PACKING: i32 = 1;
 
 impl JudgedDelivery {
-    /// Takes what is to be written about a record.
-    fn take(&mut self, mut noted: Noted, id: &str, place: &str, audit_id: Option<&str>, wants_ocsf: bool) {
-        if let Some(line) = noted.ledger.take() {
-            let line =
-                line.with("audit_id", &json!(audit_id)).with("place", &json!(place)).with("delivery", &json!(id));
+    fn new(client: Arc<str>, rules: Current) -> Self {
+        Self {
+            client,
+            seen: Seen::default(),
+            accounts: (Vec::new(), Accounting::default()),
+            rules,
+            alerts: Vec::new(),
+            ledger: Vec::new(),
+            dead_letters: Vec::new(),
+            noted: Vec::new(),
+            took: Duration::ZERO,
+            size: 0,
+        }
+    }
+
+    /// Takes what is to be written about a record; of one that was evaluated its id and its place are known besides.
+    fn take(&mut self, mut noted: Noted, id: &str, known: Option<(Option<String>, String)>, wants_ocsf: bool) {
+        if let Some(mut line) = noted.ledger.take() {
+            if let Some((audit_id, place)) = known {
+                line = line.with("audit_id", &json!(audit_id)).with("place", &json!(place));
+            }
+            let line = line.with("delivery", &json!(id));
             self.size += line.len() as u64;
             self.ledger.push(Line::Numbered(line));
         }

@@ -71,6 +71,9 @@ pub(super) fn text(service: &Service) -> String {
             .map(|(outcome, count)| (label(outcome), count))
     });
     metrics.counters("records", "Records that were taken, by what became of them", outcomes);
+    let suspect = tenants.iter().map(|(name, of)| (vec![("tenant", (*name).to_owned())], of.account.suspect));
+    let help = "Ignored records whose text speaks of Kubernetes audit logs: perhaps events in a form that is not known";
+    metrics.counters("suspect_records", help, suspect);
     let malformed = tenants.iter().map(|(name, of)| (vec![("tenant", (*name).to_owned())], of.account.malformed));
     metrics.counters("malformed_records", "Evaluated records that had a field of a wrong type", malformed);
     let rules: Vec<OfRule> = tenants
@@ -94,10 +97,19 @@ pub(super) fn text(service: &Service) -> String {
     let faults =
         rules.iter().flat_map(|of| of.rule.faults.iter().map(|(kind, count)| (of.labels("kind", kind), *count)));
     metrics.counters("faults", "The faults among the verdicts, by their kind", faults);
+    let blind = tenants.iter().flat_map(|(tenant, of)| {
+        let labels = |rule: &String| vec![("tenant", (*tenant).to_owned()), ("rule", rule.clone())];
+        of.blind.iter().map(move |(rule, count)| (labels(rule), *count))
+    });
+    let help = "Events that a rule cannot match, because their records do not say what it goes by";
+    metrics.counters("blind_events", help, blind);
     let deliveries = counted.deliveries.iter().map(|((client, status), count)| {
         (vec![("client", client.to_string()), ("status", status.to_string())], *count)
     });
     metrics.counters("deliveries", "Deliveries by who brought them and how they were answered", deliveries);
+    let ignored = counted.ignored.iter().map(|(client, count)| (vec![("client", client.to_string())], *count));
+    let help = "Deliveries of which no record was a Kubernetes audit event, and some were ignored, by who brought them";
+    metrics.counters("ignored_deliveries", help, ignored);
     let handled = counted.handled.iter().map(|(word, count)| (vec![("result", (*word).to_owned())], *count));
     metrics.counters("messages", "Deliveries out of the stream, by what became of them", handled);
     metrics.gauges("stream_waiting_messages", "Deliveries that wait in the stream", [(vec![], counted.waiting)]);

@@ -18,6 +18,7 @@ use super::room::Taken;
 use super::routes::Denied;
 use super::{InHand, Service};
 use crate::cli::failure::say;
+use crate::cli::seen::Seen;
 
 /// What a delivery may say that it is encoded with.
 const ENCODINGS: [&str; 4] = ["gzip", "x-gzip", "zstd", "identity"];
@@ -164,9 +165,6 @@ impl Service {
 
     /// Tells what an operator must hear.
     fn tell(&self, judged: &JudgedDelivery) {
-        if judged.noted.is_empty() {
-            return;
-        }
         let mut said = Vec::new();
         {
             let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,6 +178,8 @@ impl Service {
                 }
                 said.extend(noted.wanted_networks.then(|| teller.networks(&noted.place)).flatten());
             }
+            said.extend(judged.seen.blind.iter().filter_map(|blind| teller.blind(blind)));
+            said.extend(teller.client(&judged.client, &judged.seen));
         }
         said.into_iter().for_each(say);
     }
@@ -210,8 +210,17 @@ pub(super) fn refusal(refused: Refused) -> Denied {
 fn receipt(id: &str, judged: &JudgedDelivery) -> Value {
     let (tenants, nobodys) = &judged.accounts;
     let all = portcullis::Accounting::total(tenants.iter().chain([nobodys]));
-    json!({
-        "delivery": id, "records": judged.records, "evaluated": all.evaluated, "ignored": all.ignored,
-        "rejected": all.rejected, "alerts": judged.alerts.len(),
-    })
+    let mut receipt = json!({
+        "delivery": id, "records": judged.seen.records, "evaluated": all.evaluated, "ignored": all.ignored,
+        "suspect": all.suspect, "rejected": all.rejected, "alerts": judged.alerts.len(),
+    });
+    warn(&mut receipt, &judged.seen);
+    receipt
+}
+
+/// Warns whoever brought records of which none was evaluated.
+pub(super) fn warn(receipt: &mut Value, seen: &Seen) {
+    if let Some(text) = seen.nothing_evaluated() {
+        receipt["warning"] = text.into();
+    }
 }

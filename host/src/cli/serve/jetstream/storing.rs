@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::clients::Known;
 use super::super::judges::{Checked, Unchecked};
-use super::super::records::refusal;
+use super::super::records::{refusal, warn};
 use super::super::room::Taken;
 use super::super::routes::Denied;
 use super::super::{InHand, Service};
@@ -33,7 +33,7 @@ impl Service {
         let _in_hand = InHand::new(&self.in_hand);
         let tenant = client.tenant.map(|tenant| Arc::clone(&self.figures.names[tenant]));
         let delivery = Unchecked { body, client: Arc::clone(&client.name), tenant: tenant.clone() };
-        let Checked { id, records, packed } = self.judges.check(delivery).await.map_err(refusal)?;
+        let Checked { id, seen, packed } = self.judges.check(delivery).await.map_err(refusal)?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, &*id);
         headers.insert(header::DELIVERY, &*id);
@@ -47,7 +47,9 @@ impl Service {
             tracing::error!(error = %error, "a delivery is refused: it cannot be stored");
             Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now")
         })?;
-        Ok(json!({"delivery": id, "records": records, "stored": true}))
+        let mut receipt = json!({"delivery": id, "records": seen.records, "suspect": seen.suspect, "stored": true});
+        warn(&mut receipt, &seen);
+        Ok(receipt)
     }
 }
 
