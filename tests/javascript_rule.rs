@@ -175,6 +175,15 @@ fn hard_records() -> Vec<Value> {
         records.push(record(&|record| record["responseStatus"] = json!({"code": code})));
     }
 
+    for impersonated in [
+        json!({"username": "mira"}),
+        json!({"username": "mira", "groups": []}),
+        json!({"username": "\u{e9}\"", "groups": ["system:masters", "", "\u{2028}\\"]}),
+        json!({"groups": ["a"], "username": 5}),
+    ] {
+        records.push(record(&|record| record["impersonatedUser"] = impersonated.clone()));
+    }
+
     // Texts that are cut, at each place that a character may have; addresses of which the first are left out.
     for n in 0..4 {
         let long = |text: &str| "a".repeat(n) + &text.repeat(3000);
@@ -182,6 +191,7 @@ fn hard_records() -> Vec<Value> {
             record["user"]["username"] = (format!("system:node:{}", long("é"))).into();
             record["userAgent"] = long("\u{1f600}").into();
             record["p_source_label"] = long("…").into();
+            record["impersonatedUser"] = json!({"username": long("é"), "groups": vec![long("\u{1f600}"); 30 + n]});
             record["sourceIPs"] = (0..30 + n).map(|n| format!("8.8.4.{n}")).chain([long("8")]).collect();
         }));
     }

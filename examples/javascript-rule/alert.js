@@ -7,6 +7,7 @@
 const MAX_LINE = 1024;
 const MAX_TEXT = 2048;
 const MAX_ADDRESS = 100;
+const MAX_GROUP = 128;
 const MAX_ITEMS = 32;
 const MAX_CONTEXT = 48 << 10;
 
@@ -14,8 +15,8 @@ const MARK = '…';
 const encoder = new TextEncoder();
 const room = new Uint8Array(Math.max(MAX_LINE, MAX_TEXT));
 
-// An alert about an event. The context begins with who, from where, did what to which object and how it ended, and goes
-// on with what the rule adds.
+// An alert about an event. The context begins with who, from where, did what to which object and how it ended, and as
+// whom, and goes on with what the rule adds.
 export function makeAlert(event, { title, dedup, context }) {
   return {
     title: cut(title, MAX_LINE),
@@ -33,7 +34,7 @@ export function makeAlert(event, { title, dedup, context }) {
       cluster: event.cluster,
       name: event.name,
       impersonatedUser: event.impersonatedUser,
-      impersonatedGroups: event.impersonatedGroups.length === 0 ? undefined : event.impersonatedGroups,
+      impersonatedGroups: impersonatedGroups(event.impersonatedGroups),
       ...context,
     }),
   };
@@ -79,6 +80,12 @@ function sourceIps(addresses) {
   const kept = leftOut > 1 ? addresses.slice(leftOut) : addresses;
   const texts = kept.map((address) => cut(address, MAX_ADDRESS));
   return leftOut > 1 ? [`${MARK} ${leftOut} more`, ...texts] : texts;
+}
+
+// The groups that the user acted with: as many as a list has, each with as much as leaves room for the rest of the
+// context.
+function impersonatedGroups(groups) {
+  return groups.length === 0 ? undefined : groups.slice(0, MAX_ITEMS).map((group) => cut(group, MAX_GROUP));
 }
 
 // The text, or as much of its beginning as fits with `…` into `max` bytes.

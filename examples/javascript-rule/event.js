@@ -7,7 +7,7 @@ const LOG_TYPES = ['Amazon.EKS.Audit', 'Azure.MonitorActivity', 'GCP.AuditLog'];
 export function readEvent(json) {
   const text = withoutRequestObject(json);
   const event = JSON.parse(text);
-  const lists = ['userGroups', 'sourceIPs', 'asn'].map((name) => event[name]);
+  const lists = ['userGroups', 'impersonatedGroups', 'sourceIPs', 'asn'].map((name) => event[name]);
   if (!LOG_TYPES.includes(event.logType) || !lists.every(Array.isArray)) {
     throw new TypeError('the input is no normalized event');
   }

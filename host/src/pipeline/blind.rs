@@ -31,12 +31,8 @@ pub(super) fn did_something(event: &Event<'_>) -> bool {
     event.is_complete()
         && !event.code().is_some_and(failed)
         && event.subresource.is_none()
-        && event.api_group.as_deref().is_none_or(|group| group == "core")
-        && !event.request_uri.as_deref().is_some_and(is_dry_run)
-}
-
-fn is_dry_run(uri: &str) -> bool {
-    uri.split_once('?').is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == "dryRun=All"))
+        && event.is_of_core_group()
+        && !event.is_dry_run()
 }
 
 /// Whether a record's end is missing.

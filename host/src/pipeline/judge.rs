@@ -152,8 +152,7 @@ impl Judge {
         std::mem::take(&mut self.wanted_networks)
     }
 
-    /// The rules that, since this was last asked, were shown an event which does not say what they go by, so that they cannot
-    /// match it, whatever was done.
+    /// The rules that go by something which the last event does not say, so that they cannot match it, whatever was done; once.
     pub fn take_blind(&mut self) -> Vec<Blind> {
         std::mem::take(&mut self.blind)
     }
@@ -191,6 +190,7 @@ impl Judge {
         let at_work = Arc::clone(&self.at_work);
         self.find_candidates(event);
         let asked = if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event) };
+        self.blind.clear();
         if blind::lacks_type(event) {
             self.find_blind(event);
         }

@@ -83,7 +83,7 @@ impl Alert {
     pub const MAX_CONTEXT: usize = 48 << 10;
 
     /// An alert about an event. The title is one line for a person; alerts of one rule with equal `dedup` are one
-    /// incident. The context begins with who, from where, did what to which object and how it ended.
+    /// incident. The context begins with who, from where, did what to which object and how it ended, and as whom.
     #[must_use]
     pub fn new(event: &Event, title: impl Into<String>, dedup: impl Into<String>) -> Self {
         Self {
@@ -163,11 +163,6 @@ impl Alert {
     }
 }
 
-/// The groups that were impersonated, if there were some.
-fn impersonated_groups<'e>(event: &'e Event<'_>) -> Option<&'e [Text<'e>]> {
-    Some(&*event.impersonated_groups).filter(|groups| !groups.is_empty())
-}
-
 /// The source addresses; of many the last, which are the ones that the client cannot write, after a mark.
 fn source_ips<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     let addresses = &event.source_ips;
@@ -178,6 +173,15 @@ fn source_ips<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     let rest = rest
         .map(|address| if address.len() > 100 { cut(address.to_string(), 100).into() } else { Text::from(&**address) });
     (!addresses.is_empty()).then(|| mark.into_iter().chain(rest).collect())
+}
+
+/// The groups that the user acted with: as many as a list has, each with as much as leaves room for the rest of the context.
+fn impersonated_groups<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
+    const MAX: usize = 128;
+    let groups = event.impersonated_groups.iter().take(Alert::MAX_ITEMS);
+    let groups =
+        groups.map(|group| if group.len() > MAX { cut(group.to_string(), MAX).into() } else { Text::from(&**group) });
+    (!event.impersonated_groups.is_empty()).then(|| groups.collect())
 }
 
 /// What can stand in an alert's context.
@@ -315,8 +319,10 @@ mod tests {
         let alert = alert.with("verb", "get").with("x", "y").with("name", true).with("z", false);
         let context = alert.context();
         assert!(context.contains(r#""namespace":null,"verb":"get","resource":null"#), "{context}");
-        assert!(context.contains(r#""cluster":null,"name":true,"impersonatedUser""#), "{context}");
-        assert!(context.ends_with(r#","x":"y","z":false}"#), "{context}");
+        assert!(
+            context.ends_with(r#""name":true,"impersonatedUser":null,"impersonatedGroups":null,"x":"y","z":false}"#),
+            "{context}"
+        );
     }
 
     proptest! {
@@ -351,6 +357,26 @@ mod tests {
         assert_eq!(addresses(40)[0], "… 9 more");
         assert_eq!(addresses(40)[1], "10.0.0.9");
         assert_eq!(addresses(40)[31], "10.0.0.39");
+    }
+
+    #[test]
+    fn as_whom_the_user_acted_stands_in_the_context() {
+        let mut event = Event::new(LogType::Eks);
+        event.impersonated_user = Some("mira".into());
+        event.impersonated_groups = vec!["system:masters".into(), "é".repeat(200).into()];
+        let context = |event: &Event| -> serde_json::Value {
+            serde_json::from_str(&Alert::new(event, "", "").context()).expect("an object")
+        };
+        let said = context(&event);
+        assert_eq!(said["impersonatedUser"], "mira");
+        assert_eq!(said["impersonatedGroups"], serde_json::json!(["system:masters", "é".repeat(62) + "…"]));
+
+        // Groups are the client's own: many and long ones push nothing else out.
+        event.impersonated_groups = vec!["\u{1}".repeat(3000).into(); 100];
+        event.cluster = Some("eks-1".into());
+        let said = context(&event);
+        assert_eq!(said["impersonatedGroups"].as_array().map(Vec::len), Some(Alert::MAX_ITEMS));
+        assert!(Alert::new(&event, "", "").context().len() < Alert::MAX_CONTEXT / 3 * 2);
     }
 
     proptest! {

@@ -237,7 +237,11 @@ impl JudgedDelivery {
     fn take(&mut self, mut noted: Noted, id: &str, known: Option<(Option<String>, String)>, wants_ocsf: bool) {
         if let Some(mut line) = noted.ledger.take() {
             if let Some((audit_id, place)) = known {
-                line = line.with("audit_id", &json!(audit_id)).with("place", &json!(place));
+                line = line.with("audit_id", &json!(audit_id));
+                // What is no one tenant's is rejected, and has its place.
+                if noted.unowned.is_none() {
+                    line = line.with("place", &json!(place));
+                }
             }
             let line = line.with("delivery", &json!(id));
             self.size += line.len() as u64;
