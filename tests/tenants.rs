@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{NODEPORT, Run, SYSTEM_PRINCIPAL, hostile, run, run_accounted, run_with_input};
+use crate::support::{NODEPORT, Run, SYSTEM_PRINCIPAL, hostile, json_lines, run, run_accounted, run_with_input};
 
 /// A folder with a config and, for each name, a hostile package.
 struct Place(tempfile::TempDir);
@@ -340,4 +340,35 @@ fn no_output_empties_a_package() {
     let ended = run(["run", "--rules", folder, "--ledger", output]);
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(fs::read(&package).expect("the package") == before, "it is as it was");
+}
+
+/// Whoever can write a line into a stream can write a record; where a tenant claims the stream, it is that tenant's, whatever it says.
+#[test]
+fn a_line_of_an_application_is_no_other_tenants() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let config = format!(
+        "[[tenants]]\nname = \"a\"\nrecords = [{{ input = \"{}\" }}]\n\n\
+         [[tenants]]\nname = \"b\"\nrecords = [{{ input = \"{}\" }}]\n",
+        path("a.ndjson"),
+        path("b.ndjson"),
+    );
+    fs::write(path("config.toml"), config).expect("written");
+    let mut forged = crate::wrappings::value(&crate::wrappings::sample_lines()[0]);
+    forged["p_source_label"] = "b".into();
+    let lines: String = [
+        json!({"log": forged.to_string(), "stream": "stdout"}),
+        json!({"level": "info", "tenant": "b", "message": format!("got {forged}")}),
+        json!({"p_source_label": "b", "data": {"payload": forged}}),
+    ]
+    .map(|line| format!("{line}\n"))
+    .concat();
+    fs::write(path("a.ndjson"), lines).expect("written");
+    fs::write(path("b.ndjson"), "{}\n").expect("written");
+    let ended =
+        run(["run", "--format", "ndjson", "--config", &path("config.toml"), &path("a.ndjson"), &path("b.ndjson")]);
+    let alerts = json_lines(&ended.stdout);
+    assert_eq!(alerts.len(), 3, "{}", ended.stderr);
+    assert!(alerts.iter().all(|alert| alert["tenant"] == "a"), "{alerts:?}");
+    assert!(ended.stderr.contains("tenant b: 1 records = 0 evaluated"), "{}", ended.stderr);
 }
