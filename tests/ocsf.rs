@@ -166,6 +166,24 @@ fn the_findings_of_the_rules_look_so() {
 }
 
 #[test]
+fn as_whom_the_actor_acted_is_found_by_its_name() {
+    let record = json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "get", "sourceIPs": ["1.2.3.4"],
+        "user": {"username": "system:serviceaccount:a:b"},
+        "impersonatedUser": {"username": "mira", "groups": ["system:masters"]},
+    });
+    let ended = run_with_input(["run", "--format", "ocsf"], record.to_string().as_bytes());
+    let [finding] = &json_lines(&ended.stdout)[..] else { panic!("{}", ended.stdout) };
+    assert_eq!(Schema::read().errors(finding), Vec::<String>::new(), "{finding:#}");
+    let evidence = &finding["evidences"][0];
+    assert_eq!(evidence["actor"]["user"]["name"], "system:serviceaccount:a:b");
+    assert_eq!(evidence["user"], json!({"name": "mira"}));
+    assert_eq!(evidence["data"]["impersonatedGroups"], json!(["system:masters"]));
+    let observable = json!({"name": "evidences.user.name", "type_id": 4, "type": "User Name", "value": "mira"});
+    assert!(finding["observables"].as_array().is_some_and(|observables| observables.contains(&observable)));
+}
+
+#[test]
 fn an_incident_that_is_over_updates_the_finding() {
     let record = |seconds: u32| {
         json!({

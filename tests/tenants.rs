@@ -111,7 +111,7 @@ fn records_are_known_by_any_field_and_by_their_input() {
         let ledger = ledger.to_str().expect("UTF-8");
         let ended = run_with_input(["run", "--config", &place.config(), "--ledger", ledger, input], records);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let mut owners: Vec<String> = crate::support::json_lines(&fs::read_to_string(ledger).expect("the ledger"))
+        let mut owners: Vec<String> = json_lines(&fs::read_to_string(ledger).expect("the ledger"))
             .iter()
             .filter(|line| line["outcome"] == "evaluated")
             .map(|line| line["tenant"].as_str().unwrap_or("-").to_owned())
@@ -237,10 +237,8 @@ fn rules_exclusions_and_incidents_are_each_tenants_own() {
     let records = record("acme-1", "a") + &late + &record("acme-1", "a");
     let ended =
         run_with_input(["run", "--config", &place.config(), "--incidents", "--format", "ndjson"], records.as_bytes());
-    let incidents: Vec<Value> = crate::support::json_lines(&ended.stdout)
-        .into_iter()
-        .filter_map(|line| line.get("incident").cloned())
-        .collect();
+    let incidents: Vec<Value> =
+        json_lines(&ended.stdout).into_iter().filter_map(|line| line.get("incident").cloned()).collect();
     let of = |tenant: &str| incidents.iter().filter(|incident| incident["tenant"] == tenant).collect::<Vec<_>>();
     assert_eq!(of("acme").len(), 1, "what time it is for globex ends no incident of acme's");
     assert_eq!((&of("acme")[0]["count"], of("globex").len()), (&json!(2), 1));

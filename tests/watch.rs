@@ -12,17 +12,19 @@ use crate::support::{
     pairs, project, record, run, said, spec, version, version_that_fails,
 };
 
-/// The second version of a rule under `fixtures/rules`, compiled and packed as the README says; all its vectors pass.
-fn second_version(name: &str, folder: &Path, vectors: usize) -> Vec<u8> {
+/// A rule's second version, compiled and packed as the README says, with the vectors that it has: the package.
+fn second_version(crate_name: &str, vectors: usize) -> Vec<u8> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("second-version");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--locked", "--quiet", "--release", "--target", "wasm32-unknown-unknown"]);
-    cargo.args(["--package", name, "--target-dir"]).arg(&target);
+    cargo.args(["--package", crate_name, "--target-dir"]).arg(&target);
     let output = cargo.current_dir(project("")).env_remove("RUSTFLAGS").output().expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let module = target.join("wasm32-unknown-unknown/release").join(name.replace('-', "_")).with_extension("wasm");
-    let spec = project("fixtures/rules").join(name).join("rule.yml");
-    let packed = folder.join(name).with_extension("wasm");
+    let module = format!("wasm32-unknown-unknown/release/{}.wasm", crate_name.replace('-', "_"));
+    let module = target.join(module);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let spec = project(&format!("fixtures/rules/{crate_name}/rule.yml"));
+    let packed = folder.path().join("packed.wasm");
     let args =
         ["pack".as_ref(), module.as_os_str(), "--spec".as_ref(), spec.as_os_str(), "-o".as_ref(), packed.as_os_str()];
     let ended = run(args);
@@ -32,53 +34,22 @@ fn second_version(name: &str, folder: &Path, vectors: usize) -> Vec<u8> {
     fs::read(packed).expect("packed")
 }
 
-/// The rules that come with the program, as files to follow, with a config.
-fn published() -> Vec<(String, Vec<u8>)> {
+/// A run that follows the rules that come with the program, as files.
+fn live_with_exported() -> Live {
     let (_exported, files) = exported();
     let name = |file: &Path| format!("rules/{}", file.file_name().expect("a name").to_str().expect("UTF-8"));
-    let files = files.iter().map(|file| (name(file), fs::read(file).expect("exported")));
-    files.chain([("config.toml".to_owned(), Vec::new())]).collect()
-}
-
-fn start(files: &[(String, Vec<u8>)]) -> Live {
+    let files: Vec<(String, Vec<u8>)> =
+        files.iter().map(|file| (name(file), fs::read(file).expect("exported"))).collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+    let files: Vec<(&str, &[u8])> = files.into_iter().chain([("config.toml", &b""[..])]).collect();
     Live::start(&files, &["--watch"])
-}
-
-/// A service that is patched to `NodePort`, which version 1 does not look at, as published.
-#[test]
-fn a_version_that_looks_at_patches_is_swapped_in() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let second = second_version("nodeport-service-2", folder.path(), 17);
-    // Of what a real API server wrote: a service that was patched by merge, by JSON Patch and by strategic merge.
-    let audit_log = fs::read_to_string(project("fixtures/apiserver/audit.log")).expect("the log");
-    let patches: Vec<&str> = audit_log
-        .lines()
-        .filter(|line| line.contains("services/inner\",\"verb\":\"patch\"") && line.contains("\"code\":200"))
-        .collect();
-    assert_eq!(patches.len(), 3);
-    let mut live = start(&published());
-    let of = |to: &'static str| {
-        move |entry: &Value| entry["rule_id"] == NODEPORT && entry["action"] == "activated" && entry["to"] == to
-    };
-    live.wait_for_entry(of("1.0.0"));
-    live.send(&patches);
-    live.put(&format!("rules/{NODEPORT}@2.0.0.wasm"), &second);
-    live.wait_for_entry(of("2.0.0"));
-    live.send(&patches);
-    for _ in &patches {
-        assert_eq!(live.alert()["title"], "NodePort service shop/inner opened by kubernetes-admin");
-    }
-    let (run, _) = live.end();
-    let verdicts: Vec<_> = run.ledger.iter().map(|line| line["rules"][NODEPORT]["verdict"].clone()).collect();
-    assert_eq!(verdicts, ["skipped", "skipped", "skipped", "alert", "alert", "alert"]);
 }
 
 /// The README's story, with the rules that are published and their second version.
 #[test]
 fn a_stricter_version_is_swapped_in_and_rolled_back() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let second = second_version("system-principal-public-ip-2", folder.path(), 19);
+    let packed = second_version("system-principal-public-ip-2", 19);
+
     // A client that wrote a private address in front of its own.
     let record = json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "list", "stage": "ResponseComplete",
@@ -87,14 +58,14 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
         "requestReceivedTimestamp": "2020-01-01T00:00:00Z",
     })
     .to_string();
-    let mut live = start(&published());
+    let mut live = live_with_exported();
     let of = |action: &'static str, to: &'static str| {
         move |entry: &Value| entry["rule_id"] == SYSTEM_PRINCIPAL && entry["action"] == action && entry["to"] == to
     };
     live.wait_for_entry(of("activated", "1.0.0"));
     live.send(&[&record]);
 
-    live.put(&format!("rules/{SYSTEM_PRINCIPAL}@2.0.0.wasm"), &second);
+    live.put(&format!("rules/{SYSTEM_PRINCIPAL}@2.0.0.wasm"), &packed);
     live.wait_for_entry(of("activated", "2.0.0"));
     live.send(&[&record]);
     assert_eq!(live.alert()["rule_version"], "2.0.0");
@@ -107,6 +78,54 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
     let said: Vec<_> = run.ledger.iter().map(|line| &line["rules"][SYSTEM_PRINCIPAL]).collect();
     let expected = [("1.0.0", "skipped"), ("2.0.0", "alert"), ("1.0.0", "skipped")];
     assert_eq!(said, expected.map(|(version, verdict)| json!({"version": version, "verdict": verdict})).each_ref());
+}
+
+/// Another true story: a service that is changed to `NodePort`, in each of the ways that there are, is no match of the
+/// published rule, and one of its second version.
+#[test]
+fn a_wider_version_is_swapped_in_and_sees_what_is_changed() {
+    let packed = second_version("nodeport-service-2", 31);
+    let object = json!({"kind": "Service", "metadata": {"name": "inner"}, "spec": {"type": "NodePort"}});
+    let changes = [
+        ("update", object.clone()),
+        ("patch", object),
+        ("patch", json!({"spec": {"type": "NodePort"}})),
+        ("patch", json!([{"op": "replace", "path": "/spec/type", "value": "NodePort"}])),
+    ];
+    let records: Vec<String> = (0..)
+        .zip(&changes)
+        .map(|(n, (verb, sent))| {
+            json!({
+                "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": verb, "stage": "ResponseComplete",
+                "user": {"username": "mira"}, "sourceIPs": ["10.0.0.1"], "requestObject": sent,
+                "objectRef": {"resource": "services", "namespace": "shop", "name": "inner", "apiVersion": "v1"},
+                "responseStatus": {"code": 200}, "requestReceivedTimestamp": format!("2020-01-01T00:00:0{n}Z"),
+            })
+            .to_string()
+        })
+        .collect();
+    let records: Vec<&str> = records.iter().map(|record| &**record).collect();
+    let activated = |version: &'static str| {
+        move |entry: &Value| entry["rule_id"] == NODEPORT && entry["action"] == "activated" && entry["to"] == version
+    };
+    let mut live = live_with_exported();
+    live.wait_for_entry(activated("1.0.0"));
+    live.send(&records);
+
+    live.put(&format!("rules/{NODEPORT}@2.0.0.wasm"), &packed);
+    live.wait_for_entry(activated("2.0.0"));
+    live.send(&records);
+    for (verb, _) in &changes {
+        let alert = live.alert();
+        assert_eq!((&alert["rule_version"], &alert["dedup"]), (&json!("2.0.0"), &json!("shop/inner")));
+        let title = format!("NodePort service shop/inner deployed by mira with {verb}");
+        assert_eq!(alert["title"], title);
+    }
+    let (run, _) = live.end();
+    let said: Vec<_> = run.ledger.iter().map(|line| &line["rules"][NODEPORT]).collect();
+    let expected = [("1.0.0", "skipped"); 4].into_iter().chain([("2.0.0", "alert"); 4]);
+    let expected: Vec<_> = expected.map(|(version, verdict)| json!({"version": version, "verdict": verdict})).collect();
+    assert_eq!(said, expected.iter().collect::<Vec<_>>());
 }
 
 /// Versions one after the other, with records flowing all the time. `PORTCULLIS_SWAPS` asks for more of them.

@@ -153,6 +153,8 @@ fn evidence(alert: &Alert) -> Value {
     let code = code.filter(|code| code.as_i64().is_some_and(|code| i32::try_from(code).is_ok()));
     json!({
         "actor": text(alert, "username").map(|name| json!({"user": {"name": name}})),
+        // The other user that has to do with it: as whom the actor acted.
+        "user": text(alert, "impersonatedUser").map(|name| json!({"name": name})),
         "src_endpoint": own.map(|own| json!({
             "ip": own,
             "intermediate_ips": through,
@@ -190,6 +192,9 @@ fn observables(alert: &Alert) -> Value {
     };
     if let Some(name) = text(alert, "username") {
         add("evidences.actor.user.name", 4, "User Name", name);
+    }
+    if let Some(name) = text(alert, "impersonatedUser") {
+        add("evidences.user.name", 4, "User Name", name);
     }
     let addresses = addresses(alert);
     for (n, address) in addresses.iter().enumerate() {

@@ -146,19 +146,7 @@ impl Event<'_> {
     /// Whether the resource is of the core group, whose name is empty: `services` are Kubernetes' own, and other groups have some too.
     #[must_use]
     pub fn is_of_core_group(&self) -> bool {
-        self.api_group.as_deref().is_none_or(|group| group == "core")
-    }
-
-    /// Whether the request was only tried: the query of its path has `dryRun=All`, the one value that an API server takes. Source:
-    /// Kubernetes API concepts, "Dry-run".
-    #[must_use]
-    pub fn is_dry_run(&self) -> bool {
-        let query = self.request_uri.as_deref().and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query);
-        let query = query.split_once('#').map_or(query, |(query, _)| query);
-        query.split('&').any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            is_percent_encoded(name, "dryRun") && is_percent_encoded(value, "All")
-        })
+        matches!(self.api_group.as_deref(), None | Some("" | "core"))
     }
 
     /// The response code, where there is one.
@@ -166,25 +154,6 @@ impl Event<'_> {
     pub fn code(&self) -> Option<i64> {
         self.response_status.map(|status| status.code)
     }
-}
-
-/// Whether a part of a query is this text, each letter of which may be written as its number.
-fn is_percent_encoded(part: &str, text: &str) -> bool {
-    let mut rest = part.as_bytes();
-    for letter in text.bytes() {
-        rest = match rest {
-            [b'%', digits @ ..] => {
-                let number = digits.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-                match number.and_then(|number| u8::from_str_radix(number, 16).ok()) {
-                    Some(number) if number == letter => &digits[2..],
-                    _ => return false,
-                }
-            }
-            [first, behind @ ..] if *first == letter => behind,
-            _ => return false,
-        };
-    }
-    rest.is_empty()
 }
 
 /// The kinds of record that hold Kubernetes audit events, by Panther's names.

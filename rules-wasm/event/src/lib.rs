@@ -21,6 +21,7 @@ mod cloud_audit;
 #[cfg(not(target_arch = "wasm32"))]
 mod compact;
 mod cut;
+mod dry_run;
 mod enrichment;
 pub mod envelope;
 mod escape;

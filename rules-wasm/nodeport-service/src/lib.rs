@@ -13,9 +13,9 @@ impl Rule for NodePortService {
             && event.resource.as_deref() == Some("services")
             && event.is_of_core_group()
             && event.is_complete()
+            && !event.is_dry_run()
             && !event.code().is_some_and(is_failure)
-            && event.service_type.as_deref() == Some("NodePort")
-            && !event.is_dry_run();
+            && event.service_type.as_deref() == Some("NodePort");
         deployed.then(|| alert(event))
     }
 }
@@ -35,29 +35,28 @@ fn is_failure(code: i64) -> bool {
 }
 
 fn alert(event: &Event) -> Alert {
-    let name = match (event.name.as_deref(), generate_name(event)) {
-        (Some(name), _) => name.to_owned(),
-        (None, Some(prefix)) => format!("{prefix}*"),
-        (None, None) => "without a name".to_owned(),
-    };
+    let name = name(event);
+    let shown = name.as_deref().unwrap_or("without a name");
     let service = match event.namespace.as_deref() {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.clone(),
+        Some(namespace) => format!("{namespace}/{shown}"),
+        None => shown.to_owned(),
     };
     let username = event.username.as_deref().unwrap_or("an unknown user");
     let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
-    let is_known = event.name.is_some() || generate_name(event).is_some();
     Alert::new(event, format!("NodePort service {service} deployed by {username}{place}"), service + &place)
-        .with("name", is_known.then_some(&*name))
+        .with("name", name)
         .with("serviceType", event.service_type.as_deref())
         .with("ports", ports(event))
 }
 
-/// What the API server was to make a name of.
-fn generate_name<'e>(event: &Event<'e>) -> Option<Text<'e>> {
-    let [metadata] = json::object(event.request_object, ["metadata"]).present()?;
-    let [prefix] = json::object(metadata, ["generateName"]).present()?;
-    json::text(prefix).present()
+/// The service's name; where only the API server knows it, what its name begins with and `*`.
+fn name<'e>(event: &Event<'e>) -> Option<Text<'e>> {
+    let generated = || {
+        let [metadata] = json::object(event.request_object, ["metadata"]).present()?;
+        let [prefix] = json::object(metadata, ["generateName"]).present()?;
+        json::text(prefix).present().map(|prefix| format!("{prefix}*").into())
+    };
+    event.name.clone().or_else(generated)
 }
 
 /// The ports asked for, as the client wrote them.
@@ -118,6 +117,47 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_only_the_api_server_knows_is_told_by_its_beginning() {
+        let generated = |object| {
+            let event = Event { name: None, request_object: Some(Raw::new(object).expect("JSON")), ..deployed() };
+            NodePortService::evaluate(&event).expect("a match")
+        };
+        let alert = generated(r#"{"metadata":{"generateName":"np-"}}"#);
+        assert_eq!(alert.title(), "NodePort service prod/np-* deployed by ada in cluster eks-1");
+        assert_eq!(alert.dedup(), "prod/np-* in cluster eks-1");
+        assert_eq!(context(&alert)["name"], "np-*");
+        assert_ne!(alert.dedup(), generated(r#"{"metadata":{"generateName":"other-"}}"#).dedup());
+        for object in
+            [r#"{"metadata":{"generateName":""}}"#, r#"{"metadata":{"generateName":5}}"#, r#"{"metadata":[]}"#, "[]"]
+        {
+            let alert = generated(object);
+            assert_eq!(alert.dedup(), "prod/without a name in cluster eks-1", "{object}");
+            assert_eq!(context(&alert)["name"], Value::Null, "{object}");
+        }
+        let object = Raw::new(r#"{"metadata":{"name":"web","generateName":"np-"}}"#).expect("JSON");
+        let alert = NodePortService::evaluate(&Event { request_object: Some(object), ..deployed() }).expect("a match");
+        assert_eq!((alert.dedup(), &context(&alert)["name"]), ("prod/web in cluster eks-1", &json!("web")));
+    }
+
+    #[test]
+    fn a_dry_run_deploys_nothing() {
+        let with_uri = |uri: &'static str| matches(|event| event.request_uri = Some(uri.into()));
+        assert!(!with_uri("/api/v1/namespaces/prod/services?fieldManager=kubectl-create&dryRun=All"));
+        assert!(!with_uri("/api/v1/namespaces/prod/services?%64ryRun=%41ll"));
+        assert!(with_uri("/api/v1/namespaces/prod/services?fieldManager=kubectl-create"));
+        assert!(with_uri("/api/v1/namespaces/prod/services?fieldManager=dryRun=All"));
+    }
+
+    #[test]
+    fn only_services_of_the_core_group_match() {
+        let with_group = |group: &'static str| matches(|event| event.api_group = Some(group.into()));
+        assert!(with_group("") && with_group("core"));
+        for group in ["serving.knative.dev", "Core", "core.k8s.io", "v1", "apps"] {
+            assert!(!with_group(group), "{group}");
+        }
+    }
+
+    #[test]
     fn only_a_created_node_port_service_matches() {
         assert!(matches(|_| {}));
         assert!(!matches(|event| event.verb = Some("update".into())));
@@ -133,45 +173,6 @@ mod tests {
         assert!(matches(|event| event.stage = Some("ResponseComplete".into())));
         assert!(!matches(|event| event.stage = Some("RequestReceived".into())));
         assert!(!matches(|event| event.stage = Some("Panic".into())));
-    }
-
-    #[test]
-    fn a_service_of_another_group_is_no_service() {
-        assert!(matches(|event| event.api_group = Some("core".into())));
-        assert!(!matches(|event| event.api_group = Some("serving.knative.dev".into())));
-    }
-
-    #[test]
-    fn what_was_only_tried_deploys_nothing() {
-        let asked = |uri: &'static str| matches(|event| event.request_uri = Some(uri.into()));
-        assert!(!asked("/api/v1/namespaces/prod/services?dryRun=All"));
-        assert!(!asked("/api/v1/namespaces/prod/services?fieldManager=a&dryRun=%41ll&pretty=true"));
-        assert!(asked("/api/v1/namespaces/prod/services?fieldManager=dryRun=All"));
-        assert!(asked("/api/v1/namespaces/dryRun=All/services"));
-    }
-
-    #[test]
-    fn a_service_without_a_name_is_called_by_what_its_name_is_made_of() {
-        let with = |object: &'static str| {
-            let request_object = Some(Raw::new(object).expect("JSON"));
-            let event = Event { name: None, request_object, ..deployed() };
-            NodePortService::evaluate(&event).expect("a match")
-        };
-        let [one, other] = ["web-", "db-"].map(|prefix| {
-            with(if prefix == "web-" {
-                r#"{"metadata":{"generateName":"web-"}}"#
-            } else {
-                r#"{"metadata":{"generateName":"db-"}}"#
-            })
-        });
-        assert_eq!(one.dedup(), "prod/web-* in cluster eks-1");
-        assert_eq!(context(&one)["name"], "web-*");
-        assert_ne!(one.dedup(), other.dedup());
-        let neither = with(r#"{"metadata":[]}"#);
-        assert_eq!(
-            (neither.dedup(), &context(&neither)["name"]),
-            ("prod/without a name in cluster eks-1", &Value::Null)
-        );
     }
 
     #[test]
