@@ -227,7 +227,8 @@ fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut 
             Ok(None) => break,
             Err(error) => {
                 let line = documents.line();
-                let error = anyhow!(error).context(format!("{}: cannot be read any further in line {line}", source.name));
+                let error =
+                    anyhow!(error).context(format!("{}: cannot be read any further in line {line}", source.name));
                 return Err(Failure::new(Exit::Io, error));
             }
         }

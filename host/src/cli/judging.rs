@@ -143,7 +143,9 @@ impl Run {
         if !source.ends && input.seen.records >= ENOUGH {
             said.extend(input.told.of_all(&input.seen, &source.name));
         }
-        said.into_iter().for_each(|text| self.say(text));
+        for text in said {
+            self.say(text);
+        }
     }
 
     /// The input that was being written about is over; what is to be told of it.
