@@ -33,6 +33,7 @@ mod pipes;
 mod reproducible;
 mod roll_back;
 mod run;
+mod seen;
 mod serve;
 mod serve_config;
 mod serve_limits;

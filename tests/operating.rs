@@ -58,6 +58,7 @@ fn figures_add_up_to_the_ledger() {
         let answer = service.post(fs::read(sample(&format!("{name}.ndjson"))).expect("the sample"));
         assert_eq!(answer.status, 200, "{name}: {}", answer.text);
     }
+    assert_eq!(service.post(r#"{"kind":"Event","spoke":"kube-audit"}"#).json()["suspect"], 1);
     assert_eq!(service.post("no JSON").status, 400);
     let answer = service.get("/metrics");
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
@@ -73,6 +74,9 @@ fn figures_add_up_to_the_ledger() {
             assert_eq!(sum(&series, "portcullis_records_total", &labels), count as u64, "{tenant:?} {outcome}");
         }
         assert_eq!(sum(&series, "portcullis_records_total", &[("tenant", tenant)]), own.len() as u64);
+        let is_suspect = |line: &&&Value| line["reason"].as_str().is_some_and(|reason| reason.contains(", and yet "));
+        let suspect = own.iter().filter(is_suspect).count() as u64;
+        assert_eq!(sum(&series, "portcullis_suspect_records_total", &[("tenant", tenant)]), suspect, "{tenant:?}");
         let mut verdicts: BTreeMap<(String, String), u64> = BTreeMap::new();
         for (rule, entry) in own.iter().filter_map(|line| line["rules"].as_object()).flatten() {
             *verdicts.entry((rule.clone(), text(&entry["verdict"]))).or_default() += 1;
@@ -85,9 +89,9 @@ fn figures_add_up_to_the_ledger() {
         assert_eq!(sum(&series, "portcullis_verdicts_total", &[("tenant", tenant)]), all, "{tenant:?}");
     }
     let deliveries = |status| sum(&series, "portcullis_deliveries_total", &[("client", "api"), ("status", status)]);
-    assert_eq!((deliveries("200"), deliveries("400")), (5, 1));
-    assert_eq!(sum(&series, "portcullis_judging_seconds_count", &[]), 5);
-    assert_eq!(sum(&series, "portcullis_judging_seconds_bucket", &[("le", "+Inf")]), 5);
+    assert_eq!((deliveries("200"), deliveries("400")), (6, 1));
+    assert_eq!(sum(&series, "portcullis_judging_seconds_count", &[]), 6);
+    assert_eq!(sum(&series, "portcullis_judging_seconds_bucket", &[("le", "+Inf")]), 6);
     assert_eq!(sum(&series, "portcullis_ready", &[]), 1);
     let names: Vec<&str> = answer.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     insta::assert_snapshot!(names.join("\n"));

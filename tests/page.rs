@@ -92,6 +92,13 @@ fn the_page_shows_what_happens_to_whom_it_may() {
     let shown = shown.as_str().expect("a text");
     assert!(shown.contains("<img src=x onerror=") && shown.contains("⟨U+202E⟩gpj"), "{shown}");
 
+    // What no rule has seen.
+    assert_eq!(browser.run("return document.getElementById('n-suspect').textContent"), json!(""));
+    assert_eq!(service.post("{\"spoke\":\"kube-audit\"}\n{}\n").status, 200);
+    browser.wait_for("document.getElementById('n-ignored').textContent === '2'");
+    let suspect = browser.run("return document.getElementById('n-suspect').innerText");
+    assert_eq!(suspect, json!("(1 suspect: perhaps audit events in a form that is not known)"));
+
     // Its details, by the keyboard alone.
     assert_eq!(browser.run("return document.querySelector('#alerts details').open"), json!(false));
     browser.run("document.querySelector('#alerts summary').focus()");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis::{Blind, shortened};
-use portcullis_event::{Ignored, Outcome};
+use portcullis_event::{Ignored, Outcome, Rejected};
 
 /// What explains a record's outcome to a person.
 const EXPLAIN: &str = "portcullis explain FILE shows what a record is taken for";
@@ -70,8 +70,11 @@ impl Seen {
             }
             Outcome::Rejected(rejected) => {
                 self.rejected += 1;
-                let first = || First { place: place(), reason: shortened(&rejected.to_string()) };
-                self.first_rejected.get_or_insert_with(first);
+                // Of a blank line there is nothing to tell.
+                if *rejected != Rejected::Empty {
+                    let first = || First { place: place(), reason: shortened(&rejected.to_string()) };
+                    self.first_rejected.get_or_insert_with(first);
+                }
             }
         }
     }
@@ -110,7 +113,7 @@ impl Seen {
         };
         let rejected = if *rejected > 0 { format!(" and {rejected} rejected") } else { String::new() };
         Some(format!(
-            "no record was evaluated: of {records}, {ignored} ignored{rejected}. The first that was ignored is {place}: \
+            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first that was ignored is {place}: \
              {reason}. {EXPLAIN}"
         ))
     }
