@@ -1,16 +1,17 @@
-//! A kube-apiserver's audit webhook, as its source describes it: batches of events in an `EventList`, several at once and in no
-//! order, each tried five times with ever longer pauses, and dropped then. Its pauses are in milliseconds instead of seconds.
+//! A kube-apiserver's audit webhook: batches of events in an `EventList`, several at once and in no order, each tried again with ever
+//! longer pauses, and dropped then.
 //!
-//! Sources: Kubernetes, `staging/src/k8s.io/apiserver`: `pkg/apis/audit/v1/types.go` for the members and their order, and
-//! `plugin/pkg/audit/webhook` and `buffered` for batches of 400, five tries, a first pause of 10 s, and a factor of 1.5; and what a
-//! real one wrote, `fixtures/apiserver`.
+//! What it posts is what Kubernetes' source writes. In `staging/src/k8s.io/apiserver` the types, and so the order of members, are in
+//! `pkg/apis/audit/v1/types.go`; the sending is in `plugin/pkg/audit/webhook`. `kind` and `apiVersion` stand on the list only. By default a
+//! batch has at most 400 events and is tried 5 times; the first pause is 10 s, each is 1.5 times as long as the one before, and up to a
+//! fifth more by chance. Here pauses are milliseconds. `fixtures/apiserver` holds what a real one posted, to compare with.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::records::records;
 use super::service::{API, agent, ask};
@@ -18,9 +19,37 @@ use super::service::{API, agent, ask};
 /// The most events of a batch, by default.
 const BATCH: usize = 400;
 
-/// How often a batch is tried, and the first pause, which grows by half each time.
+/// How often a batch is tried.
 const TRIES: u32 = 5;
+
+/// The first pause, which is 10 s by default, and what each is to the one before.
 const PAUSE: Duration = Duration::from_millis(250);
+const FACTOR: f64 = 1.5;
+
+/// The members of an event, of its `user`, its `objectRef` and its `responseStatus`, in the order of their types in Go.
+const EVENT: [&str; 17] = [
+    "level",
+    "auditID",
+    "stage",
+    "requestURI",
+    "verb",
+    "user",
+    "impersonatedUser",
+    "authenticationMetadata",
+    "sourceIPs",
+    "userAgent",
+    "objectRef",
+    "responseStatus",
+    "requestObject",
+    "responseObject",
+    "requestReceivedTimestamp",
+    "stageTimestamp",
+    "annotations",
+];
+const USER: [&str; 4] = ["username", "uid", "groups", "extra"];
+const OBJECT: [&str; 8] =
+    ["resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource"];
+const STATUS: [&str; 6] = ["metadata", "status", "message", "reason", "details", "code"];
 
 /// So many batches are on their way at a time.
 const AT_ONCE: usize = 4;
@@ -74,39 +103,36 @@ pub(crate) fn events(seed: u64, count: usize) -> impl Iterator<Item = (String, S
         })
 }
 
-/// The members of an event in the order of the Go struct. `kind` and `apiVersion` are not among them: the encoder writes both on
-/// the list, and on none of its items.
-const MEMBERS: [&str; 16] = [
-    "level",
-    "auditID",
-    "stage",
-    "requestURI",
-    "verb",
-    "user",
-    "impersonatedUser",
-    "authenticationMetadata",
-    "sourceIPs",
-    "userAgent",
-    "objectRef",
-    "responseStatus",
-    "requestObject",
-    "responseObject",
-    "requestReceivedTimestamp",
-    "stageTimestamp",
-];
-
-/// An event as an item of a list. What is no JSON stays as it is.
-fn item(event: &str) -> String {
-    let Ok(Value::Object(members)) = serde_json::from_str(event) else { return event.to_owned() };
-    let named = MEMBERS.iter().chain(&["annotations"]).filter_map(|name| Some((*name, members.get(*name)?)));
-    let members: Vec<String> = named.map(|(name, value)| format!("{name:?}:{value}")).collect();
-    format!("{{{}}}", members.join(","))
-}
-
 /// An `EventList` of these, as the webhook posts it.
 pub(crate) fn event_list<'e>(events: impl IntoIterator<Item = &'e str>) -> String {
-    let events: Vec<String> = events.into_iter().map(item).collect();
-    format!(r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{{}},"items":[{}]}}"#, events.join(","))
+    let items: Vec<String> = events.into_iter().map(item).collect();
+    format!(
+        "{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{{}},\"items\":[{}]}}\n",
+        items.join(",")
+    )
+}
+
+/// An item of the list, of an event as the log has it. What is no JSON stays as it is.
+fn item(event: &str) -> String {
+    let Ok(Value::Object(mut event)) = serde_json::from_str(event) else { return event.to_owned() };
+    event.remove("kind");
+    event.remove("apiVersion");
+    for (name, members) in
+        [("user", &USER[..]), ("impersonatedUser", &USER), ("objectRef", &OBJECT), ("responseStatus", &STATUS)]
+    {
+        if let Some(Value::Object(object)) = event.get_mut(name) {
+            *object = in_order(std::mem::take(object), members);
+        }
+    }
+    // So does Go write these, wherever they stand.
+    let text = Value::from(in_order(event, &EVENT)).to_string();
+    text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+/// The members of an object in this order, and any others behind them.
+fn in_order(mut object: Map<String, Value>, members: &[&str]) -> Map<String, Value> {
+    let known: Vec<_> = members.iter().filter_map(|name| object.shift_remove_entry(*name)).collect();
+    known.into_iter().chain(object).collect()
 }
 
 /// Sends batches to one of these addresses until it is to stop.
@@ -151,7 +177,7 @@ fn deliver(events: &[(String, String)], addresses: &Mutex<Vec<String>>, dice: &m
         }
         sent.lock().expect("nobody panicked").failed_tries += 1;
         std::thread::sleep(pause + pause * u32::try_from(dice.below(20)).expect("few") / 100);
-        pause = pause.mul_f64(1.5);
+        pause = pause.mul_f64(FACTOR);
     }
     sent.lock().expect("nobody panicked").dropped += 1;
 }
