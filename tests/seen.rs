@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::sync::Arc;
 
+use portcullis::{Blind, Engine, Judge, Limits, RuleSet, embedded};
 use serde_json::{Value, json};
 
 use crate::support::service::{API, Service, config, data, lines_of, service_folder, wait_until};
@@ -173,6 +175,24 @@ fn a_rule_is_blind_to_nothing_that_it_would_not_match_anyway() {
     let run = run_accounted(lines.join("\n").as_bytes(), &[]);
     assert_eq!(run.ledger.len(), changes.len());
     assert_eq!(blind(&run.ended.stderr), [""; 0], "{}", run.ended.stderr);
+}
+
+/// Whoever embeds the library need not ask.
+#[test]
+fn a_judge_knows_the_rules_that_the_last_event_left_blind() {
+    let engine = Engine::new().expect("an engine");
+    let rules = RuleSet::new(embedded::packages(&engine).expect("the rules")).expect("two rules");
+    let mut judge = Judge::new(Arc::new(rules), Limits::default());
+    let record = created(&json!({}));
+    for _ in 0..3 {
+        judge.record(record.as_bytes());
+    }
+    let blind = judge.take_blind();
+    let [Blind { package, verb, resource, cut_off: false }] = &blind[..] else { panic!("{blind:?}") };
+    assert_eq!((package.rule_id(), &**verb, &**resource), (NODEPORT, "create", "services"));
+    judge.record(record.as_bytes());
+    judge.record(EVENT.as_bytes());
+    assert!(judge.take_blind().is_empty());
 }
 
 #[test]

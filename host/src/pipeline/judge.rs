@@ -152,7 +152,7 @@ impl Judge {
         std::mem::take(&mut self.wanted_networks)
     }
 
-    /// The rules that go by something which the last event does not say, so that they cannot match it, whatever was done; once.
+    /// The rules that could not match the last event whatever was done, because it does not say what they go by.
     pub fn take_blind(&mut self) -> Vec<Blind> {
         std::mem::take(&mut self.blind)
     }

@@ -25,7 +25,8 @@ fn marker(bytes: &[u8]) -> Option<&'static str> {
     marker.or_else(|| names_the_service(bytes).then_some("serviceName k8s.io"))
 }
 
-/// Whether the service is Kubernetes, in JSON or in text that holds JSON, at whatever depth.
+/// Whether the service is Kubernetes, in JSON or in text that holds JSON, at whatever depth. What is between name and value holds no
+/// name, so that no byte is looked at twice.
 fn names_the_service(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, SERVICE).any(|at| {
         let behind = &bytes[at + SERVICE.len()..];
@@ -70,12 +71,5 @@ mod tests {
         assert_eq!(first, Ignored::Suspect { reason: Box::new(Ignored::Category(None)), marker: "kube-audit" });
         assert_eq!(suspect(b"kube-audit", first.clone()), first);
         assert_eq!(suspect(b"{}", Ignored::Shape), Ignored::Shape);
-    }
-
-    /// What is between name and value is looked at once for each name, which is not in it.
-    #[test]
-    fn many_names_cost_no_more_than_their_bytes() {
-        let text = format!("{}{}", "serviceName".repeat(1 << 20), "\"".repeat(1 << 20));
-        assert_eq!(marker(text.as_bytes()), None);
     }
 }

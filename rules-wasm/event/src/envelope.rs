@@ -11,7 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use crate::names::Names;
-use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as};
+use crate::outcome::{Ignored, Outcome, Rejected};
+use crate::record::{Buffers, normalize_as};
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
 use crate::{LogType, cut};
@@ -373,11 +374,16 @@ impl<'p> Part<'p> {
     }
 }
 
-/// What tells a record from others in one document: an event's id and stage, or all of it where it has no id.
+/// What tells a record from others in one document: an event's id, stage and times, of which a client can set the first only; or all
+/// of it where it has no id.
 fn known_by(outcome: &Outcome<'_>) -> Vec<u8> {
     match outcome {
         Outcome::Evaluated(event) => match &event.audit_id {
-            Some(id) => [id.as_bytes(), b"\0", event.stage.as_deref().unwrap_or_default().as_bytes()].concat(),
+            Some(id) => {
+                let others = [&event.stage, &event.event_time, &event.stage_time];
+                let others = others.map(|text| text.as_deref().unwrap_or_default());
+                [id, others[0], others[1], others[2]].join("\0").into_bytes()
+            }
             None => event.identity(),
         },
         Outcome::Ignored(ignored) => ignored.to_string().into_bytes(),

@@ -32,6 +32,7 @@ mod hints;
 mod identity;
 pub mod json;
 mod names;
+mod outcome;
 mod record;
 mod scalar;
 mod strings;
@@ -41,7 +42,8 @@ mod value;
 
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
-pub use record::{Buffers, Ignored, LISTS, Outcome, Rejected, normalize, normalize_as};
+pub use outcome::{Ignored, Outcome, Rejected};
+pub use record::{Buffers, LISTS, normalize, normalize_as};
 
 /// The text that the bytes are, with what the processor has for looking at many of them at once.
 fn utf8(bytes: &[u8]) -> Option<&str> {

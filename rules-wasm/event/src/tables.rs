@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use crate::audit::text;
 use crate::names::Names;
-use crate::record::{Ignored, Outcome, Rejected, audit_category};
+use crate::outcome::{Ignored, Outcome, Rejected};
+use crate::record::audit_category;
 use crate::tokens::Tokens;
 use crate::value::{Document, Value};
 use crate::{LogType, cut, hints};

@@ -2,7 +2,7 @@
 
 use super::{Around, Decoded, Found, Part, Search, WORK};
 use crate::cut;
-use crate::record::{Outcome, Rejected};
+use crate::outcome::{Outcome, Rejected};
 use crate::tokens::Tokens;
 use crate::value::Document;
 
