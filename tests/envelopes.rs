@@ -29,6 +29,22 @@ fn prefixed(lines: &[String], document: impl Fn(&str) -> String) -> String {
     })
 }
 
+/// A value as OpenTelemetry's JSON has it.
+fn otlp(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({}),
+        Value::Bool(value) => json!({"boolValue": value}),
+        Value::Number(number) if number.is_f64() => json!({"doubleValue": number}),
+        Value::Number(number) => json!({"intValue": number.to_string()}),
+        Value::String(text) => json!({"stringValue": text}),
+        Value::Array(items) => json!({"arrayValue": {"values": items.iter().map(otlp).collect::<Vec<_>>()}}),
+        Value::Object(members) => {
+            let pair = |(key, value): (&String, &Value)| json!({"key": key, "value": otlp(value)});
+            json!({"kvlistValue": {"values": members.iter().map(pair).collect::<Vec<_>>()}})
+        }
+    }
+}
+
 fn cloudwatch(line: &str) -> String {
     json!({
         "messageType": "DATA_MESSAGE", "owner": "714025583911", "logGroup": "/aws/eks/shop/cluster",
@@ -39,7 +55,7 @@ fn cloudwatch(line: &str) -> String {
 }
 
 /// Every envelope, by who writes it, with one record in each document.
-const ENVELOPES: [(&str, Wrap); 43] = [
+const ENVELOPES: [(&str, Wrap); 45] = [
     ("Firehose's HTTP endpoint", |lines| {
         each(
             lines,
@@ -135,6 +151,19 @@ const ENVELOPES: [(&str, Wrap); 43] = [
         each(lines, |line| {
             let record = json!({"timeUnixNano": "1", "body": {"stringValue": line}, "attributes": [{"key": "a", "value": {"stringValue": "b"}}]});
             json!({"resourceLogs": [{"resource": {"attributes": []}, "scopeLogs": [{"scope": {}, "logRecords": [record]}]}]})
+        })
+    }),
+    ("OpenTelemetry's logs, whose bodies a collector has parsed", |lines| {
+        each(lines, |line| {
+            let record = json!({"timeUnixNano": "1", "body": otlp(&value(line)), "attributes": []});
+            json!({"resourceLogs": [{"scopeLogs": [{"scope": {}, "logRecords": [record]}]}]})
+        })
+    }),
+    ("OpenTelemetry's logs, parsed into attributes", |lines| {
+        each(lines, |line| {
+            let record =
+                json!({"body": {"stringValue": "audit"}, "attributes": otlp(&value(line))["kvlistValue"]["values"]});
+            json!({"resourceLogs": [{"resource": {"attributes": [{"key": "a", "value": {"stringValue": "b"}}]}, "scopeLogs": [{"logRecords": [record]}]}]})
         })
     }),
     ("Loki's push API", |lines| {

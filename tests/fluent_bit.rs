@@ -136,7 +136,7 @@ const QUIET: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"R
 
 #[test]
 fn it_is_small_and_imports_nothing_and_exports_what_is_called() {
-    assert!(WASM.len() <= 320_000, "{} bytes", WASM.len());
+    assert!(WASM.len() <= 330_000, "{} bytes", WASM.len());
     assert_eq!(MODULE.imports().len(), 0);
     let exports: BTreeSet<&str> = MODULE.exports().map(|export| export.name()).collect();
     // Where its own stack lies, which the linker says: Fluent Bit's runtime guards it.

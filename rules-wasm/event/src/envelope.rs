@@ -4,6 +4,7 @@
 //! A record is never searched, so that what a client writes in one stays inert. What is searched costs time in proportion to
 //! its length, in at most [`MAX_DEPTH`] steps.
 
+mod otlp;
 mod path;
 mod text;
 
@@ -198,6 +199,8 @@ impl<'f, E> Search<'f, E> {
             Ok(Found::Nothing)
         } else if let Some(string) = value.string() {
             self.text(&string.unescaped(), around.deeper())
+        } else if let Some(object) = otlp::object_of(value) {
+            self.json(&object, around.deeper())
         } else if value.is_list() {
             self.list(value.items().map(Part::Value), around)
         } else {

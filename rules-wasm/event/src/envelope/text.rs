@@ -36,7 +36,7 @@ impl<E> Search<'_, E> {
     }
 
     /// A text that begins like JSON.
-    fn json(&mut self, text: &str, around: Around<'_, E>) -> Result<Found, E> {
+    pub(super) fn json(&mut self, text: &str, around: Around<'_, E>) -> Result<Found, E> {
         if !self.may_read(text) {
             return Ok(Found::Nothing);
         }
