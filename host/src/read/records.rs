@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::decode::decode;
 use super::suspect::suspect;
-use super::{Document, Documents, MAX_RECORD, Place};
+use super::{Document, Documents, Item, MAX_RECORD, Place};
 
 /// How often a text that is broken is taken for several documents.
 const MAX_SPLITS: usize = 4;
@@ -48,9 +48,13 @@ impl Records {
             let rejected = Rejected::TooLong { length: document.length, max: MAX_RECORD };
             return each(&Record { bytes: document.bytes, place }, Outcome::Rejected(rejected));
         }
-        let known = document.item.filter(|item| item.of_audit_list).map(|_| LogType::Eks);
-        look(document.bytes, place, known, MAX_SPLITS, &mut self.buffers, each)
+        look(document.bytes, place, known(document.item), MAX_SPLITS, &mut self.buffers, each)
     }
+}
+
+/// What the list says in which a document is an item.
+fn known(item: Option<Item>) -> Option<LogType> {
+    item.filter(|item| item.of_audit_list).map(|_| LogType::Eks)
 }
 
 /// `known` is what the list says in which the text was an item.
@@ -82,8 +86,7 @@ fn look<E>(
         while let Ok(Some(Document { bytes, line, column, item, .. })) = documents.next_document() {
             let around = place.moved(line, column);
             let place = item.map_or(around, |item| around.item(item));
-            let known = item.filter(|item| item.of_audit_list).map(|_| LogType::Eks).or(known);
-            look(bytes, place, known, splits - 1, &mut Buffers::default(), each)?;
+            look(bytes, place, self::known(item).or(known), splits - 1, &mut Buffers::default(), each)?;
         }
         return Ok(());
     }

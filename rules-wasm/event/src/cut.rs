@@ -18,7 +18,7 @@ pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { end, open, .. } = whole(text)?;
     closed.clear();
     closed.push_str(&text[..end]);
-    closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+    close_brackets(&open, closed);
     Some(end)
 }
 
@@ -28,8 +28,7 @@ pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
 pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { open, string, .. } = whole(text)?;
     let start = string?;
-    let text = text.trim_end();
-    let text = text.strip_suffix(MARK).unwrap_or(text);
+    let text = without_mark(text);
     closed.clear();
     closed.push_str(text.get(..=start)?);
     // Up to the last escape that is whole.
@@ -45,8 +44,19 @@ pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     }
     closed.push_str(rest);
     closed.push('"');
-    closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+    close_brackets(&open, closed);
     Some(start)
+}
+
+/// Closes the brackets that are open, the last one first.
+fn close_brackets(open: &[u8], closed: &mut String) {
+    closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
+}
+
+/// A text without the mark of its missing end, and without white space there.
+fn without_mark(text: &str) -> &str {
+    let text = text.trim_end();
+    text.strip_suffix(MARK).unwrap_or(text)
 }
 
 /// Notes on an event that its record was cut off.
@@ -77,8 +87,7 @@ struct Whole {
 
 /// None if the text does not end inside of an object or list.
 fn whole(text: &str) -> Option<Whole> {
-    let text = text.trim_end();
-    let bytes = text.strip_suffix(MARK).unwrap_or(text).as_bytes();
+    let bytes = without_mark(text).as_bytes();
     let (mut open, mut end) = (Vec::new(), 0);
     // The last byte outside of strings that says something; a string counts as its quote.
     let mut last = b' ';
