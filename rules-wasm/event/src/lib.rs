@@ -15,35 +15,15 @@
 //! ```
 
 pub mod address;
-mod audit;
-mod block;
-mod cloud_audit;
-#[cfg(not(target_arch = "wasm32"))]
-mod compact;
-mod cut;
-mod dry_run;
-mod enrichment;
 pub mod envelope;
-mod escape;
 mod event;
-mod from_json;
-mod grammar;
-mod hints;
-mod identity;
 pub mod json;
-mod names;
-mod outcome;
 mod record;
-mod scalar;
-mod strings;
-mod tables;
-mod tokens;
-mod value;
+mod scan;
 
 pub use address::SourceScope;
 pub use event::{Asn, Event, LogType, ResponseStatus, Text};
-pub use outcome::{Ignored, Outcome, Rejected};
-pub use record::{Buffers, LISTS, normalize, normalize_as};
+pub use record::{Buffers, Ignored, LISTS, Outcome, Rejected, normalize, normalize_as};
 
 /// The text that the bytes are, with what the processor has for looking at many of them at once.
 fn utf8(bytes: &[u8]) -> Option<&str> {

@@ -1,10 +1,10 @@
 //! Records in texts: as JSON, behind a prefix, in base64, with their ends missing.
 
-use super::{Around, Decoded, Found, Part, Search, WORK};
-use crate::cut;
-use crate::outcome::{Outcome, Rejected};
-use crate::tokens::Tokens;
-use crate::value::Document;
+use super::search::{Around, Decoded, Found, Part, Search, WORK};
+use crate::json::cut;
+use crate::json::value::Document;
+use crate::record::{Outcome, Rejected};
+use crate::scan::tokens::Tokens;
 
 /// A record in base64 is longer than that.
 const SHORTEST: usize = 24;

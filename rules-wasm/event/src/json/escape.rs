@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::block::{BLOCK, LOW, blocks, quotes_by_words};
+use crate::scan::block::{BLOCK, LOW, blocks, quotes_by_words};
 use crate::utf8;
 
 /// Whether a text needs no escapes to stand in a JSON string.

@@ -6,13 +6,15 @@
 
 use std::borrow::Cow;
 
-use crate::audit::text;
-use crate::names::Names;
-use crate::outcome::{Ignored, Outcome, Rejected};
-use crate::record::audit_category;
-use crate::tokens::Tokens;
-use crate::value::{Document, Value};
-use crate::{LogType, cut, hints};
+use crate::LogType;
+use crate::json::cut;
+use crate::json::names::Names;
+use crate::json::value::{Document, Value};
+use crate::record::audit::text;
+use crate::record::hints;
+use crate::record::normalize::audit_category;
+use crate::record::outcome::{Ignored, Outcome, Rejected};
+use crate::scan::tokens::Tokens;
 
 /// A row that has been made a record.
 pub(crate) struct Row {

@@ -4,22 +4,18 @@
 //! A record is never searched, so that what a client writes in one stays inert. What is searched costs time in proportion to
 //! its length, in at most [`MAX_DEPTH`] steps.
 
-mod otlp;
-mod path;
-mod text;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use crate::names::Names;
-use crate::outcome::{Ignored, Outcome, Rejected};
-use crate::record::{Buffers, normalize_as};
-use crate::tokens::Tokens;
-use crate::value::{Document, Value};
-use crate::{LogType, cut};
+use crate::LogType;
+use crate::json::cut;
+use crate::json::names::Names;
+use crate::json::value::{Document, Value};
+use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as};
+use crate::scan::tokens::Tokens;
 
-pub use path::Path;
-use path::Step;
+use super::path::{Path, Step};
+use super::{otlp, text};
 
 /// How many steps lead from a document to a record at most: each into a member, an item, or a text counts. OpenTelemetry's lists
 /// of lists of lists take eight.
@@ -27,7 +23,7 @@ pub const MAX_DEPTH: usize = 16;
 
 /// How often each byte of a document, and of what is decoded, is read at most. Texts in texts whose ends are missing could else be
 /// read once more for each way to close each of them.
-const WORK: usize = 64;
+pub(super) const WORK: usize = 64;
 
 /// Beyond so many bytes a text is long.
 const LONG: usize = 1 << 20;
@@ -50,16 +46,16 @@ pub type Decode<'f> = &'f mut dyn FnMut(&str, usize) -> Decoded;
 pub type Each<'f, E> = &'f mut dyn FnMut(&[u8], &Path<'_>, Outcome<'_>) -> Result<(), E>;
 
 /// What surrounds a value.
-struct Around<'a, E> {
-    path: &'a Path<'a>,
+pub(super) struct Around<'a, E> {
+    pub(super) path: &'a Path<'a>,
     /// What a list says that its items are.
-    known: Option<LogType>,
+    pub(super) known: Option<LogType>,
     /// How many steps are left.
-    depth: usize,
+    pub(super) depth: usize,
     /// Of a text whose end is missing: where it was closed.
-    cut: Option<usize>,
+    pub(super) cut: Option<usize>,
     /// The lists around it.
-    lists: Option<&'a dyn Flush<E>>,
+    pub(super) lists: Option<&'a dyn Flush<E>>,
 }
 
 impl<E> Clone for Around<'_, E> {
@@ -77,14 +73,14 @@ impl<'a, E> Around<'a, E> {
     }
 
     /// One step further in, on the same way.
-    fn deeper(self) -> Self {
+    pub(super) fn deeper(self) -> Self {
         Self { depth: self.depth - 1, ..self }
     }
 }
 
 /// What was found in a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     Records,
 }
@@ -97,11 +93,11 @@ impl Found {
 
 /// A search of one document.
 pub struct Search<'f, E> {
-    decode: Decode<'f>,
+    pub(super) decode: Decode<'f>,
     /// How many bytes may still be decoded.
-    left: usize,
+    pub(super) left: usize,
     /// How many bytes may still be read.
-    work: usize,
+    pub(super) work: usize,
     /// Whether these were too few.
     is_exhausted: bool,
     each: Each<'f, E>,
@@ -144,7 +140,7 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// Whether there is time to read a text.
-    fn may_read(&mut self, text: &str) -> bool {
+    pub(super) fn may_read(&mut self, text: &str) -> bool {
         match self.work.checked_sub(text.len()) {
             Some(left) => self.work = left,
             None => self.is_exhausted = true,
@@ -153,7 +149,7 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// A value of a document.
-    fn value(&mut self, value: Value<'_, '_>, around: Around<'_, E>) -> Result<Found, E> {
+    pub(super) fn value(&mut self, value: Value<'_, '_>, around: Around<'_, E>) -> Result<Found, E> {
         if value.is_object() { self.object(value, around) } else { self.inside(value, around) }
     }
 
@@ -169,7 +165,7 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// A text that may be one record.
-    fn record(&mut self, text: &str, was_cut: bool, around: Around<'_, E>) -> Result<Found, E> {
+    pub(super) fn record(&mut self, text: &str, was_cut: bool, around: Around<'_, E>) -> Result<Found, E> {
         let mut buffers = std::mem::take(&mut self.buffers);
         let shown = match normalize_as(text.as_bytes(), around.known, &mut buffers) {
             Outcome::Evaluated(mut event) => {
@@ -233,7 +229,11 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// Items of a list, or values one after the other. Where there is a record among them, each of the others is counted too.
-    fn list<'p>(&mut self, items: impl Iterator<Item = Part<'p>> + Clone, around: Around<'_, E>) -> Result<Found, E> {
+    pub(super) fn list<'p>(
+        &mut self,
+        items: impl Iterator<Item = Part<'p>> + Clone,
+        around: Around<'_, E>,
+    ) -> Result<Found, E> {
         if around.depth == 0 {
             return Ok(Found::Nothing);
         }
@@ -277,7 +277,7 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// Shows a text that holds no record, as what it is.
-    fn nothing(&mut self, text: &str, path: &Path<'_>) -> Result<(), E> {
+    pub(super) fn nothing(&mut self, text: &str, path: &Path<'_>) -> Result<(), E> {
         let mut buffers = std::mem::take(&mut self.buffers);
         let shown = (self.each)(text.as_bytes(), path, normalize_as(text.as_bytes(), None, &mut buffers));
         self.keep(buffers, text);
@@ -285,7 +285,7 @@ impl<'f, E> Search<'f, E> {
     }
 
     /// Shows a record, unless it is one that another member of an object around it has held.
-    fn show(&mut self, record: &str, around: Around<'_, E>, outcome: Outcome<'_>) -> Result<Found, E> {
+    pub(super) fn show(&mut self, record: &str, around: Around<'_, E>, outcome: Outcome<'_>) -> Result<Found, E> {
         let known_by = known_by(&outcome);
         if self.before.contains(&known_by) {
             return Ok(Found::Records);
@@ -300,7 +300,7 @@ impl<'f, E> Search<'f, E> {
 }
 
 /// Shows what stands before a record in the lists around it, and is none.
-trait Flush<E> {
+pub(super) trait Flush<E> {
     fn flush(&self, search: &mut Search<'_, E>) -> Result<(), E>;
 }
 
@@ -359,7 +359,7 @@ impl<'p, I: Iterator<Item = Part<'p>>, E> Flush<E> for List<'_, I, E> {
 
 /// One of several values.
 #[derive(Clone, Copy)]
-enum Part<'p> {
+pub(super) enum Part<'p> {
     Value(Value<'p, 'p>),
     Text(&'p str),
 }

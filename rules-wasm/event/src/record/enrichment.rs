@@ -1,10 +1,10 @@
 //! What Panther's enrichment put into a record: the networks of its source addresses.
 
 use crate::Asn;
-use crate::audit::text;
 use crate::json;
-use crate::names::Names;
-use crate::value::Value;
+use crate::json::names::Names;
+use crate::json::value::Value;
+use crate::record::audit::text;
 
 /// Far more entries than a request has source addresses: a kube-apiserver takes 1 MiB of headers.
 const MAX_ENTRIES: usize = 200_000;

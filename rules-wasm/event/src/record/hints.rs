@@ -1,8 +1,8 @@
 //! What a text that is no audit event probably is, for whoever must do something about it.
 
-use crate::audit::text;
-use crate::names::Names;
-use crate::value::Value;
+use crate::json::names::Names;
+use crate::json::value::Value;
+use crate::record::audit::text;
 
 /// Whether bytes are UTF-16: they begin with its byte order mark, or every second of the first ones is zero.
 #[cold]

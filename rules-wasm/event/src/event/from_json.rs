@@ -1,9 +1,9 @@
 //! Reading an event from its JSON, which a rule does in its sandbox.
 
+use crate::json::names::Names;
+use crate::json::value::{Document, Value};
 use crate::json::{self, Read};
-use crate::names::Names;
-use crate::tokens::Tokens;
-use crate::value::{Document, Value};
+use crate::scan::tokens::Tokens;
 use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members with one text each.

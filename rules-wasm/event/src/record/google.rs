@@ -1,10 +1,10 @@
 //! Google Cloud audit log entries of GKE clusters.
 
-use crate::audit::{self, Malformed, service_type, shown};
 use crate::json;
-use crate::names::Names;
-use crate::record::Writer;
-use crate::value::Value;
+use crate::json::names::Names;
+use crate::json::value::Value;
+use crate::record::audit::{self, Malformed, service_type, shown};
+use crate::record::normalize::Writer;
 use crate::{Event, ResponseStatus, Text};
 
 /// The members of `protoPayload` that are read, in the order in which Google writes them.

@@ -1,8 +1,8 @@
 //! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
 
+use crate::json::names::Names;
+use crate::json::value::Value;
 use crate::json::{self, Raw, Read};
-use crate::names::Names;
-use crate::value::Value;
 use crate::{Event, ResponseStatus, Text};
 
 /// The members of an audit event that are read, in the order in which an API server writes them.

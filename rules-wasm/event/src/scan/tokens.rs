@@ -3,20 +3,20 @@
 //!
 //! As simdjson has it (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019), the places of quotes and brackets
 //! are found 64 bytes at a time and without a branch for what they are. Whether they are JSON, their bits tell as well where
-//! the text has no white space, as the clouds write it ([`compact`](crate::compact)); else [`grammar`](crate::grammar) goes
+//! the text has no white space, as the clouds write it ([`compact`](crate::scan::compact)); else [`grammar`](crate::scan::grammar) goes
 //! from place to place. Neither recurses: depth costs memory, never the stack.
 
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::block::{BLOCK, blocks, brackets_by_words, colons_by_words, controls_by_words, quotes_by_words};
+use crate::scan::block::{BLOCK, blocks, brackets_by_words, colons_by_words, controls_by_words, quotes_by_words};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::block::{marks, quotes};
+use crate::scan::block::{marks, quotes};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::compact::Compact;
-use crate::grammar;
-use crate::scalar::is_space;
-use crate::strings::{Found, Strings};
+use crate::scan::compact::Compact;
+use crate::scan::grammar;
+use crate::scan::scalar::is_space;
+use crate::scan::strings::{Found, Strings};
 
 /// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
 const KEPT: usize = 1 << 16;

@@ -1,6 +1,6 @@
 //! Names of members to look for.
 
-use crate::escape::is_written_as_it_is;
+use crate::json::escape::is_written_as_it_is;
 
 /// A list of names in which one is found at once.
 pub(crate) struct Names<'n, const N: usize> {

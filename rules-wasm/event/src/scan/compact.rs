@@ -1,10 +1,10 @@
 //! Whether the tokens of a text are JSON, where it has no white space between them: then what may stand next to what is a
 //! matter of neighbouring bits, of which 64 are looked at in a few operations. Only brackets are gone through one by one.
 
-use crate::block::{BLOCK, Marks};
-use crate::scalar::is_scalar;
-use crate::strings::Found;
-use crate::tokens::{Containers, NONE};
+use crate::scan::block::{BLOCK, Marks};
+use crate::scan::scalar::is_scalar;
+use crate::scan::strings::Found;
+use crate::scan::tokens::{Containers, NONE};
 
 /// What is known at the end of a block. Where a field is about the next byte, it is 1 or 0.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ fn behind(bits: u64, last: &mut u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::tokens::Tokens;
+    use crate::scan::tokens::Tokens;
 
     #[test]
     fn json_without_white_space_is_known_at_once() {

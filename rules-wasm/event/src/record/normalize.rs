@@ -2,15 +2,17 @@
 
 use serde::de::IgnoredAny;
 
-use crate::audit::text;
-use crate::escape::unescape;
+use crate::json::cut;
+use crate::json::escape::unescape;
+use crate::json::names::Names;
+use crate::json::value::{Document, Value};
 use crate::json::{self, Read};
-use crate::names::Names;
-use crate::outcome::{Ignored, Outcome, Rejected};
-use crate::tables::{self, Row};
-use crate::tokens::Tokens;
-use crate::value::{Document, Value};
-use crate::{Event, LogType, SourceScope, Text, audit, cloud_audit, cut, enrichment, hints, utf8};
+use crate::record::audit::text;
+use crate::record::outcome::{Ignored, Outcome, Rejected};
+use crate::record::tables::{self, Row};
+use crate::record::{audit, enrichment, google, hints};
+use crate::scan::tokens::Tokens;
+use crate::{Event, LogType, SourceScope, Text, utf8};
 
 /// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which clouds
 /// write them.
@@ -202,7 +204,7 @@ fn of_object<'a>(
             }
         }
         LogType::Gke => {
-            if let Err(service) = cloud_audit::fill(&mut event, payload, writer) {
+            if let Err(service) = google::fill(&mut event, payload, writer) {
                 return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string())));
             }
             event.event_time = text(timestamp);

@@ -1,4 +1,4 @@
-//! Source addresses: reading them as clouds and proxies write them, and telling public ones from all others.
+//! Which addresses are public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;

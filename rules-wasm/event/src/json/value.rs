@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use crate::Text;
-use crate::escape::unescaped;
+use crate::json::escape::unescaped;
+use crate::json::names::Names;
 use crate::json::{Raw, Read};
-use crate::names::Names;
-use crate::scalar::scalar_length;
-use crate::tokens::{Colons, Tokens, short};
+use crate::scan::scalar::scalar_length;
+use crate::scan::tokens::{Colons, Tokens, short};
 
 /// A text that is one JSON value, with its tokens.
 #[derive(Debug)]

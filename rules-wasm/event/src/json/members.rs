@@ -1,7 +1,4 @@
-//! Reading JSON that its writer may have got wrong: a value is looked at only where it is wanted, and one of another
-//! type than expected is [`Malformed`](Read::Malformed), never an error that would lose the record.
-//!
-//! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
+//! The members of objects, and what they hold.
 
 use std::fmt;
 
@@ -11,11 +8,10 @@ use serde::{Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Text;
-pub use crate::escape::is_written_as_it_is;
-use crate::escape::unescaped;
-use crate::names::Names;
-use crate::tokens::Tokens;
-use crate::value::{Document, Value};
+use crate::json::escape::unescaped;
+use crate::json::names::Names;
+use crate::json::value::{Document, Value};
+use crate::scan::tokens::Tokens;
 
 /// The text of one valid JSON value, without white space around it. As JSON it is that value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
