@@ -12,7 +12,7 @@ use crate::json::cut;
 use crate::json::names::Names;
 use crate::json::value::{Document, Value};
 use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 
 use super::path::{Path, Step};
 use super::{otlp, text};

@@ -4,7 +4,7 @@ use super::search::{Around, Decoded, Found, Part, Search, WORK};
 use crate::json::cut;
 use crate::json::value::Document;
 use crate::record::{Outcome, Rejected};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 
 /// A record in base64 is longer than that.
 const SHORTEST: usize = 24;

@@ -3,7 +3,7 @@
 use crate::json::names::Names;
 use crate::json::value::{Document, Value};
 use crate::json::{self, Read};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members with one text each.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::Event;
-use crate::scan::scalar::is_space;
+use crate::scan::is_space;
 
 /// What EKS writes in the place of the rest.
 const MARK: &str = "[Truncated...]";

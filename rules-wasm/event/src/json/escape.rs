@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::scan::block::{BLOCK, LOW, blocks, quotes_by_words};
+use crate::scan::{BLOCK, Escapes, LOW, blocks, quotes_by_words};
 use crate::utf8;
 
 /// Whether a text needs no escapes to stand in a JSON string.
@@ -165,31 +165,6 @@ fn code_point(escape: &[u8]) -> (char, usize) {
 fn code_unit(escape: &[u8]) -> Option<u32> {
     let digits = escape.get(..5)?.strip_prefix(b"u")?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// Which bytes are escaped, block by block.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Escapes {
-    /// 1 if the first byte of the next block is.
-    next: u64,
-}
-
-impl Escapes {
-    /// The bytes that are escaped by the backslash before them, by the block's backslashes.
-    #[inline(always)]
-    pub(crate) fn escaped(&mut self, backslashes: u64) -> u64 {
-        const EVEN: u64 = 0x5555_5555_5555_5555;
-        if backslashes == 0 {
-            return std::mem::take(&mut self.next);
-        }
-        let backslashes = backslashes & !self.next;
-        let follows = (backslashes << 1) | self.next;
-        // Of backslashes in a row every second one is escaped: adding finds the ends of rows that begin at an odd place.
-        let odd_starts = backslashes & !EVEN & !follows;
-        let (ends, carry) = odd_starts.overflowing_add(backslashes);
-        self.next = u64::from(carry);
-        (EVEN ^ (ends << 1)) & follows
-    }
 }
 
 #[cfg(test)]

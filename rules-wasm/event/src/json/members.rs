@@ -11,7 +11,7 @@ use crate::Text;
 use crate::json::escape::unescaped;
 use crate::json::names::Names;
 use crate::json::value::{Document, Value};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 
 /// The text of one valid JSON value, without white space around it. As JSON it is that value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

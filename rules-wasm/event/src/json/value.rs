@@ -6,8 +6,8 @@ use crate::Text;
 use crate::json::escape::unescaped;
 use crate::json::names::Names;
 use crate::json::{Raw, Read};
-use crate::scan::scalar::scalar_length;
-use crate::scan::tokens::{Colons, Tokens, short};
+use crate::scan::scalar_length;
+use crate::scan::{Colons, Tokens, short};
 
 /// A text that is one JSON value, with its tokens.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::record::audit::text;
 use crate::record::outcome::{Ignored, Outcome, Rejected};
 use crate::record::tables::{self, Row};
 use crate::record::{audit, enrichment, google, hints};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 use crate::{Event, LogType, SourceScope, Text, utf8};
 
 /// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which clouds

@@ -14,7 +14,7 @@ use crate::record::audit::text;
 use crate::record::hints;
 use crate::record::normalize::audit_category;
 use crate::record::outcome::{Ignored, Outcome, Rejected};
-use crate::scan::tokens::Tokens;
+use crate::scan::Tokens;
 
 /// A row that has been made a record.
 pub(crate) struct Row {

@@ -1,10 +1,10 @@
 //! Whether the tokens of a text are JSON, where it has no white space between them: then what may stand next to what is a
 //! matter of neighbouring bits, of which 64 are looked at in a few operations. Only brackets are gone through one by one.
 
-use crate::scan::block::{BLOCK, Marks};
-use crate::scan::scalar::is_scalar;
-use crate::scan::strings::Found;
-use crate::scan::tokens::{Containers, NONE};
+use super::block::{BLOCK, Marks};
+use super::containers::{Containers, NONE};
+use super::scalar::is_scalar;
+use super::strings::Found;
 
 /// What is known at the end of a block. Where a field is about the next byte, it is 1 or 0.
 #[derive(Debug)]
@@ -119,25 +119,4 @@ fn behind(bits: u64, last: &mut u64) -> u64 {
     let behind = bits << 1 | *last;
     *last = bits >> 63;
     behind
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::scan::tokens::Tokens;
-
-    #[test]
-    fn json_without_white_space_is_known_at_once() {
-        for text in [
-            "{}",
-            "[]",
-            r#"{"a":"b"}"#,
-            r#"{"a":"b","c":1,"d":[],"e":{"f":null,"g":[1,"h",{"i":-2.5e3},["j"]]},"k\"\\":true}"#,
-        ] {
-            // Wherever a block may end.
-            for length in 0..70 {
-                let text = format!(r#"{{"{}":{text},"l":["m",{text}]}}"#, "n".repeat(length));
-                assert_eq!(Tokens::find_in(&text), Some(true), "{text}");
-            }
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! Whether the tokens of a text are JSON: from place to place, whatever stands between them.
 
-use crate::scan::block::BLOCK;
-use crate::scan::scalar::{is_scalar, is_space, scalar_length};
-use crate::scan::tokens::{Block, Containers, NONE};
+use super::block::BLOCK;
+use super::block_tokens::Block;
+use super::containers::{Containers, NONE};
+use super::scalar::{is_scalar, is_space, scalar_length};
 
 /// The room that a text of more bytes needs is counted before it is taken.
 const LONG: usize = 64 << 10;

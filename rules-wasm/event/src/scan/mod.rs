@@ -1,9 +1,18 @@
 //! Where everything stands in a JSON text.
 
-pub(crate) mod block;
+mod block;
+mod block_tokens;
 #[cfg(not(target_arch = "wasm32"))]
 mod compact;
+mod containers;
+mod escapes;
 mod grammar;
-pub(crate) mod scalar;
+mod scalar;
 mod strings;
-pub(crate) mod tokens;
+mod tokens;
+
+pub(crate) use block::{BLOCK, LOW, blocks, quotes_by_words};
+pub(crate) use containers::short;
+pub(crate) use escapes::Escapes;
+pub(crate) use scalar::{is_space, scalar_length};
+pub(crate) use tokens::{Colons, Tokens};

@@ -1,7 +1,7 @@
 //! Which bytes of a text are in strings, block by block, and whether what is escaped in them may be.
 
-use crate::json::escape::Escapes;
-use crate::scan::block::Quotes;
+use super::block::Quotes;
+use super::escapes::Escapes;
 
 /// What is known of strings at the end of a block.
 #[derive(Default)]

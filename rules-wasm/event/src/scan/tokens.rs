@@ -3,26 +3,25 @@
 //!
 //! As simdjson has it (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019), the places of quotes and brackets
 //! are found 64 bytes at a time and without a branch for what they are. Whether they are JSON, their bits tell as well where
-//! the text has no white space, as the clouds write it ([`compact`](crate::scan::compact)); else [`grammar`](crate::scan::grammar) goes
+//! the text has no white space, as the clouds write it ([`compact`](super::compact)); else [`grammar`](super::grammar) goes
 //! from place to place. Neither recurses: depth costs memory, never the stack.
 
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::scan::block::{BLOCK, blocks, brackets_by_words, colons_by_words, controls_by_words, quotes_by_words};
+use super::block::{BLOCK, blocks, brackets_by_words, colons_by_words, controls_by_words, quotes_by_words};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::scan::block::{marks, quotes};
+use super::block::{marks, quotes};
+use super::block_tokens::Block;
 #[cfg(not(target_arch = "wasm32"))]
-use crate::scan::compact::Compact;
-use crate::scan::grammar;
-use crate::scan::scalar::is_space;
-use crate::scan::strings::{Found, Strings};
+use super::compact::Compact;
+use super::containers::{Container, Containers};
+use super::grammar;
+use super::scalar::is_space;
+use super::strings::Strings;
 
 /// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
 const KEPT: usize = 1 << 16;
-
-/// No container: what is around the outermost value.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// The tokens of one text. Kept from text to text, they are read into the same room.
 #[derive(Debug, Default)]
@@ -31,81 +30,11 @@ pub(crate) struct Tokens {
     containers: Containers,
 }
 
-/// The tokens of a block, as bits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Block {
-    /// Brackets, and both quotes of every string.
-    pub(crate) tokens: u64,
-    /// The closing quotes of strings with escapes in them.
-    escapes: u64,
-    /// The colons between names and values.
-    colons: u64,
-}
-
-/// The lists and objects of a text.
-#[derive(Debug, Default)]
-pub(crate) struct Containers {
-    /// They, by where they begin.
-    pub(crate) all: Vec<Container>,
-    /// The one that has been opened last of those that have not been closed; [`NONE`] outside of all.
-    pub(crate) around: u32,
-    /// Whether that is an object.
-    pub(crate) in_object: bool,
-}
-
-/// A list or an object.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Container {
-    /// Where its closing bracket is; while that has not been seen, the number of the container around it.
-    pub(crate) end: u32,
-    /// How many containers begin before it ends; until then, its opening bracket.
-    pub(crate) behind: u32,
-}
-
-impl Containers {
-    fn clear(&mut self) {
-        self.all.clear();
-        self.around = NONE;
-        self.in_object = false;
-    }
-
-    /// Opens one with this bracket.
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
-    #[inline(always)]
-    pub(crate) fn open(&mut self, bracket: u8) {
-        let number = short(self.all.len());
-        self.all.push(Container { end: self.around, behind: u32::from(bracket) });
-        self.around = number;
-        self.in_object = bracket == b'{';
-    }
-
-    /// Closes the one around; whether there is one, and this is its bracket.
-    #[expect(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    pub(crate) fn close(&mut self, bracket: u8, at: usize) -> bool {
-        let behind = short(self.all.len());
-        let Some(container) = self.all.get_mut(self.around as usize) else { return false };
-        let is_right = (bracket == b'}') == self.in_object;
-        self.around = container.end;
-        *container = Container { end: short(at), behind };
-        self.in_object = self.all.get(self.around as usize).is_some_and(|around| around.behind == u32::from(b'{'));
-        is_right
-    }
-}
-
 /// A text has some of them.
 #[cfg(not(target_arch = "wasm32"))]
 struct Controls;
 
 impl Tokens {
-    /// What [`find`](Self::find) can tell of a text.
-    #[cfg(test)]
-    pub(crate) fn find_in(text: &str) -> Option<bool> {
-        let mut tokens = Self { blocks: vec![Block::default(); text.len() / BLOCK + 1], ..Self::default() };
-        tokens.containers.clear();
-        tokens.find(text.as_bytes())
-    }
-
     /// Reads a text; whether it is one JSON value (RFC 8259), of less than 4 GiB.
     pub(crate) fn read(&mut self, text: &[u8]) -> bool {
         if self.containers.all.capacity() > KEPT {
@@ -244,15 +173,6 @@ impl Tokens {
     }
 }
 
-impl Block {
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
-    #[inline(always)]
-    fn new(brackets: u64, colons: u64, strings: &Found) -> Self {
-        let Found { quotes, inside, escapes } = *strings;
-        Self { tokens: (brackets & !inside) | quotes, escapes, colons: colons & !inside }
-    }
-}
-
 /// The colons that are left of a part of a text.
 pub(crate) struct Colons<'t> {
     /// Those up to its end: there may be others behind, of texts that have been longer.
@@ -287,11 +207,30 @@ impl Iterator for Colons<'_> {
     }
 }
 
-/// A place in the text, or a number of what is in it: no more than the text's length, which has been looked at.
-#[inline]
-pub(crate) fn short(number: usize) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "it is no more than what fits")]
-    {
-        number as u32
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`find`](Tokens::find) can tell of a text.
+    fn find(text: &str) -> Option<bool> {
+        let mut tokens = Tokens { blocks: vec![Block::default(); text.len() / BLOCK + 1], ..Tokens::default() };
+        tokens.containers.clear();
+        tokens.find(text.as_bytes())
+    }
+
+    #[test]
+    fn json_without_white_space_is_known_at_once() {
+        for text in [
+            "{}",
+            "[]",
+            r#"{"a":"b"}"#,
+            r#"{"a":"b","c":1,"d":[],"e":{"f":null,"g":[1,"h",{"i":-2.5e3},["j"]]},"k\"\\":true}"#,
+        ] {
+            // Wherever a block may end.
+            for length in 0..70 {
+                let text = format!(r#"{{"{}":{text},"l":["m",{text}]}}"#, "n".repeat(length));
+                assert_eq!(find(&text), Some(true), "{text}");
+            }
+        }
     }
 }
