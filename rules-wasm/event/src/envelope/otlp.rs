@@ -2,8 +2,7 @@
 //!
 //! Source: `opentelemetry-proto`, `common/v1`, `KeyValue` and `AnyValue`, in their JSON encoding.
 
-use crate::json::names::Names;
-use crate::json::value::Value;
+use crate::json::{Names, Value};
 
 /// How deep values may be nested.
 const MAX_DEPTH: usize = 64;

@@ -7,15 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use crate::LogType;
-use crate::json::cut;
-use crate::json::names::Names;
-use crate::json::value::{Document, Value};
-use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as};
-use crate::scan::Tokens;
-
 use super::path::{Path, Step};
 use super::{otlp, text};
+use crate::event::LogType;
+use crate::json::{Document, Names, Value};
+use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as};
+use crate::scan::Tokens;
 
 /// How many steps lead from a document to a record at most: each into a member, an item, or a text counts. OpenTelemetry's lists
 /// of lists of lists take eight.
@@ -170,7 +167,7 @@ impl<'f, E> Search<'f, E> {
         let shown = match normalize_as(text.as_bytes(), around.known, &mut buffers) {
             Outcome::Evaluated(mut event) => {
                 if was_cut {
-                    cut::note(&mut event);
+                    event.note_cut_off();
                 }
                 self.show(text, around, Outcome::Evaluated(event))
             }

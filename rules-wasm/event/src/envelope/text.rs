@@ -1,8 +1,7 @@
 //! Records in texts: as JSON, behind a prefix, in base64, with their ends missing.
 
 use super::search::{Around, Decoded, Found, Part, Search, WORK};
-use crate::json::cut;
-use crate::json::value::Document;
+use crate::json::{Document, cut, string_length, value_length};
 use crate::record::{Outcome, Rejected};
 use crate::scan::Tokens;
 
@@ -110,7 +109,7 @@ pub(super) fn json_in(text: &str) -> Option<&str> {
     let object = brackets.find_map(|(at, _)| text[at + 1..].trim_ascii_start().starts_with('"').then_some(at));
     let before = &text[..object.unwrap_or(text.len())];
     match before.find("\"{\\\"") {
-        Some(quote) => cut::string_length(&text.as_bytes()[quote..]).map(|length| &text[quote..quote + length]),
+        Some(quote) => string_length(&text.as_bytes()[quote..]).map(|length| &text[quote..quote + length]),
         None => object.map(|object| &text[object..]),
     }
 }
@@ -149,7 +148,7 @@ impl<'t> Iterator for Parts<'t> {
         if self.0.is_empty() {
             return None;
         }
-        let (value, behind) = self.0.split_at(cut::value_length(self.0).unwrap_or(self.0.len()));
+        let (value, behind) = self.0.split_at(value_length(self.0).unwrap_or(self.0.len()));
         self.0 = behind.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
         Some(value)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::Event;
+use super::normalized::Event;
 
 /// The most parameters of a query of which an API server reads any: of a query with more, Go reads none.
 const MAX_PARAMETERS: usize = 10_000;
@@ -59,7 +59,7 @@ fn digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LogType;
+    use crate::event::normalized::LogType;
 
     fn is_dry_run(uri: &str) -> bool {
         Event { request_uri: Some(uri.into()), ..Event::new(LogType::Eks) }.is_dry_run()

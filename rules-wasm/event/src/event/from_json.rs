@@ -1,10 +1,9 @@
 //! Reading an event from its JSON, which a rule does in its sandbox.
 
-use crate::json::names::Names;
-use crate::json::value::{Document, Value};
-use crate::json::{self, Read};
+use super::normalized::{Asn, Event, LogType, ResponseStatus};
+use crate::address::SourceScope;
+use crate::json::{self, Document, Names, Read, Text, Value};
 use crate::scan::Tokens;
-use crate::{Asn, Event, LogType, ResponseStatus, SourceScope, Text};
 
 /// The members with one text each.
 const TEXTS: [&str; 17] = [

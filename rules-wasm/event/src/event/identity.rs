@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::{Event, Text};
+use super::normalized::Event;
+use crate::json::Text;
 
 impl Event<'_> {
     /// Bytes that two events share only if they are the same: all that a record says of a request but the object sent, the
@@ -112,7 +113,7 @@ fn instant(time: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LogType;
+    use crate::event::normalized::LogType;
 
     #[test]
     fn a_time_is_one_however_it_is_written() {

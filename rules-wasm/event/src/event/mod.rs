@@ -4,5 +4,7 @@ mod dry_run;
 mod from_json;
 mod identity;
 mod normalized;
+#[cfg(test)]
+mod schema;
 
-pub use normalized::{Asn, Event, LogType, ResponseStatus, Text};
+pub use normalized::{Asn, Event, LogType, ResponseStatus};

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::Event;
+use super::length::string_length;
 use crate::scan::is_space;
 
 /// What EKS writes in the place of the rest.
@@ -57,13 +57,6 @@ fn close_brackets(open: &[u8], closed: &mut String) {
 fn without_mark(text: &str) -> &str {
     let text = text.trim_end();
     text.strip_suffix(MARK).unwrap_or(text)
-}
-
-/// Notes on an event that its record was cut off.
-pub(crate) fn note(event: &mut Event<'_>) {
-    if !event.malformed.iter().any(|path| path == Event::CUT_OFF) {
-        event.malformed.push(Event::CUT_OFF.into());
-    }
 }
 
 /// A text that is JSON, or is closed where its end is missing; and whether that was so.
@@ -130,40 +123,6 @@ fn whole(text: &str) -> Option<Whole> {
         }
     }
     (!open.is_empty()).then_some(Whole { end, open, string: None })
-}
-
-/// The length of the object or list at the beginning, by its brackets; none if it does not end.
-pub(crate) fn value_length(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0_usize, 0);
-    loop {
-        match *bytes.get(at)? {
-            b'"' => at += string_length(&bytes[at..])?,
-            byte => {
-                match byte {
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => depth = depth.checked_sub(1)?,
-                    _ => {}
-                }
-                at += 1;
-                if depth == 0 {
-                    return matches!(byte, b'}' | b']').then_some(at);
-                }
-            }
-        }
-    }
-}
-
-/// The length of the string at the beginning with its quotes; none if it does not end.
-pub(crate) fn string_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
+use super::utf8::utf8;
 use crate::scan::{BLOCK, Escapes, LOW, blocks, quotes_by_words};
-use crate::utf8;
 
 /// Whether a text needs no escapes to stand in a JSON string.
 #[must_use]

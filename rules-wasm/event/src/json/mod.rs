@@ -4,10 +4,29 @@
 //! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
 
 pub(crate) mod cut;
-pub(crate) mod escape;
+mod error;
+mod escape;
+mod fields;
+mod length;
 mod members;
-pub(crate) mod names;
-pub(crate) mod value;
+mod names;
+mod raw;
+mod read;
+mod text;
+mod utf8;
+mod value;
 
 pub use escape::is_written_as_it_is;
-pub use members::*;
+pub use members::{Members, integer, items, members, object, text};
+pub use names::joined;
+pub use raw::Raw;
+pub use read::Read;
+pub use text::Text;
+
+pub(crate) use error::not_an_object;
+pub(crate) use escape::unescape;
+pub(crate) use fields::{members_in_any_case, named, one_text, text_of, texts};
+pub(crate) use length::{string_length, value_length};
+pub(crate) use names::Names;
+pub(crate) use utf8::utf8;
+pub(crate) use value::{Document, Value};

@@ -1,6 +1,6 @@
 //! Names of members to look for.
 
-use crate::json::escape::is_written_as_it_is;
+use super::escape::is_written_as_it_is;
 
 /// A list of names in which one is found at once.
 pub(crate) struct Names<'n, const N: usize> {
@@ -89,38 +89,15 @@ const fn slot(before: u8, last: u8) -> usize {
     (5 * before as usize + last as usize) % SLOTS
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::json::{Raw, members};
-
-    #[test]
-    fn any_number_of_names_may_be_asked_for() {
-        let known: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
-        let names: [&str; 300] = std::array::from_fn(|number| &*known[number]);
-        for (place, name) in names.iter().enumerate() {
-            let text = format!("{{\"{name}\":1}}");
-            let found = members(&text, names).expect("an object");
-            assert_eq!(found.iter().position(Option::is_some), Some(place), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_member_is_found_by_all_of_its_name_and_no_more() {
-        let names = ["verb", "user", "callerIP", "callerIp", "", "a", "verb-", "erb", "\"", "a\":{\"b", "\\a"];
-        for name in names {
-            let json = |name: &str| serde_json::json!({"other": {"verb": [{"": 0}]}, name: 5}).to_string();
-            let text = json(name);
-            for (asked, found) in names.iter().zip(members(&text, names).expect("an object")) {
-                assert_eq!(found.map(Raw::get), (*asked == name).then_some("5"), "{asked} in {name}");
-            }
-            for other in [format!("{name}x"), format!("x{name}"), format!("\"{name}"), format!("\\{name}")] {
-                let text = json(&other);
-                let found = members(&text, [name]).expect("an object");
-                assert_eq!(found[0].is_some(), other == name, "{name} in {other}");
-            }
-        }
-        let nested = r#"{"a":{"b":1},"c\"user":2,"us\u0065r":3}"#;
-        let found = members(nested, ["a\":{\"b", "b", "user", "\"user"]).expect("an object");
-        assert_eq!(found.map(|found| found.map(Raw::get)), [None, None, Some("3"), None]);
-    }
+/// The names of two lists as one, for [`members`]; `N` is the sum of their lengths.
+///
+/// # Panics
+/// `N` is not that sum.
+#[must_use]
+pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let (start, end) = names.split_at_mut(first.len());
+    start.copy_from_slice(first);
+    end.copy_from_slice(second);
+    names
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::Text;
-use crate::json::escape::unescaped;
-use crate::json::names::Names;
-use crate::json::{Raw, Read};
-use crate::scan::scalar_length;
-use crate::scan::{Colons, Tokens, short};
+use super::escape::unescaped;
+use super::names::Names;
+use super::raw::Raw;
+use super::read::Read;
+use super::text::Text;
+use crate::scan::{Colons, Tokens, scalar_length, short};
 
 /// A text that is one JSON value, with its tokens.
 #[derive(Debug)]

@@ -1,9 +1,7 @@
 //! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
 
-use crate::json::names::Names;
-use crate::json::value::Value;
-use crate::json::{self, Raw, Read};
-use crate::{Event, ResponseStatus, Text};
+use crate::event::{Event, ResponseStatus};
+use crate::json::{self, Names, Raw, Read, Text, Value, text_of};
 
 /// The members of an audit event that are read, in the order in which an API server writes them.
 pub(crate) const FIELDS: [&str; 14] = [
@@ -28,7 +26,7 @@ static OBJECT_REF: Names<'_, 5> = Names::new(["resource", "namespace", "name", "
 /// Whether an object without `kind` and `apiVersion` has an audit event's own shape.
 pub(crate) fn is_event(fields: &[Option<Value<'_, '_>>; FIELDS.len()]) -> bool {
     let [audit_id, stage, request_uri, verb, user, ..] = *fields;
-    let is_text = |value| text(value).is_some();
+    let is_text = |value| text_of(value).is_some();
     is_text(audit_id) && is_text(stage) && (is_text(verb) || is_text(request_uri)) && user.is_some_and(Value::is_object)
 }
 
@@ -128,17 +126,17 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
     }
     event.user_agent = malformed.text("userAgent", user_agent);
     event.resource = malformed.text("objectRef.resource", resource);
-    event.subresource = text(subresource);
-    event.api_group = text(api_group);
+    event.subresource = text_of(subresource);
+    event.api_group = text_of(api_group);
     event.namespace = malformed.text("objectRef.namespace", namespace);
     event.name = malformed.text("objectRef.name", name).or_else(|| created(event, request_object, response_object));
     event.request_uri = malformed.text("requestURI", request_uri);
     event.response_status =
         malformed.check("responseStatus.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
     event.service_type = service_type(request_object);
-    event.stage_time = text(stage_time);
-    event.event_time = text(received).or_else(|| event.stage_time.clone());
-    event.audit_id = text(audit_id);
+    event.stage_time = text_of(stage_time);
+    event.event_time = text_of(received).or_else(|| event.stage_time.clone());
+    event.audit_id = text_of(audit_id);
     event.request_object = shown(request_object);
     event.malformed = malformed.into_paths();
 }
@@ -146,7 +144,7 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
 /// `extra.arn[0]`, if it is text.
 fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [arn] = extra?.named(&const { Names::new(["arn"]) })?;
-    text(arn?.items().next())
+    text_of(arn?.items().next())
 }
 
 /// Whom the user acted as: never malformed.
@@ -154,7 +152,7 @@ fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
 fn impersonation<'a>(event: &mut Event<'a>, impersonated: Option<Value<'a, '_>>) {
     let [username, groups] =
         impersonated.and_then(|user| user.named(&const { Names::new(["username", "groups"]) })).unwrap_or_default();
-    event.impersonated_user = text(username);
+    event.impersonated_user = text_of(username);
     event.impersonated_groups = json::texts(groups, false).present().unwrap_or_default().0;
 }
 
@@ -168,15 +166,10 @@ pub(crate) fn created<'a>(
     let name = |object: Option<Value<'a, '_>>| {
         let [metadata] = object?.named(&const { Names::new(["metadata"]) })?;
         let [name] = metadata?.named(&const { Names::new(["name"]) })?;
-        text(name)
+        text_of(name)
     };
     let is_created = event.verb.as_deref() == Some("create") && event.subresource.is_none();
     is_created.then(|| name(sent).or_else(|| name(stored))).flatten()
-}
-
-/// A text that is never malformed.
-pub(crate) fn text<'a>(value: Option<Value<'a, '_>>) -> Option<Text<'a>> {
-    json::one_text(value).present()
 }
 
 /// The object sent, if it is not too long for rules.
@@ -188,5 +181,5 @@ pub(crate) fn shown<'a>(request_object: Option<Value<'a, '_>>) -> Option<Raw<'a>
 pub(crate) fn service_type<'a>(request_object: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [spec] = request_object?.named(&const { Names::new(["spec"]) })?;
     let [service_type] = spec?.named(&const { Names::new(["type"]) })?;
-    text(service_type)
+    text_of(service_type)
 }

@@ -1,10 +1,7 @@
 //! What Panther's enrichment put into a record: the networks of its source addresses.
 
-use crate::Asn;
-use crate::json;
-use crate::json::names::Names;
-use crate::json::value::Value;
-use crate::record::audit::text;
+use crate::event::Asn;
+use crate::json::{self, Names, Value, text_of};
 
 /// Far more entries than a request has source addresses: a kube-apiserver takes 1 MiB of headers.
 const MAX_ENTRIES: usize = 200_000;
@@ -34,6 +31,6 @@ pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn
 
 fn entry<'a>(value: Value<'a, '_>) -> Asn<'a> {
     let [asn, name, address] =
-        value.named(&const { Names::new(["asn", "name", "p_match"]) }).unwrap_or_default().map(text);
+        value.named(&const { Names::new(["asn", "name", "p_match"]) }).unwrap_or_default().map(text_of);
     Asn { asn, name, address }
 }

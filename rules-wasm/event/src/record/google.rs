@@ -1,11 +1,9 @@
 //! Google Cloud audit log entries of GKE clusters.
 
-use crate::json;
-use crate::json::names::Names;
-use crate::json::value::Value;
-use crate::record::audit::{self, Malformed, service_type, shown};
-use crate::record::normalize::Writer;
-use crate::{Event, ResponseStatus, Text};
+use super::audit::{self, Malformed, service_type, shown};
+use super::normalize::Writer;
+use crate::event::{Event, ResponseStatus};
+use crate::json::{self, Names, Text, Value};
 
 /// The members of `protoPayload` that are read, in the order in which Google writes them.
 static FIELDS: Names<'_, 8> = Names::new([

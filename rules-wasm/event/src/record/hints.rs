@@ -1,8 +1,6 @@
 //! What a text that is no audit event probably is, for whoever must do something about it.
 
-use crate::json::names::Names;
-use crate::json::value::Value;
-use crate::record::audit::text;
+use crate::json::{Names, Value, text_of};
 
 /// Whether bytes are UTF-16: they begin with its byte order mark, or every second of the first ones is zero.
 #[cold]
@@ -64,7 +62,7 @@ pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
         |names: [&str; 3]| object.named(&Names::new(names)).is_some_and(|members| members.iter().all(Option::is_some));
     let of_aws = |name: &str| {
         // What AWS hands to functions names its source too, such as aws:kinesis, and carries whatever was sent there.
-        let source = object.named(&const { Names::new(["eventSource"]) }).and_then(|[source]| text(source));
+        let source = object.named(&const { Names::new(["eventSource"]) }).and_then(|[source]| text_of(source));
         name != KINDS[0].0 || source.is_some_and(|source| source.ends_with(".amazonaws.com"))
     };
     KINDS.into_iter().find_map(|(name, members)| (is(members) && of_aws(name)).then_some(name))

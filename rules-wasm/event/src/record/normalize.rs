@@ -2,17 +2,13 @@
 
 use serde::de::IgnoredAny;
 
-use crate::json::cut;
-use crate::json::escape::unescape;
-use crate::json::names::Names;
-use crate::json::value::{Document, Value};
-use crate::json::{self, Read};
-use crate::record::audit::text;
-use crate::record::outcome::{Ignored, Outcome, Rejected};
-use crate::record::tables::{self, Row};
-use crate::record::{audit, enrichment, google, hints};
+use super::outcome::{Ignored, Outcome, Rejected};
+use super::tables::{self, Row};
+use super::{audit, enrichment, google, hints};
+use crate::address::SourceScope;
+use crate::event::{Event, LogType};
+use crate::json::{self, Document, Names, Read, Text, Value, cut, text_of, unescape, utf8};
 use crate::scan::Tokens;
-use crate::{Event, LogType, SourceScope, Text, utf8};
 
 /// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which clouds
 /// write them.
@@ -144,7 +140,7 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
 
 /// An event of a record whose end is missing.
 fn noted(mut event: Box<Event<'_>>) -> Outcome<'_> {
-    cut::note(&mut event);
+    event.note_cut_off();
     Outcome::Evaluated(event)
 }
 
@@ -200,21 +196,21 @@ fn of_object<'a>(
                 return Outcome::Rejected(rejected);
             }
             if event.event_time.is_none() {
-                event.event_time = text(time);
+                event.event_time = text_of(time);
             }
         }
         LogType::Gke => {
             if let Err(service) = google::fill(&mut event, payload, writer) {
                 return Outcome::Ignored(Ignored::Service(service.map(|name| name.to_string())));
             }
-            event.event_time = text(timestamp);
-            event.audit_id = text(insert_id);
+            event.event_time = text_of(timestamp);
+            event.audit_id = text_of(insert_id);
         }
     }
     let field = if log_type == LogType::Gke { "callerIP" } else { "sourceIPs" };
     event.asn = enrichment::asn(p_enrichment, field);
     event.source_scope = SourceScope::of(event.source_ips.iter().map(|address| &**address));
-    event.cluster = text(label);
+    event.cluster = text_of(label);
     if log_type == LogType::Gke && event.cluster.is_none() {
         event.cluster = cluster_label(resource);
     }
@@ -282,7 +278,7 @@ fn log_type_of_shape(
     payload: Option<Value<'_, '_>>,
     fields: &[Option<Value<'_, '_>>; audit::FIELDS.len()],
 ) -> Option<LogType> {
-    let is = |value, expected: fn(&str) -> bool| text(value).is_some_and(|text| expected(&text));
+    let is = |value, expected: fn(&str) -> bool| text_of(value).is_some_and(|text| expected(&text));
     if is(kind, |kind| kind == "Event") && is(api_version, |version| version.starts_with("audit.k8s.io/")) {
         Some(LogType::Eks)
     } else if audit_category(category).is_ok() {
@@ -299,7 +295,7 @@ fn log_type_of_shape(
 #[cold]
 fn says_nothing_else(item: Value<'_, '_>, kind: Option<Value<'_, '_>>, api_version: Option<Value<'_, '_>>) -> bool {
     let allows = |value: Option<Value<'_, '_>>, expected: fn(&str) -> bool| match value {
-        Some(value) if !value.is_absent() => text(Some(value)).is_some_and(|text| expected(&text)),
+        Some(value) if !value.is_absent() => text_of(Some(value)).is_some_and(|text| expected(&text)),
         _ => true,
     };
     allows(kind, |kind| kind == "Event")
@@ -309,7 +305,7 @@ fn says_nothing_else(item: Value<'_, '_>, kind: Option<Value<'_, '_>>, api_versi
 
 /// Whether an Azure category holds audit events, else its name.
 pub(crate) fn audit_category(value: Option<Value<'_, '_>>) -> Result<(), Option<String>> {
-    match text(value) {
+    match text_of(value) {
         Some(category) if category == "kube-audit" || category == "kube-audit-admin" => Ok(()),
         other => Err(other.map(|category| category.to_string())),
     }
@@ -377,7 +373,7 @@ fn audit_text<'a>(
             return rejected("it is cut off, and what is whole of it is no audit event");
         }
         audit::fill(event, place, &fields);
-        cut::note(event);
+        event.note_cut_off();
         return Ok(());
     }
     Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string()))
@@ -387,5 +383,5 @@ fn audit_text<'a>(
 fn cluster_label<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [labels] = resource?.named(&const { Names::new(["labels"]) })?;
     let [name] = labels?.named(&const { Names::new(["cluster_name"]) })?;
-    text(name)
+    text_of(name)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Event;
+use crate::event::Event;
 
 /// What becomes of a record; each has exactly one of the three.
 #[derive(Debug)]

@@ -6,14 +6,11 @@
 
 use std::borrow::Cow;
 
-use crate::LogType;
-use crate::json::cut;
-use crate::json::names::Names;
-use crate::json::value::{Document, Value};
-use crate::record::audit::text;
-use crate::record::hints;
-use crate::record::normalize::audit_category;
-use crate::record::outcome::{Ignored, Outcome, Rejected};
+use super::hints;
+use super::normalize::audit_category;
+use super::outcome::{Ignored, Outcome, Rejected};
+use crate::event::LogType;
+use crate::json::{Document, Names, Value, cut, text_of};
 use crate::scan::Tokens;
 
 /// A row that has been made a record.
@@ -139,9 +136,9 @@ fn azure(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
     let time = time.or(generated);
     let columns = row.named(&const { Names::new(first(&COLUMNS)) }).unwrap_or_default();
     let [audit_id, stage, verb, request_uri, ..] = columns;
-    let is_text = |value| text(value).is_some();
+    let is_text = |value| text_of(value).is_some();
     let has_columns = is_text(audit_id) && is_text(stage) && (is_text(verb) || is_text(request_uri));
-    if has_columns || text(table).is_some_and(|table| AUDIT_TABLES.contains(&&*table)) {
+    if has_columns || text_of(table).is_some_and(|table| AUDIT_TABLES.contains(&&*table)) {
         record.name("category");
         record.text.push_str("\"kube-audit\"");
         record.open("properties");
@@ -209,7 +206,7 @@ fn google(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
     }
     record.text.push('}');
     record.member("insertId", insert_id.or(insert_id_of_analytics));
-    if let Some(time) = text(timestamp) {
+    if let Some(time) = text_of(timestamp) {
         record.name("timestamp");
         record.text.push('"');
         record.text.push_str(&rfc3339(&time).replace(['"', '\\'], ""));
@@ -255,7 +252,9 @@ pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Ou
         (Some(LogType::Aks), Err(category)) => Ignored::Category(category),
         (Some(LogType::Gke), _) => Ignored::Service(None),
         // A resource log of Azure's is known by its category: what a log of another one says is none of ours, whatever it says.
-        (_, Err(category)) if properties.is_some() && (text(operation).is_some() || text(resource_id).is_some()) => {
+        (_, Err(category))
+            if properties.is_some() && (text_of(operation).is_some() || text_of(resource_id).is_some()) =>
+        {
             Ignored::Category(category)
         }
         _ => hints::other_record(object).map_or(Ignored::Shape, Ignored::Other),

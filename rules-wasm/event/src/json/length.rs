@@ -1,0 +1,35 @@
+//! How long the value at the beginning of a text is, by its quotes and brackets alone.
+
+/// The length of the object or list at the beginning, by its brackets; none if it does not end.
+pub(crate) fn value_length(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0_usize, 0);
+    loop {
+        match *bytes.get(at)? {
+            b'"' => at += string_length(&bytes[at..])?,
+            byte => {
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.checked_sub(1)?,
+                    _ => {}
+                }
+                at += 1;
+                if depth == 0 {
+                    return matches!(byte, b'}' | b']').then_some(at);
+                }
+            }
+        }
+    }
+}
+
+/// The length of the string at the beginning with its quotes; none if it does not end.
+pub(crate) fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
