@@ -1,9 +1,10 @@
 //! Google Cloud audit log entries of GKE clusters.
 
-use super::audit::{self, Malformed, service_type, shown};
-use super::normalize::Writer;
+use super::malformed::Malformed;
+use super::object::{created, service_type, shown};
+use super::writer::Writer;
 use crate::event::{Event, ResponseStatus};
-use crate::json::{self, Names, Text, Value};
+use crate::json::{self, Names, Text, Value, text_of};
 
 /// The members of `protoPayload` that are read, in the order in which Google writes them.
 static FIELDS: Names<'_, 8> = Names::new([
@@ -67,7 +68,7 @@ pub(crate) fn fill<'a>(
     event.subresource = subresource;
     event.api_group = group;
     event.namespace = namespace;
-    event.name = name.or_else(|| audit::created(event, request, response));
+    event.name = name.or_else(|| created(event, request, response));
     event.request_uri = resource_name.as_deref().map(|name| request_uri(name).into());
     event.response_status =
         malformed.check("status.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
@@ -75,6 +76,13 @@ pub(crate) fn fill<'a>(
     event.request_object = shown(request);
     event.malformed = malformed.into_paths();
     Ok(())
+}
+
+/// The cluster's name in a Google log entry's monitored resource.
+pub(crate) fn cluster<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
+    let [labels] = resource?.named(&const { Names::new(["labels"]) })?;
+    let [name] = labels?.named(&const { Names::new(["cluster_name"]) })?;
+    text_of(name)
 }
 
 /// The last dotted part of a method's name, which is the verb.

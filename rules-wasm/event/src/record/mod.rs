@@ -1,12 +1,21 @@
 //! From a record to its event.
 
 mod audit;
+mod azure;
+mod buffers;
+mod category;
 mod enrichment;
 mod google;
 mod hints;
+mod kind;
+mod malformed;
 mod normalize;
+mod object;
 mod outcome;
+mod rejection;
 mod tables;
+mod writer;
 
-pub use normalize::{Buffers, LISTS, normalize, normalize_as};
+pub use buffers::Buffers;
+pub use normalize::{LISTS, normalize, normalize_as};
 pub use outcome::{Ignored, Outcome, Rejected};

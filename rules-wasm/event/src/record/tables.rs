@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::category::audit_category;
 use super::hints;
-use super::normalize::audit_category;
 use super::outcome::{Ignored, Outcome, Rejected};
 use crate::event::LogType;
 use crate::json::{Document, Names, Value, cut, text_of};

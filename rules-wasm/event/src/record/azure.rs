@@ -1,0 +1,79 @@
+//! Azure resource logs of AKS clusters, which hold an audit event in `properties.log`.
+
+use super::audit;
+use super::buffers::Inside;
+use super::outcome::Rejected;
+use crate::event::Event;
+use crate::json::{self, Document, Names, Value, cut, unescape};
+use crate::scan::Tokens;
+
+/// Those of an audit event that stands in a member of its own.
+static FIELDS: Names<'_, { audit::FIELDS.len() }> = Names::new(audit::FIELDS);
+
+/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object. `properties` may be
+/// JSON text too.
+pub(crate) fn fill<'a>(
+    event: &mut Event<'a>,
+    properties: Option<Value<'a, '_>>,
+    inside: &'a mut Inside,
+) -> Result<(), Rejected> {
+    const PLACE: &str = "properties.log";
+    let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
+    let Inside { properties: outer, text, closed, tokens } = inside;
+    if let Some(string) = properties.and_then(Value::string) {
+        // What Event Hubs and storage accounts never write, and some exports do.
+        let outer: &'a str = unescape(string.text, outer);
+        let mut tokens_of_outer = Tokens::default();
+        let document = Document::read(outer, &mut tokens_of_outer);
+        let log = document.as_ref().and_then(|document| document.value().named(&const { Names::new(["log"]) }));
+        return match log {
+            Some([log]) => audit_text(event, PLACE, log, text, closed, tokens),
+            None => rejected("properties is no object"),
+        };
+    }
+    let Some([log]) = properties.and_then(|properties| properties.named(&const { Names::new(["log"]) })) else {
+        return rejected("properties is no object");
+    };
+    audit_text(event, PLACE, log, text, closed, tokens)
+}
+
+/// Fills in the audit event in a member.
+fn audit_text<'a>(
+    event: &mut Event<'a>,
+    place: &'static str,
+    log: Option<Value<'a, '_>>,
+    text: &'a mut Vec<u8>,
+    closed: &'a mut String,
+    tokens: &mut Tokens,
+) -> Result<(), Rejected> {
+    let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
+    let Some(log) = log else { return rejected("there is none") };
+    if let Some(fields) = log.named(&FIELDS) {
+        audit::fill(event, place, &fields);
+        return Ok(());
+    }
+    let Some(string) = log.string() else {
+        return rejected("it is neither text nor an object");
+    };
+    // Azure puts a line feed behind it.
+    let string = string.text.strip_suffix(r"\n").filter(|rest| rest.ends_with('}')).unwrap_or(string.text);
+    let text = unescape(string, text);
+    if let Some(document) = Document::read(text, tokens)
+        && let Some(fields) = document.value().named(&FIELDS)
+    {
+        audit::fill(event, place, &fields);
+        return Ok(());
+    }
+    if cut::close(text, closed).is_some()
+        && let Some(document) = Document::read(closed, tokens)
+        && let Some(fields) = document.value().named(&FIELDS)
+    {
+        if !audit::is_recognizable(&fields) {
+            return rejected("it is cut off, and what is whole of it is no audit event");
+        }
+        audit::fill(event, place, &fields);
+        event.note_cut_off();
+        return Ok(());
+    }
+    Err(Rejected::NoAuditEvent(json::not_an_object(text).to_string()))
+}
