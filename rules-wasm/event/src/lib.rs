@@ -22,6 +22,7 @@ mod record;
 mod scan;
 
 pub use address::SourceScope;
+pub use envelope::LISTS;
 pub use event::{Asn, Event, LogType, ResponseStatus};
 pub use json::Text;
-pub use record::{Buffers, Ignored, LISTS, Outcome, Rejected, normalize, normalize_as};
+pub use record::{Buffers, Ignored, Outcome, Rejected, normalize, normalize_as};

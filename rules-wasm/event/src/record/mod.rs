@@ -17,5 +17,7 @@ mod tables;
 mod writer;
 
 pub use buffers::Buffers;
-pub use normalize::{LISTS, normalize, normalize_as};
+pub use normalize::{normalize, normalize_as};
 pub use outcome::{Ignored, Outcome, Rejected};
+
+pub(crate) use normalize::normalize_json;

@@ -32,11 +32,6 @@ const ENVELOPE: [&str; 12] = [
 static ENVELOPE_AND_AUDIT: Names<'_, { ENVELOPE.len() + audit::FIELDS.len() }> =
     Names::new(json::joined(&ENVELOPE, &audit::FIELDS));
 
-/// The members of a wrapping that hold its records as a list: `EventList` has `items`, Azure's diagnostics `records`,
-/// CloudWatch's subscriptions `logEvents` and its API `events`, Cloud Logging's API `entries`, Pub/Sub's
-/// `receivedMessages`. No audit record has a member of these names at its top.
-pub const LISTS: [&str; 6] = ["items", "records", "logEvents", "events", "entries", "receivedMessages"];
-
 /// Decides a record's outcome.
 ///
 /// The event borrows from the record, and from the buffers, whose old content is discarded: where AKS holds the audit event
@@ -53,10 +48,20 @@ pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a m
     let Some(text) = utf8(record) else {
         return Outcome::Rejected(not_utf8(record));
     };
+    normalize_json(text, known, buffers).unwrap_or_else(|| Outcome::Rejected(not_an_object(text)))
+}
+
+/// [`normalize_as`] without saying what is wrong with a text that is no JSON object: `None`. To say it, the text is read again.
+#[inline]
+pub(crate) fn normalize_json<'a>(
+    text: &'a str,
+    known: Option<LogType>,
+    buffers: &'a mut Buffers,
+) -> Option<Outcome<'a>> {
     if let Some(document) = Document::read(text, &mut buffers.record)
         && document.value().is_object()
     {
-        return of_object(&document, known, Some(&mut buffers.row), &mut buffers.inside);
+        return Some(of_object(&document, known, Some(&mut buffers.row), &mut buffers.inside));
     }
     of_cut(text, known, buffers)
 }
@@ -64,22 +69,18 @@ pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a m
 /// Decides the outcome of what is not JSON. Where its end is missing, what is whole of it may be an event; or else what is whole
 /// of the text in which it ends, as of a record that holds its event as text.
 #[cold]
-fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
+fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Option<Outcome<'a>> {
     let Buffers { record: tokens, closed, row, inside, again } = buffers;
-    if cut::close(text, closed).is_none() {
-        return Outcome::Rejected(not_an_object(text));
-    }
-    let first = match Document::read(closed, tokens) {
-        Some(document) if document.value().is_object() => of_object(&document, known, Some(row), inside),
-        _ => return Outcome::Rejected(not_an_object(text)),
-    };
+    cut::close(text, closed)?;
+    let document = Document::read(closed, tokens).filter(|document| document.value().is_object())?;
+    let first = of_object(&document, known, Some(row), inside);
     let mut of_string = |again: &'a mut Option<Box<Again>>| {
         let Again { closed, row, inside } = &mut **again.get_or_insert_default();
         cut::close_string(text, closed)?;
         let document = Document::read(closed, tokens)?;
         Some(of_object(&document, known, Some(row), inside))
     };
-    match first {
+    Some(match first {
         Outcome::Evaluated(event) => noted(event),
         other => match (of_string(again), other) {
             (Some(Outcome::Evaluated(event)), _) => noted(event),
@@ -88,7 +89,7 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
             }
             (_, other) => other,
         },
-    }
+    })
 }
 
 /// An event of a record whose end is missing.
