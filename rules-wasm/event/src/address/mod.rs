@@ -1,5 +1,9 @@
 //! Source addresses: reading them as clouds and proxies write them, and telling public ones from all others.
 
+mod parse;
+mod scope;
 mod special_purpose;
 
-pub use special_purpose::*;
+pub use parse::parse;
+pub use scope::SourceScope;
+pub use special_purpose::{SPECIAL_PURPOSE, is_global};

@@ -1,96 +1,9 @@
 //! Which addresses are public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 use std::sync::LazyLock;
 
 use ipnet::IpNet;
-use serde::Serialize;
-
-/// What the source addresses of an event say together about where a request came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum SourceScope {
-    /// At least one address parses, and every one that parses is globally reachable.
-    Public,
-    /// At least one address parses that is not globally reachable.
-    Internal,
-    /// No address parses.
-    #[default]
-    None,
-}
-
-impl SourceScope {
-    /// The scope of a list of addresses; those that do not parse count for nothing.
-    pub fn of<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut scope = Self::None;
-        for address in addresses.into_iter().filter_map(parse) {
-            if !is_global(address) {
-                return Self::Internal;
-            }
-            scope = Self::Public;
-        }
-        scope
-    }
-
-    /// The scope with this word.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        [Self::Public, Self::Internal, Self::None].into_iter().find(|scope| scope.as_str() == word)
-    }
-
-    /// The word that the event's JSON has for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Internal => "internal",
-            Self::None => "none",
-        }
-    }
-}
-
-/// Reads the address out of a text that may carry white space around it, a port (`1.2.3.4:443`,
-/// `[2001:db8::1]:443`), a zone (`%eth0`) or a prefix length (`/24`). An IPv4-mapped IPv6 address is the IPv4 address.
-#[must_use]
-pub fn parse(text: &str) -> Option<IpAddr> {
-    // Most often it is nothing but an address.
-    let plain = IpAddr::from_str(text).ok().or_else(|| IpAddr::from_str(undressed(text)?).ok());
-    plain.map(|address| address.to_canonical())
-}
-
-/// The address in what may stand around it.
-fn undressed(text: &str) -> Option<&str> {
-    let text = text.trim();
-    let text = match text.split_once('/') {
-        Some((text, length)) if is_number(length) => text,
-        Some(_) => return None,
-        None => text,
-    };
-    let address = match text.strip_prefix('[') {
-        Some(bracketed) => {
-            let (address, rest) = bracketed.split_once(']')?;
-            if !rest.is_empty() && !is_number(rest.strip_prefix(':')?) {
-                return None;
-            }
-            address
-        }
-        None => match text.split_once(':') {
-            Some((address, port)) if is_number(port) && address.contains('.') => address,
-            _ => text,
-        },
-    };
-    match address.split_once('%') {
-        Some((address, zone)) if !zone.is_empty() && !zone.contains('%') => Some(address),
-        Some(_) => None,
-        None => Some(address),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
 
 /// Whether IANA's registries hold the address for globally reachable: [`SPECIAL_PURPOSE`], the most specific entry
 /// deciding. An IPv4-mapped IPv6 address is judged as the IPv4 address.
@@ -200,57 +113,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_address_of_a_text_counts() {
-        for (text, address) in [
-            ("1.2.3.4", "1.2.3.4"),
-            (" 10.0.0.1\t", "10.0.0.1"),
-            ("1.2.3.4:443", "1.2.3.4"),
-            ("10.0.0.1/8", "10.0.0.1"),
-            ("2001:db8::1", "2001:db8::1"),
-            ("[2001:DB8::1]:443", "2001:db8::1"),
-            ("[::1]", "::1"),
-            ("fe80::1%eth0", "fe80::1"),
-            ("fe80::1%eth0/64", "fe80::1"),
-            ("[fe80::1%eth0]:80", "fe80::1"),
-            ("2001:db8::/32", "2001:db8::"),
-            ("[2001:db8::1]/64", "2001:db8::1"),
-            ("1.2.3.4:80/24", "1.2.3.4"),
-            ("::ffff:1.2.3.4", "1.2.3.4"),
-            ("::FFFF:102:304", "1.2.3.4"),
-        ] {
-            assert_eq!(parse(text), Some(address.parse().expect(address)), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_holds_no_address_does_not_parse() {
-        for text in [
-            "",
-            " ",
-            "private",
-            "gce-internal-ip",
-            "10.0.0.1,8.8.8.8",
-            "1.2.3.4:",
-            "1.2.3.4:http",
-            "1.2.3.4/",
-            "1.2.3.4/a",
-            "1.2.3",
-            "01.2.3.4",
-            "::ffff:10.0.0.01",
-            "1::2::3",
-            "[::1",
-            "[::1]443",
-            "[::1]:",
-            "fe80::1%",
-            "0x7f000001",
-            "\u{661}\u{660}.0.0.1",
-            "1.2.3.4\0",
-        ] {
-            assert_eq!(parse(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
     fn the_more_specific_entry_wins() {
         for (address, global) in [
             ("1.2.3.4", true),
@@ -299,20 +161,6 @@ mod tests {
             ("ff02::1", false),
         ] {
             assert_eq!(is_global(address.parse().expect(address)), global, "{address}");
-        }
-    }
-
-    #[test]
-    fn one_internal_address_decides_and_what_does_not_parse_is_left_out() {
-        for (addresses, scope) in [
-            (&[][..], SourceScope::None),
-            (&["private"], SourceScope::None),
-            (&["1.2.3.4"], SourceScope::Public),
-            (&["not-an-ip", "1.2.3.4"], SourceScope::Public),
-            (&["1.2.3.4", "10.0.0.1"], SourceScope::Internal),
-            (&["10.0.0.1", "1.2.3.4"], SourceScope::Internal),
-        ] {
-            assert_eq!(SourceScope::of(addresses.iter().copied()), scope, "{addresses:?}");
         }
     }
 }
