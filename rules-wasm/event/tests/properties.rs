@@ -91,7 +91,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON with something wrong or odd in it: white space, escapes, numbers of all kinds, and bytes changed, doubled or left out.
+/// JSON with something wrong or odd in it: white space, escapes, numbers of all kinds, and bytes changed, doubled or
+/// left out.
 fn nearly_json() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",

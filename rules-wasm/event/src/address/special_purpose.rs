@@ -9,8 +9,8 @@ use ipnet::IpNet;
 /// deciding. An IPv4-mapped IPv6 address is judged as the IPv4 address.
 #[must_use]
 pub fn is_global(address: IpAddr) -> bool {
-    /// Where in the numbers of all addresses something else begins to hold: from there on, whether they are global. IPv4 has
-    /// the place of IPv4-mapped IPv6.
+    /// Where in the numbers of all addresses something else begins to hold: from there on, whether they are global.
+    /// IPv4 has the place of IPv4-mapped IPv6.
     static STRETCHES: LazyLock<Vec<(u128, bool)>> = LazyLock::new(|| {
         let networks: Vec<(IpNet, bool)> = SPECIAL_PURPOSE
             .iter()

@@ -1,10 +1,10 @@
 //! The search for records in envelopes.
 //!
-//! Log shippers, queues and clouds put records into objects, lists, texts, base64, or behind a prefix, in any order. The
-//! search knows none of them by name: it searches everything that is no record.
+//! Log shippers, queues and clouds put records into objects, lists, texts, base64, or behind a prefix, in any order.
+//! The search knows none of them by name: it searches everything that is no record.
 //!
-//! A record itself is never searched, so text that a client put into one cannot become a record. The time of a search is
-//! proportional to the document's length, and it goes at most [`MAX_DEPTH`] steps deep.
+//! A record itself is never searched, so text that a client put into one cannot become a record. The time of a search
+//! is proportional to the document's length, and it goes at most [`MAX_DEPTH`] steps deep.
 
 mod around;
 mod budget;

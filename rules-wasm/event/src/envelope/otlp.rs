@@ -1,4 +1,5 @@
-//! OpenTelemetry's lists of keys and values, in which each value says its type: a record that a collector has parsed is one.
+//! OpenTelemetry's lists of keys and values, in which each value says its type: a record that a collector has parsed is
+//! one.
 //!
 //! Source: `opentelemetry-proto`, `common/v1`, `KeyValue` and `AnyValue`, in their JSON encoding.
 

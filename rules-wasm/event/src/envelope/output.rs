@@ -43,8 +43,8 @@ impl<'f, E> Output<'f, E> {
         Self { each, buffers: Buffers::default(), seen: Seen::default() }
     }
 
-    /// Reports a text if it is a record, and returns whether it is one. `known` is what the list around it says that its
-    /// items are; `was_cut` says that the text was closed where its end is missing.
+    /// Reports a text if it is a record, and returns whether it is one. `known` is what the list around it says that
+    /// its items are; `was_cut` says that the text was closed where its end is missing.
     pub(super) fn record(
         &mut self,
         text: &str,

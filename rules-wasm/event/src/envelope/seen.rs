@@ -56,8 +56,8 @@ impl Seen {
     }
 }
 
-/// What tells a record from others in one document: an event's id, stage and times, or all of the event if it has no id.
-/// A client can set the id, but neither stage nor times.
+/// What tells a record from others in one document: an event's id, stage and times, or all of the event if it has no
+/// id. A client can set the id, but neither stage nor times.
 fn key(outcome: &Outcome<'_>) -> Vec<u8> {
     match outcome {
         Outcome::Evaluated(event) => match &event.audit_id {

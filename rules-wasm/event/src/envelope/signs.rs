@@ -37,8 +37,8 @@ pub(super) fn items_of(object: Value<'_, '_>) -> Option<LogType> {
     version.starts_with("audit.k8s.io/").then_some(LogType::Eks)
 }
 
-/// Whether an object says that it belongs to an API server's audit log, as the `EventList` of the audit webhook does. Each
-/// item of its lists is an audit event.
+/// Whether an object says that it belongs to an API server's audit log, as the `EventList` of the audit webhook does.
+/// Each item of its lists is an audit event.
 #[must_use]
 pub fn is_audit_list(object: &str) -> bool {
     let mut tokens = Tokens::default();

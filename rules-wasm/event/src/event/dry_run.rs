@@ -24,8 +24,8 @@ impl Event<'_> {
     }
 }
 
-/// The bytes that a name or value in a query stands for. What is no escape stays as it is: an API server does not read such
-/// a parameter at all, and no word looks like it.
+/// The bytes that a name or value in a query stands for. What is no escape stays as it is: an API server does not read
+/// such a parameter at all, and no word looks like it.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     let mut rest = text.as_bytes();
     if !rest.contains(&b'%') {

@@ -6,9 +6,9 @@ use super::normalized::Event;
 use crate::json::Text;
 
 impl Event<'_> {
-    /// Bytes that two events share only if they are the same: all that a record says of a request but the object sent, the
-    /// networks of its addresses and what is malformed. So they do not depend on what wrapped the record, on the order of its
-    /// members, or on how its texts and numbers were escaped.
+    /// Bytes that two events share only if they are the same: all that a record says of a request but the object sent,
+    /// the networks of its addresses and what is malformed. So they do not depend on what wrapped the record, on the
+    /// order of its members, or on how its texts and numbers were escaped.
     ///
     /// Which fields go in, and how, is part of the ids of alerts: fields that events gain later stay out.
     #[must_use]
@@ -97,8 +97,8 @@ impl Parts {
     }
 }
 
-/// A time in UTC in one form of the several in which carriers write it: with a space for the `T`, with more or fewer zeros at the
-/// end, or without a zone. Any other text as it is.
+/// A time in UTC in one form of the several in which carriers write it: with a space for the `T`, with more or fewer
+/// zeros at the end, or without a zone. Any other text as it is.
 fn instant(time: &str) -> Cow<'_, str> {
     let bytes = time.as_bytes();
     let is_date = bytes.len() >= 19 && bytes[4] == b'-' && bytes[7] == b'-' && matches!(bytes[10], b'T' | b' ');

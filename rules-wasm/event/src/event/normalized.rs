@@ -92,8 +92,8 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The longest [`request_object`](Self::request_object) in bytes: above the 3 MiB that a kube-apiserver accepts as a
-    /// request body, and what a rule's memory holds several times.
+    /// The longest [`request_object`](Self::request_object) in bytes: above the 3 MiB that a kube-apiserver accepts as
+    /// a request body, and what a rule's memory holds several times.
     pub const MAX_REQUEST_OBJECT: usize = 4 << 20;
 
     /// What `malformed` says of a record whose end is missing: what was cut off counts as absent.
@@ -139,7 +139,8 @@ impl Event<'_> {
         self.stage.as_deref().is_none_or(|stage| stage == "ResponseComplete")
     }
 
-    /// Whether the resource is of the core group, whose name is empty: `services` are Kubernetes' own, and other groups have some too.
+    /// Whether the resource is of the core group, whose name is empty: `services` are Kubernetes' own, and other groups
+    /// have some too.
     #[must_use]
     pub fn is_of_core_group(&self) -> bool {
         matches!(self.api_group.as_deref(), None | Some("" | "core"))

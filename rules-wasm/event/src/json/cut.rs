@@ -1,7 +1,7 @@
 //! JSON whose end is missing, closed behind its last whole member.
 //!
-//! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB; what a client sends stands before much of what the API
-//! server says, so that whoever makes a request long enough decides where the cut is.
+//! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB; what a client sends stands before much of what
+//! the API server says, so that whoever makes a request long enough decides where the cut is.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,9 @@ use crate::scan::is_space;
 /// What EKS writes in the place of the rest.
 const MARK: &str = "[Truncated...]";
 
-/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer; how long what is
-/// whole is. None for any other text. What is written need not be JSON: nothing but strings and brackets is looked at.
+/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer; how long
+/// what is whole is. None for any other text. What is written need not be JSON: nothing but strings and brackets is
+/// looked at.
 #[cold]
 pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { end, open, .. } = whole(text)?;
@@ -22,8 +23,8 @@ pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
     Some(end)
 }
 
-/// The same with the value in which the text ends closed too, if that is a string; where that begins. Of a text in a text, whose
-/// own end is missing, it is all that is left.
+/// The same with the value in which the text ends closed too, if that is a string; where that begins. Of a text in a
+/// text, whose own end is missing, it is all that is left.
 #[cold]
 pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { open, string, .. } = whole(text)?;

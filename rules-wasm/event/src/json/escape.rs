@@ -150,7 +150,8 @@ fn character(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// A character by its number: one code unit of UTF-16, or two where the first is half of a pair and the second its other half.
+/// A character by its number: one code unit of UTF-16, or two where the first is half of a pair and the second its
+/// other half.
 fn code_point(escape: &[u8]) -> (char, usize) {
     let first = code_unit(escape).unwrap_or_default();
     let is_half = (0xd800..0xdc00).contains(&first) && escape.get(5) == Some(&b'\\');

@@ -81,7 +81,8 @@ pub fn integer(raw: Option<Raw<'_>>) -> Read<i64> {
             Read::Malformed => None,
         }
     } else {
-        // Of JSON's values only numbers are also Rust's. An integer of more than 64 bits does not become one as a float.
+        // Of JSON's values only numbers are also Rust's. An integer of more than 64 bits does not become one as a
+        // float.
         let float = number.contains(['.', 'e', 'E']).then(|| number.parse().ok().and_then(integral));
         whole(number).or(float.flatten())
     };

@@ -37,7 +37,8 @@ impl<'n, const N: usize> Names<'n, N> {
         Self { all: names, slots, next }
     }
 
-    /// Which of them a name without escapes is, from 0 on; given the place of the quote behind it in a text that is JSON.
+    /// Which of them a name without escapes is, from 0 on; given the place of the quote behind it in a text that is
+    /// JSON.
     #[inline]
     pub(crate) fn place_before(&self, text: &[u8], closing: usize) -> Option<usize> {
         // In front of a name there are at least a bracket and a quote.
@@ -65,8 +66,8 @@ impl<'n, const N: usize> Names<'n, N> {
     }
 }
 
-/// Whether two texts of one length are the same. Most names are short, and compared sooner than a function for any length is
-/// called.
+/// Whether two texts of one length are the same. Most names are short, and compared sooner than a function for any
+/// length is called.
 #[inline]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     fn ends<const N: usize>(text: &[u8]) -> Option<[&[u8; N]; 2]> {

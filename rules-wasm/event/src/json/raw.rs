@@ -22,8 +22,8 @@ impl<'a> Raw<'a> {
 
 impl Serialize for Raw<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Only of serde_json's own type its writer knows that it is JSON already. That could be had of this text by reading it
-        // once more; so this is what it says to its writer.
+        // Only of serde_json's own type its writer knows that it is JSON already. That could be had of this text by
+        // reading it once more; so this is what it says to its writer.
         const RAW_VALUE: &str = "$serde_json::private::RawValue";
         let mut value = serializer.serialize_struct(RAW_VALUE, 1)?;
         value.serialize_field(RAW_VALUE, self.0)?;

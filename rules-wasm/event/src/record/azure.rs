@@ -10,8 +10,8 @@ use crate::scan::Tokens;
 /// Those of an audit event that stands in a member of its own.
 static FIELDS: Names<'_, { audit::FIELDS.len() }> = Names::new(audit::FIELDS);
 
-/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object. `properties` may be
-/// JSON text too.
+/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
+/// `properties` may be JSON text too.
 pub(crate) fn fill<'a>(
     event: &mut Event<'a>,
     properties: Option<Value<'a, '_>>,

@@ -39,8 +39,8 @@ pub(crate) fn of(text: &str) -> Option<&'static str> {
     is_yaml.then_some("this looks like YAML: write it as JSON, for instance with yq -o json")
 }
 
-/// Whether a line is as a container runtime writes it: time, stream, and whether the line is full (`F`) or a part (`P`). Source:
-/// Kubernetes, `pkg/kubelet/kuberuntime/logs`, format of CRI logs.
+/// Whether a line is as a container runtime writes it: time, stream, and whether the line is full (`F`) or a part
+/// (`P`). Source: Kubernetes, `pkg/kubelet/kuberuntime/logs`, format of CRI logs.
 fn is_cri(line: &str) -> bool {
     let mut words = line.splitn(4, ' ');
     words.next().is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit()) && time.contains('T'))

@@ -12,8 +12,8 @@ use crate::address::SourceScope;
 use crate::event::{Event, LogType};
 use crate::json::{self, Document, Names, Value, cut, text_of, utf8};
 
-/// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which clouds
-/// write them.
+/// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which
+/// clouds write them.
 const ENVELOPE: [&str; 12] = [
     "time",
     "category",
@@ -34,15 +34,15 @@ static ENVELOPE_AND_AUDIT: Names<'_, { ENVELOPE.len() + audit::FIELDS.len() }> =
 
 /// Decides a record's outcome.
 ///
-/// The event borrows from the record, and from the buffers, whose old content is discarded: where AKS holds the audit event
-/// as text in `properties.log`, that text is there.
+/// The event borrows from the record, and from the buffers, whose old content is discarded: where AKS holds the audit
+/// event as text in `properties.log`, that text is there.
 #[must_use]
 pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> {
     normalize_as(record, None, buffers)
 }
 
-/// [`normalize`] for a record whose surroundings say what it is: an item of an API server's `EventList` has neither `kind` nor
-/// `apiVersion`. What the record itself says counts first.
+/// [`normalize`] for a record whose surroundings say what it is: an item of an API server's `EventList` has neither
+/// `kind` nor `apiVersion`. What the record itself says counts first.
 #[must_use]
 pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
     let Some(text) = utf8(record) else {
@@ -51,7 +51,8 @@ pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a m
     normalize_json(text, known, buffers).unwrap_or_else(|| Outcome::Rejected(not_an_object(text)))
 }
 
-/// [`normalize_as`] without saying what is wrong with a text that is no JSON object: `None`. To say it, the text is read again.
+/// [`normalize_as`] without saying what is wrong with a text that is no JSON object: `None`. To say it, the text is
+/// read again.
 #[inline]
 pub(crate) fn normalize_json<'a>(
     text: &'a str,
@@ -66,8 +67,8 @@ pub(crate) fn normalize_json<'a>(
     of_cut(text, known, buffers)
 }
 
-/// Decides the outcome of what is not JSON. Where its end is missing, what is whole of it may be an event; or else what is whole
-/// of the text in which it ends, as of a record that holds its event as text.
+/// Decides the outcome of what is not JSON. Where its end is missing, what is whole of it may be an event; or else what
+/// is whole of the text in which it ends, as of a record that holds its event as text.
 #[cold]
 fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Option<Outcome<'a>> {
     let Buffers { record: tokens, closed, row, inside, again } = buffers;

@@ -3,8 +3,8 @@
 use crate::event::Event;
 use crate::json::{Names, Raw, Text, Value, text_of};
 
-/// The name of a created object that the request's path does not say: what the client called it, else what the API server
-/// made of its `generateName`.
+/// The name of a created object that the request's path does not say: what the client called it, else what the API
+/// server made of its `generateName`.
 pub(crate) fn created<'a>(
     event: &Event<'a>,
     sent: Option<Value<'a, '_>>,

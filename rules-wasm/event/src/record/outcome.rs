@@ -28,8 +28,8 @@ pub enum Ignored {
     Other(&'static str),
     /// No `p_log_type`, and no shape of one.
     Shape,
-    /// Nothing that is known by its shape, and yet its text speaks of Kubernetes audit logs: perhaps it holds an audit event
-    /// in a form that nobody knows.
+    /// Nothing that is known by its shape, and yet its text speaks of Kubernetes audit logs: perhaps it holds an audit
+    /// event in a form that nobody knows.
     Suspect {
         /// Why it is ignored.
         reason: Box<Ignored>,

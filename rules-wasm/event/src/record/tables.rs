@@ -1,8 +1,8 @@
 //! Rows of the tables in which clouds keep audit records: each made a record as its cloud sends it.
 //!
 //! Sources of the columns: Azure Monitor's reference of the tables `AKSAudit`, `AKSAuditAdmin`, `ArcK8sAudit` and
-//! `AzureDiagnostics`; Google Cloud's "BigQuery schema of exported logs", and for Log Analytics the names of the fields of
-//! `google.cloud.audit.AuditLog`.
+//! `AzureDiagnostics`; Google Cloud's "BigQuery schema of exported logs", and for Log Analytics the names of the fields
+//! of `google.cloud.audit.AuditLog`.
 
 use std::borrow::Cow;
 
@@ -251,7 +251,8 @@ pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Ou
         }
         (Some(LogType::Aks), Err(category)) => Ignored::Category(category),
         (Some(LogType::Gke), _) => Ignored::Service(None),
-        // A resource log of Azure's is known by its category: what a log of another one says is none of ours, whatever it says.
+        // A resource log of Azure's is known by its category: what a log of another one says is none of ours, whatever
+        // it says.
         (_, Err(category))
             if properties.is_some() && (text_of(operation).is_some() || text_of(resource_id).is_some()) =>
         {

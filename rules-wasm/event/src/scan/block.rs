@@ -1,12 +1,12 @@
-//! What is where in 64 bytes.
+//! Finds the characters that structure JSON in blocks of 64 bytes.
 
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Simd, prelude::*, u8x64};
 
-/// How many bytes are looked at in one step.
+/// Number of bytes that are read in one step.
 pub(crate) const BLOCK: usize = 64;
 
-/// The whole blocks of a text, and behind them what is left of it, filled up with white space.
+/// Splits a text into its full blocks and a last one, which is filled up with white space.
 pub(crate) fn blocks(text: &[u8]) -> (&[[u8; BLOCK]], [u8; BLOCK]) {
     let (blocks, rest) = text.as_chunks();
     let mut last = [b' '; BLOCK];
@@ -14,7 +14,7 @@ pub(crate) fn blocks(text: &[u8]) -> (&[[u8; BLOCK]], [u8; BLOCK]) {
     (blocks, last)
 }
 
-/// What strings are told by, a bit for each byte.
+/// The characters that delimit strings, one bit per byte.
 #[derive(Clone, Copy)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Quotes {
@@ -22,20 +22,23 @@ pub(crate) struct Quotes {
     pub(crate) backslashes: u64,
 }
 
-/// What stands between them, a bit for each byte; in strings it means nothing.
+/// The characters between strings, one bit per byte. Inside strings they have no meaning.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Clone, Copy)]
 pub(crate) struct Marks {
-    /// Brackets and braces that open.
+    /// Opening brackets and braces.
     pub(crate) opening: u64,
-    /// Those that close.
+    /// Closing brackets and braces.
     pub(crate) closing: u64,
     pub(crate) colons: u64,
     pub(crate) commas: u64,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-#[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+#[expect(
+    clippy::inline_always,
+    reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+)]
 #[inline(always)]
 pub(crate) fn quotes<S: Simd>(bytes: u8x64<S>) -> Quotes {
     Quotes { quotes: bytes.simd_eq(b'"').to_bitmask(), backslashes: bytes.simd_eq(b'\\').to_bitmask() }
@@ -45,7 +48,7 @@ pub(crate) fn quotes<S: Simd>(bytes: u8x64<S>) -> Quotes {
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
 pub(crate) fn marks<S: Simd>(bytes: u8x64<S>) -> Marks {
-    // With this bit, brackets are braces, and nothing else is.
+    // This bit turns brackets into braces, and no other byte into one.
     let braces = bytes | 0x20;
     Marks {
         opening: braces.simd_eq(b'{').to_bitmask(),
@@ -55,44 +58,45 @@ pub(crate) fn marks<S: Simd>(bytes: u8x64<S>) -> Marks {
     }
 }
 
-/// A one in each byte.
+/// The number 1 in each byte of a word.
 pub(crate) const LOW: u64 = 0x0101_0101_0101_0101;
 
-/// The same, eight bytes at a time.
+/// Finds quotes and backslashes without SIMD, eight bytes at once.
 pub(crate) fn quotes_by_words(block: &[u8; BLOCK]) -> Quotes {
     let quotes = by_words(block, |bytes| bytes ^ (LOW * u64::from(b'"')));
     Quotes { quotes, backslashes: by_words(block, |bytes| bytes ^ (LOW * u64::from(b'\\'))) }
 }
 
-/// Brackets and braces, in the same way; and some other bytes that JSON has in strings only.
+/// Finds brackets and braces without SIMD, and a few other bytes that JSON allows in strings only.
 pub(crate) fn brackets_by_words(block: &[u8; BLOCK]) -> u64 {
-    // With these bits, the four are one.
+    // These bits make the four characters equal.
     by_words(block, |bytes| (bytes | (LOW * 0x26)) ^ (LOW * 0x7f))
 }
 
+/// Finds colons without SIMD.
 pub(crate) fn colons_by_words(block: &[u8; BLOCK]) -> u64 {
     by_words(block, |bytes| bytes ^ (LOW * u64::from(b':')))
 }
 
-/// The control characters, in the same way.
+/// Finds control characters without SIMD.
 pub(crate) fn controls_by_words(block: &[u8; BLOCK]) -> u64 {
     let words = block.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    // Mostly there are none, which is known sooner than where they are.
+    // Most blocks have none, and checking that is cheaper than finding their places.
     let borrows = words.fold(0, |borrows, bytes| borrows | (bytes.wrapping_sub(LOW * 0x20) & !bytes));
     if borrows & (LOW * 0x80) == 0 { 0 } else { by_words(block, |bytes| bytes & (LOW * 0xe0)) }
 }
 
-/// A bit for each byte that this makes zero.
+/// A mask of the bytes that `zero` turns into zero.
 fn by_words(block: &[u8; BLOCK], zero: impl Fn(u64) -> u64) -> u64 {
     let words = block.as_chunks::<8>().0.iter().enumerate();
     words.fold(0, |mask, (place, bytes)| mask | zeros(zero(u64::from_le_bytes(*bytes))) << (8 * place))
 }
 
-/// A bit for each byte that is zero.
+/// A mask of the bytes that are zero.
 fn zeros(bytes: u64) -> u64 {
     const MOST: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let highest = !(((bytes & MOST) + MOST) | bytes | MOST);
-    // Moves the highest bit of each byte next to the others.
+    // Gathers the highest bits of all bytes in one byte.
     (highest >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
@@ -105,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rules_and_their_host_see_the_same(bytes in prop::collection::vec(any::<u8>(), BLOCK)) {
+        fn finding_with_and_without_simd_gives_the_same(bytes in prop::collection::vec(any::<u8>(), BLOCK)) {
             let block = bytes.as_array().expect("a block");
             let (quotes, marks) = dispatch!(Level::new(), simd => {
                 let bytes = u8x64::from_slice(simd, block);

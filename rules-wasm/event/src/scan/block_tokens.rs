@@ -1,20 +1,23 @@
-//! The tokens of 64 bytes, as bits.
+//! The tokens of a block of 64 bytes, one bit per byte.
 
 use super::strings::Found;
 
-/// The tokens of a block, as bits.
+/// The tokens of a block.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Block {
-    /// Brackets, and both quotes of every string.
+    /// Brackets, and both quotes of each string.
     pub(crate) tokens: u64,
-    /// The closing quotes of strings with escapes in them.
+    /// Closing quotes of strings that contain escapes.
     pub(crate) escapes: u64,
-    /// The colons between names and values.
+    /// Colons between names and values.
     pub(crate) colons: u64,
 }
 
 impl Block {
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     pub(crate) fn new(brackets: u64, colons: u64, strings: &Found) -> Self {
         let Found { quotes, inside, escapes } = *strings;

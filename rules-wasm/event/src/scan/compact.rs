@@ -1,27 +1,27 @@
-//! Whether the tokens of a text are JSON, where it has no white space between them: then what may stand next to what is a
-//! matter of neighbouring bits, of which 64 are looked at in a few operations. Only brackets are gone through one by one.
+//! Validates a text without white space between its tokens. Which token may follow which is then a question of
+//! neighbouring bits, and a few operations answer it for 64 bytes. Only brackets are visited one by one.
 
 use super::block::{BLOCK, Marks};
 use super::containers::{Containers, NONE};
 use super::scalar::is_scalar;
 use super::strings::Found;
 
-/// What is known at the end of a block. Where a field is about the next byte, it is 1 or 0.
+/// The state between two blocks. Fields about the next byte are 1 or 0.
 #[derive(Debug)]
 pub(crate) struct Compact {
-    /// A value may begin; if not, one has ended.
+    /// A value may begin. Otherwise one has ended.
     value: u64,
-    /// A container has been opened.
+    /// A container was opened.
     opened: u64,
-    /// A name has to begin, or an object to end.
+    /// A name must begin, or an object must end.
     name: u64,
-    /// The string that goes on is a name.
+    /// The string that continues is a name.
     in_name: u64,
-    /// A colon has to be there.
+    /// A colon must follow.
     colon: u64,
-    /// A number or word may go on.
+    /// A number or word may continue.
     scalar: u64,
-    /// Any bit: the text is no JSON, or has white space.
+    /// Not zero if the text is not JSON, or has white space.
     wrong: u64,
 }
 
@@ -32,20 +32,23 @@ impl Default for Compact {
 }
 
 impl Compact {
-    /// Whether it cannot tell, and need not be asked further.
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    /// Whether this check has given up: the text is not JSON, or has white space.
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     pub(crate) fn is_wrong(&self) -> bool {
         self.wrong != 0
     }
 
-    /// Whether all of the text has been looked at and is one list or object; if not, it may still be JSON.
+    /// Whether the whole text is one list or object. Otherwise it may still be JSON.
     pub(crate) fn is_right(&self, text: &[u8], containers: &Containers) -> bool {
         let ends = containers.all.first().is_some_and(|outermost| outermost.end as usize == text.len() - 1);
         self.wrong == 0 && containers.around == NONE && ends && matches!(text[0], b'{' | b'[')
     }
 
-    /// Looks at the next block, which begins at `base`.
+    /// Checks the next block, which begins at `base`.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     pub(crate) fn check(
@@ -65,7 +68,7 @@ impl Compact {
         let present = if left < BLOCK { (1 << left) - 1 } else { u64::MAX };
         let scalars = present & !(inside | quotes | opens | closes | commas | colons);
 
-        // Whether a comma is in an object, for all bytes behind the bracket that decides it.
+        // For each byte: whether the innermost container is an object.
         let mut in_object = if containers.in_object { u64::MAX } else { 0 };
         let mut objects = 0;
         let mut rest = opens | closes;
@@ -81,7 +84,7 @@ impl Compact {
                 self.wrong = 1;
                 return;
             }
-            // All from this bit on.
+            // Changes all bits from this one on.
             in_object ^= if containers.in_object == was_in_object { 0 } else { bit.wrapping_neg() };
             rest ^= bit;
         }
@@ -96,7 +99,7 @@ impl Compact {
         }
 
         let opening = quotes & inside;
-        // What does not stand behind these stands behind a value: all else that is not inside of strings ends one.
+        // Any other byte outside strings ends a value.
         let value = behind(opens | commas | colons, &mut self.value);
         let opened = behind(opens, &mut self.opened);
         let name = behind(objects | (commas & in_object), &mut self.name);
@@ -104,7 +107,7 @@ impl Compact {
         self.wrong |= (commas | (closes & !opened)) & value;
         self.wrong |= name & !(opening | closes);
 
-        // Added up, the quote that opens a name carries through it to the one that closes it.
+        // The carry of the addition moves from a name's opening quote to its closing one.
         let (sum, first) = inside.overflowing_add(opening & name);
         let (sum, second) = sum.overflowing_add(self.in_name);
         self.in_name = u64::from(first | second);
@@ -112,7 +115,7 @@ impl Compact {
     }
 }
 
-/// The bits behind these; the last one is kept for the next block.
+/// Moves each bit to the next byte. The last bit is kept in `last` for the next block.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
 fn behind(bits: u64, last: &mut u64) -> u64 {

@@ -1,25 +1,25 @@
 //! The lists and objects of a JSON text: where each begins and ends.
 
-/// No container: what is around the outermost value.
+/// The number of no container: nothing is around the outermost value.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// The lists and objects of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Containers {
-    /// They, by where they begin.
+    /// All of them, in the order in which they begin.
     pub(crate) all: Vec<Container>,
-    /// The one that has been opened last of those that have not been closed; [`NONE`] outside of all.
+    /// The number of the innermost container that is still open; [`NONE`] outside of all containers.
     pub(crate) around: u32,
-    /// Whether that is an object.
+    /// Whether the innermost open container is an object.
     pub(crate) in_object: bool,
 }
 
 /// A list or an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Container {
-    /// Where its closing bracket is; while that has not been seen, the number of the container around it.
+    /// The place of its closing bracket. Until that is read: the number of the container around it.
     pub(crate) end: u32,
-    /// How many containers begin before it ends; until then, its opening bracket.
+    /// Number of containers that begin before it ends. Until then: its opening bracket.
     pub(crate) behind: u32,
 }
 
@@ -30,8 +30,11 @@ impl Containers {
         self.in_object = false;
     }
 
-    /// Opens one with this bracket.
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    /// Opens a container with this bracket.
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     pub(crate) fn open(&mut self, bracket: u8) {
         let number = short(self.all.len());
@@ -40,7 +43,7 @@ impl Containers {
         self.in_object = bracket == b'{';
     }
 
-    /// Closes the one around; whether there is one, and this is its bracket.
+    /// Closes the innermost container, and returns whether there is one that this bracket closes.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     pub(crate) fn close(&mut self, bracket: u8, at: usize) -> bool {
@@ -54,10 +57,10 @@ impl Containers {
     }
 }
 
-/// A place in the text, or a number of what is in it: no more than the text's length, which has been looked at.
+/// Shortens a place in a text, or a number of its parts. Both are at most the length of the text, which was checked.
 #[inline]
 pub(crate) fn short(number: usize) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "it is no more than what fits")]
+    #[expect(clippy::cast_possible_truncation, reason = "a text of 4 GiB or more is not read")]
     {
         number as u32
     }

@@ -1,14 +1,15 @@
-//! Whether the tokens of a text are JSON: from place to place, whatever stands between them.
+//! Validates a text from token to token, whatever is between them.
 
 use super::block::BLOCK;
 use super::block_tokens::Block;
 use super::containers::{Containers, NONE};
 use super::scalar::{is_scalar, is_space, scalar_length};
 
-/// The room that a text of more bytes needs is counted before it is taken.
+/// For a text of more bytes, the containers are counted before memory for them is allocated.
 const LONG: usize = 64 << 10;
 
-/// Room for the containers that an event has, as a rule: to grow to it step by step takes a rule longer than to fill it.
+/// Number of containers that most events have at most. Growing to this capacity step by step would take a rule longer
+/// than filling it.
 const ENOUGH: usize = 64;
 
 /// What may come next.
@@ -21,19 +22,19 @@ enum State {
     /// A name, or the end of an empty object.
     FirstName,
     Colon,
-    /// A comma, or the end of what is around.
+    /// A comma, or the end of the container.
     Behind,
 }
 
-/// Whether a text is one JSON value, by its tokens, block by block; its strings are known to be strings.
+/// Whether a text is one JSON value, given the tokens of its blocks. Its strings were validated before.
 pub(crate) fn is_json(text: &[u8], blocks: &[Block], containers: &mut Containers) -> bool {
     walk(text, blocks, containers).unwrap_or(false)
 }
 
-/// The same; none where what stands between two tokens is nothing that may.
+/// [`is_json`], or `None` if there is something invalid between two tokens.
 fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bool> {
     if text.len() > LONG {
-        // To grow is to have the old room and the new at once, which a rule has no memory for.
+        // While a vector grows, its old and its new memory exist at once, which is too much for a rule's memory.
         let mut cursor = Cursor::new(text, blocks);
         let tokens = std::iter::from_fn(|| text.get(cursor.next()));
         containers.all.reserve_exact(tokens.filter(|byte| matches!(byte, b'{' | b'[')).count());
@@ -41,7 +42,7 @@ fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bo
         containers.all.reserve(ENOUGH);
     }
     let mut cursor = Cursor::new(text, blocks);
-    // The next token, and what it may be.
+    // The next token's place, and what the token may be.
     let mut at = cursor.next();
     let mut next = between(&text[..at], State::Value, containers)?;
     loop {
@@ -65,7 +66,7 @@ fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bo
             {
                 State::Behind
             }
-            // A number or a word has been behind the last token; or this is the end.
+            // A number or a word was behind the last token, or this is the end of the text.
             _ => return Some(next == State::Behind && containers.around == NONE && at == text.len()),
         };
         at = cursor.next();
@@ -78,13 +79,13 @@ fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bo
     }
 }
 
-/// Goes from token to token.
+/// Iterates over the tokens.
 struct Cursor<'b> {
     blocks: &'b [Block],
     block: usize,
-    /// Of the block, those that are left.
+    /// The tokens that are left of the block.
     tokens: u64,
-    /// Where the text ends.
+    /// The length of the text.
     end: usize,
 }
 
@@ -93,7 +94,7 @@ impl<'b> Cursor<'b> {
         Self { blocks, block: 0, tokens: blocks[0].tokens, end: text.len() }
     }
 
-    /// The place of the next token; the text's end behind the last one.
+    /// Returns the place of the next token, or the length of the text after the last one.
     #[inline]
     fn next(&mut self) -> usize {
         while self.tokens == 0 {
@@ -113,7 +114,8 @@ fn after_comma(containers: &Containers) -> State {
     if containers.in_object { State::Name } else { State::Value }
 }
 
-/// What may come behind the bytes between two tokens: white space, colons, commas, numbers and words.
+/// Reads the bytes between two tokens: white space, colons, commas, numbers and words. Returns what may come next, or
+/// `None` if they are invalid.
 #[cold]
 fn between(bytes: &[u8], state: State, containers: &Containers) -> Option<State> {
     let mut state = state;

@@ -1,18 +1,18 @@
-//! What of JSON has neither quotes nor brackets: numbers and the three words, and white space.
+//! The parts of JSON without quotes and brackets: numbers, the words `true`, `false` and `null`, and white space.
 
-/// The length of the number or word at the beginning.
+/// The length of the number or word at the beginning of a text.
 pub(crate) fn scalar_length(bytes: &[u8]) -> usize {
     let ends = |byte: &u8| is_space(*byte) || matches!(byte, b',' | b':' | b'}' | b']');
     bytes.iter().position(ends).unwrap_or(bytes.len())
 }
 
-/// Whether JSON has this between its tokens.
+/// Whether a byte is white space in JSON.
 #[inline]
 pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether this is a number or one of the three words.
+/// Whether a text is a number or one of the three words.
 pub(crate) fn is_scalar(text: &[u8]) -> bool {
     matches!(text, b"true" | b"false" | b"null") || is_number(text)
 }

@@ -1,33 +1,36 @@
-//! Which bytes of a text are in strings, block by block, and whether what is escaped in them may be.
+//! Finds the bytes inside strings, block by block, and validates the escapes in them.
 
 use super::block::Quotes;
 use super::escapes::Escapes;
 
-/// What is known of strings at the end of a block.
+/// The state between two blocks.
 #[derive(Default)]
 pub(crate) struct Strings {
-    /// All ones inside of one.
+    /// All ones if the next block begins inside a string.
     inside: u64,
     escapes: Escapes,
-    /// 1 if an escape was in the string that goes on.
+    /// 1 if the string that continues in the next block contains an escape.
     has_escapes: u64,
-    /// Any bit: one of them is not as it should be.
+    /// Not zero if an escape is invalid.
     wrong: u64,
 }
 
-/// The strings of a block, as bits.
+/// The strings of a block, one bit per byte.
 pub(crate) struct Found {
-    /// The quotes around them.
+    /// Quotes that delimit strings.
     pub(crate) quotes: u64,
-    /// Their bytes, the opening quote with them and the closing one not.
+    /// Bytes inside strings, including the opening quote and without the closing one.
     pub(crate) inside: u64,
-    /// Which closing quotes are of strings with escapes.
+    /// Closing quotes of strings that contain escapes.
     pub(crate) escapes: u64,
 }
 
 impl Found {
-    /// Whether the block is inside of a string, and has nothing else.
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    /// Whether the whole block is inside one string.
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     pub(crate) fn is_one_string(&self) -> bool {
         self.quotes | !self.inside == 0
@@ -35,13 +38,16 @@ impl Found {
 }
 
 impl Strings {
-    /// Whether all strings of the text were strings, but for control characters, and have ended with it.
+    /// Whether all strings of the text are closed and their escapes valid. Control characters are not checked here.
     pub(crate) fn are_right(&self) -> bool {
         self.wrong | self.inside == 0
     }
 
-    /// The strings of the next block, which begins at `base`.
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    /// Finds the strings of the next block, which begins at `base`.
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     pub(crate) fn find(&mut self, marks: Quotes, text: &[u8], base: usize) -> Found {
         let Quotes { mut quotes, backslashes } = marks;
@@ -56,7 +62,7 @@ impl Strings {
                 self.wrong |= u64::from(!is_escape(text, base + others.trailing_zeros() as usize));
                 others &= others - 1;
             }
-            // Added up, an escape carries through the rest of its string to its end.
+            // The carry of the addition moves from an escape through the rest of its string to its end.
             let inner = inside & !quotes;
             let (sum, first) = inner.overflowing_add(escaped & inner);
             let (sum, second) = sum.overflowing_add(self.has_escapes);
@@ -67,14 +73,14 @@ impl Strings {
     }
 }
 
-/// For each bit, whether an odd number of the bits up to it are set.
+/// For each bit: whether the number of set bits up to it is odd.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
 fn odd_below(bits: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].into_iter().fold(bits, |sum, shift| sum ^ (sum << shift))
 }
 
-/// Whether a byte that is no quote and no backslash may be escaped, with what belongs to it.
+/// Whether an escape is valid, given the byte behind its backslash, which is neither a quote nor a backslash.
 fn is_escape(text: &[u8], at: usize) -> bool {
     match text.get(at) {
         Some(b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,

@@ -1,10 +1,4 @@
-//! Where everything stands in a JSON text: one pass over its bytes that validates all of it, and from which any value in it
-//! is found without reading the text again.
-//!
-//! As simdjson has it (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019), the places of quotes and brackets
-//! are found 64 bytes at a time and without a branch for what they are. Whether they are JSON, their bits tell as well where
-//! the text has no white space, as the clouds write it ([`compact`](super::compact)); else [`grammar`](super::grammar) goes
-//! from place to place. Neither recurses: depth costs memory, never the stack.
+//! The tokens of a JSON text.
 
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
@@ -20,22 +14,23 @@ use super::grammar;
 use super::scalar::is_space;
 use super::strings::Strings;
 
-/// Room in containers that stays when a text has been read: more than a text of a MiB needs that nobody means to hurt with.
+/// Capacity for containers that is kept for the next text. Texts of a MiB need less, unless they are crafted to need
+/// more.
 const KEPT: usize = 1 << 16;
 
-/// The tokens of one text. Kept from text to text, they are read into the same room.
+/// The tokens of one text. Its memory is used again for the next text.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     blocks: Vec<Block>,
     containers: Containers,
 }
 
-/// A text has some of them.
+/// The error that a text has control characters.
 #[cfg(not(target_arch = "wasm32"))]
 struct Controls;
 
 impl Tokens {
-    /// Reads a text; whether it is one JSON value (RFC 8259), of less than 4 GiB.
+    /// Reads a text, and returns whether it is one JSON value (RFC 8259) of less than 4 GiB.
     pub(crate) fn read(&mut self, text: &[u8]) -> bool {
         if self.containers.all.capacity() > KEPT {
             *self = Self::default();
@@ -43,7 +38,7 @@ impl Tokens {
         if u32::try_from(text.len()).is_err() {
             return false;
         }
-        // Azure's texts end with a line feed.
+        // Azure's texts end with a line feed, which `compact` does not know.
         let white = text.iter().rev().take_while(|byte| is_space(**byte)).count();
         let text = &text[..text.len() - white];
         let count = text.len() / BLOCK + 1;
@@ -58,12 +53,13 @@ impl Tokens {
         grammar::is_json(text, &self.blocks[..count], &mut self.containers)
     }
 
-    /// The quote that closes the string which begins here, and whether the string has escapes in it.
+    /// Returns the place of the closing quote of a string, given its opening one, and whether the string contains
+    /// escapes.
     #[inline]
     pub(crate) fn closing(&self, opening: usize) -> (usize, bool) {
         let mut number = opening / BLOCK;
         let mut block = self.blocks[number];
-        // All behind the opening quote.
+        // Keeps the tokens behind the opening quote.
         block.tokens &= (u64::MAX - 1) << (opening % BLOCK);
         while block.tokens == 0 {
             number += 1;
@@ -73,7 +69,7 @@ impl Tokens {
         (number * BLOCK + place, block.escapes >> place & 1 == 1)
     }
 
-    /// The place of the last token before a place; there is one.
+    /// Returns the place of the last token before `at`. There must be one.
     pub(crate) fn last_before(&self, at: usize) -> usize {
         let mut block = at / BLOCK;
         let mut tokens = self.blocks[block].tokens & !(u64::MAX << (at % BLOCK));
@@ -84,7 +80,7 @@ impl Tokens {
         block * BLOCK + tokens.ilog2() as usize
     }
 
-    /// The colons from a place on, up to another.
+    /// Iterates over the colons from one place to another.
     #[inline]
     pub(crate) fn colons(&self, from: usize, end: usize) -> Colons<'_> {
         let mut colons = Colons { blocks: &self.blocks[..=end / BLOCK], block: 0, left: 0, end };
@@ -92,19 +88,19 @@ impl Tokens {
         colons
     }
 
-    /// Whether the string with this closing quote has escapes in it.
+    /// Whether the string with this closing quote contains escapes.
     #[inline]
     pub(crate) fn has_escapes(&self, closing: usize) -> bool {
         self.blocks[closing / BLOCK].escapes >> (closing % BLOCK) & 1 == 1
     }
 
-    /// A list or object, by its number in the order in which they begin.
+    /// Returns a list or object by its number, in the order in which they begin.
     #[inline]
     pub(crate) fn container(&self, number: u32) -> Container {
         self.containers.all[number as usize]
     }
 
-    /// Finds the tokens. Whether the text is JSON where that can be told at once.
+    /// Finds the tokens. Returns whether the text is JSON, or `None` if [`grammar`] must decide that.
     #[cfg(not(target_arch = "wasm32"))]
     fn find(&mut self, text: &[u8]) -> Option<bool> {
         let found = dispatch!(Level::new(), simd => self.find_with(simd, text));
@@ -116,31 +112,34 @@ impl Tokens {
         self.find_by_words(text)
     }
 
-    /// The same with what the processor has for looking at many bytes at once.
+    /// [`find`](Self::find) with SIMD.
     ///
     /// # Errors
-    /// The text has control characters, whose places it does not find.
+    /// The text has control characters. They may be in strings or not, which this function does not find out.
     #[cfg(not(target_arch = "wasm32"))]
-    #[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+    #[expect(
+        clippy::inline_always,
+        reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+    )]
     #[inline(always)]
     fn find_with<S: Simd>(&mut self, simd: S, text: &[u8]) -> Result<Option<bool>, Controls> {
-        let Self { blocks: rooms, containers } = self;
+        let Self { blocks: entries, containers } = self;
         let (whole, last) = blocks(text);
         let mut strings = Strings::default();
         let mut compact = Compact::default();
         let mut lowest = u8x64::splat(simd, u8::MAX);
-        for (number, room) in rooms[..=whole.len()].iter_mut().enumerate() {
+        for (number, entry) in entries[..=whole.len()].iter_mut().enumerate() {
             let block = whole.get(number).unwrap_or(&last);
             let base = number * BLOCK;
             let bytes = u8x64::from_slice(simd, block);
             lowest = lowest.min(bytes);
             let found = strings.find(quotes(bytes), text, base);
             if found.is_one_string() {
-                *room = Block::default();
+                *entry = Block::default();
                 continue;
             }
             let marks = marks(bytes);
-            *room = Block::new(marks.opening | marks.closing, marks.colons, &found);
+            *entry = Block::new(marks.opening | marks.closing, marks.colons, &found);
             if !compact.is_wrong() {
                 compact.check(&marks, &found, text, base, containers);
             }
@@ -154,37 +153,38 @@ impl Tokens {
         }
     }
 
-    /// The same, eight bytes at a time: rules have nothing for more. No JSON where strings are none.
+    /// [`find`](Self::find) without SIMD, eight bytes at once: rules are compiled without SIMD. The answer is
+    /// `Some(false)` or `None`.
     fn find_by_words(&mut self, text: &[u8]) -> Option<bool> {
         let (whole, last) = blocks(text);
         let mut strings = Strings::default();
         let mut controls = 0;
-        for (number, room) in self.blocks[..=whole.len()].iter_mut().enumerate() {
+        for (number, entry) in self.blocks[..=whole.len()].iter_mut().enumerate() {
             let block = whole.get(number).unwrap_or(&last);
             let found = strings.find(quotes_by_words(block), text, number * BLOCK);
             controls |= controls_by_words(block) & found.inside;
             if found.is_one_string() {
-                *room = Block::default();
+                *entry = Block::default();
                 continue;
             }
-            *room = Block::new(brackets_by_words(block), colons_by_words(block), &found);
+            *entry = Block::new(brackets_by_words(block), colons_by_words(block), &found);
         }
         if strings.are_right() && controls == 0 { None } else { Some(false) }
     }
 }
 
-/// The colons that are left of a part of a text.
+/// An iterator over the colons in a part of a text.
 pub(crate) struct Colons<'t> {
-    /// Those up to its end: there may be others behind, of texts that have been longer.
+    /// The blocks up to the end of the part. Behind them there may be blocks of an earlier text.
     blocks: &'t [Block],
     block: usize,
-    /// Of that block, those that are left.
+    /// The colons that are left of the block.
     left: u64,
     end: usize,
 }
 
 impl Colons<'_> {
-    /// Goes on from this place.
+    /// Continues from this place on.
     #[inline]
     pub(crate) fn go_to(&mut self, at: usize) {
         self.block = at / BLOCK;
@@ -211,7 +211,7 @@ impl Iterator for Colons<'_> {
 mod tests {
     use super::*;
 
-    /// What [`find`](Tokens::find) can tell of a text.
+    /// Runs [`find`](Tokens::find) alone.
     fn find(text: &str) -> Option<bool> {
         let mut tokens = Tokens { blocks: vec![Block::default(); text.len() / BLOCK + 1], ..Tokens::default() };
         tokens.containers.clear();
@@ -219,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn json_without_white_space_is_known_at_once() {
+    fn json_without_white_space_is_validated_while_tokens_are_found() {
         for text in [
             "{}",
             "[]",
             r#"{"a":"b"}"#,
             r#"{"a":"b","c":1,"d":[],"e":{"f":null,"g":[1,"h",{"i":-2.5e3},["j"]]},"k\"\\":true}"#,
         ] {
-            // Wherever a block may end.
+            // The padding moves the ends of blocks through the text.
             for length in 0..70 {
                 let text = format!(r#"{{"{}":{text},"l":["m",{text}]}}"#, "n".repeat(length));
                 assert_eq!(find(&text), Some(true), "{text}");
