@@ -1,19 +1,19 @@
-//! JSON whose end is missing, closed behind its last whole member.
+//! JSON whose end is missing: closing it behind its last complete member.
 //!
-//! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB; what a client sends stands before much of what
-//! the API server says, so that whoever makes a request long enough decides where the cut is.
+//! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB. What a client sends comes before many members
+//! that the API server adds, so a client with a long request decides where the cut is.
 
 use std::borrow::Cow;
 
 use super::length::string_length;
 use crate::scan::is_space;
 
-/// What EKS writes in the place of the rest.
+/// EKS writes this instead of the rest.
 const MARK: &str = "[Truncated...]";
 
-/// Writes a text that ends inside of an object or list, closed behind its last whole member, into a buffer; how long
-/// what is whole is. None for any other text. What is written need not be JSON: nothing but strings and brackets is
-/// looked at.
+/// Closes a text that ends inside an object or list behind its last complete member, and returns the length of the
+/// complete part. `None` for any other text. The result in `closed` need not be JSON, because only strings and brackets
+/// are read.
 #[cold]
 pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { end, open, .. } = whole(text)?;
@@ -23,8 +23,8 @@ pub(crate) fn close(text: &str, closed: &mut String) -> Option<usize> {
     Some(end)
 }
 
-/// The same with the value in which the text ends closed too, if that is a string; where that begins. Of a text in a
-/// text, whose own end is missing, it is all that is left.
+/// Closes a text that ends inside a string value, with that string, and returns the place where the string begins. Of
+/// an event that is text in a cut-off record, this string is all that is left.
 #[cold]
 pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     let Whole { open, string, .. } = whole(text)?;
@@ -32,7 +32,7 @@ pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     let text = without_mark(text);
     closed.clear();
     closed.push_str(text.get(..=start)?);
-    // Up to the last escape that is whole.
+    // Up to the last complete escape.
     let mut rest = text.get(start + 1..)?;
     while let Some(at) = rest.find('\\') {
         let length = if rest[at + 1..].starts_with('u') { 6 } else { 2 };
@@ -49,18 +49,18 @@ pub(crate) fn close_string(text: &str, closed: &mut String) -> Option<usize> {
     Some(start)
 }
 
-/// Closes the brackets that are open, the last one first.
+/// Closes the open brackets, the last one first.
 fn close_brackets(open: &[u8], closed: &mut String) {
     closed.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
 }
 
-/// A text without the mark of its missing end, and without white space there.
+/// Removes white space and EKS's mark from the end of a text.
 fn without_mark(text: &str) -> &str {
     let text = text.trim_end();
     text.strip_suffix(MARK).unwrap_or(text)
 }
 
-/// A text that is JSON, or is closed where its end is missing; and whether that was so.
+/// Returns a text that is JSON, or that is JSON once it is closed, and whether it had to be closed.
 pub(crate) fn closed(text: &str, is_json: impl Fn(&str) -> bool) -> Option<(Cow<'_, str>, bool)> {
     if is_json(text) {
         return Some((text.into(), false));
@@ -69,21 +69,21 @@ pub(crate) fn closed(text: &str, is_json: impl Fn(&str) -> bool) -> Option<(Cow<
     (close(text, &mut buffer).is_some() && is_json(&buffer)).then(|| (buffer.into(), true))
 }
 
-/// What is whole of a text whose end is missing.
+/// The complete part of a text whose end is missing.
 struct Whole {
-    /// Where its last whole member ends.
+    /// The place where its last complete member ends.
     end: usize,
     /// The brackets that are open there.
     open: Vec<u8>,
-    /// Where the string begins in which it ends, if that is a value.
+    /// The place where the string begins in which the text ends, if that string is a value.
     string: Option<usize>,
 }
 
-/// None if the text does not end inside of an object or list.
+/// Finds the complete part. `None` if the text does not end inside an object or list.
 fn whole(text: &str) -> Option<Whole> {
     let bytes = without_mark(text).as_bytes();
     let (mut open, mut end) = (Vec::new(), 0);
-    // The last byte outside of strings that says something; a string counts as its quote.
+    // The last byte outside strings that is not white space. A string counts as its quote.
     let mut last = b' ';
     let mut at = 0;
     while at < bytes.len() {
@@ -107,7 +107,7 @@ fn whole(text: &str) -> Option<Whole> {
             }
             _ => {}
         }
-        // A number or word is whole when something stands behind it.
+        // A number or word is complete if something follows it.
         let is_behind_scalar = !matches!(last, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':' | b' ');
         if is_behind_scalar && (matches!(byte, b',' | b'}' | b']') || is_space(byte)) {
             end = at;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_closed_behind_its_last_whole_member() {
+    fn a_text_is_closed_behind_its_last_complete_member() {
         for (text, closed) in [
             (r#"{"a":1,"b":"c"#, r#"{"a":1}"#),
             (r#"{"a":1,"b":"c""#, r#"{"a":1,"b":"c"}"#),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_in_which_a_text_ends_is_closed_behind_its_last_whole_escape() {
+    fn a_string_in_which_a_text_ends_is_closed_behind_its_last_complete_escape() {
         for (text, closed) in [
             (r#"{"log":"{\"a\":1"#, r#"{"log":"{\"a\":1"}"#),
             (r#"{"log":"{\"a\"#, r#"{"log":"{\"a"}"#),
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Whether all of a value stands in another, of which something may be missing at the end of lists and objects.
+    /// Whether a value is another one, with items and members missing at the ends of lists and objects.
     fn is_part(part: &Value, whole: &Value) -> bool {
         match (part, whole) {
             (Value::Object(part), Value::Object(whole)) => {
@@ -212,9 +212,9 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever an object is cut, what is closed is JSON, and says nothing that the object did not.
+        /// The result is JSON wherever an object is cut, and contains nothing that the object did not.
         #[test]
-        fn what_is_closed_is_a_part_of_what_was(value in json(), pretty in any::<bool>(), at in any::<prop::sample::Index>()) {
+        fn a_closed_text_is_a_part_of_the_whole(value in json(), pretty in any::<bool>(), at in any::<prop::sample::Index>()) {
             let whole = serde_json::json!({"first": 1, "value": value});
             let text = if pretty { serde_json::to_string_pretty(&whole) } else { serde_json::to_string(&whole) }.expect("JSON");
             let mut at = at.index(text.len() - 1) + 1;

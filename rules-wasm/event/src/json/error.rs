@@ -1,4 +1,4 @@
-//! Why a text is not what it should be, in `serde_json`'s words, which say where.
+//! Error messages for texts that are not JSON. They are `serde_json`'s, which reads the text again to find the place.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::Deserializer as _;
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Why a text is not JSON.
+/// Returns why a text is not JSON.
 pub(crate) fn not_json(text: &str) -> serde_json::Error {
     serde_json::from_str::<IgnoredAny>(text).err().unwrap_or_else(too_long)
 }
 
-/// Why a text is no object, in the words of a reader that says where.
+/// Returns why a text is not a JSON object.
 pub(crate) fn not_an_object(text: &str) -> serde_json::Error {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = deserializer.deserialize_map(AnObject).and_then(|()| deserializer.end());
@@ -22,7 +22,7 @@ fn too_long() -> serde_json::Error {
     de::Error::custom("longer than 4 GiB")
 }
 
-/// An object, of which nothing is wanted.
+/// Reads an object and keeps nothing of it.
 struct AnObject;
 
 impl<'de> Visitor<'de> for AnObject {
@@ -33,7 +33,7 @@ impl<'de> Visitor<'de> for AnObject {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        // Names come raw: read as text, one with a lone surrogate would be an error.
+        // Names are read raw, because a name with a lone surrogate cannot be read as text.
         while map.next_entry::<&RawValue, IgnoredAny>()?.is_some() {}
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The text of a JSON string.
+//! Escapes in JSON strings.
 
 #[cfg(not(target_arch = "wasm32"))]
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
@@ -6,11 +6,11 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 use super::utf8::utf8;
 use crate::scan::{BLOCK, Escapes, LOW, blocks, quotes_by_words};
 
-/// Whether a text needs no escapes to stand in a JSON string.
+/// Whether a text needs no escapes in a JSON string.
 #[must_use]
 pub const fn is_written_as_it_is(text: &str) -> bool {
     let (eights, rest) = text.as_bytes().as_chunks();
-    // Eight bytes at a time, since much of an alert is text; behind the last ones there is white space.
+    // Eight bytes at once, because much of an alert is text. The last bytes are filled up with white space.
     let mut last = [b' '; 8];
     last.split_at_mut(rest.len()).0.copy_from_slice(rest);
     let mut place = 0;
@@ -23,9 +23,10 @@ pub const fn is_written_as_it_is(text: &str) -> bool {
     !has_escaped(last)
 }
 
-/// Whether one of these bytes must be escaped: a quote, a backslash or a control character.
+/// Whether one of the bytes must be escaped: a quote, a backslash or a control character.
 const fn has_escaped(bytes: [u8; 8]) -> bool {
-    /// Borrows where a byte is less than that: beyond the lowest of them it may borrow where none is.
+    /// Sets the highest bit of each byte that is less than `than`. Above the lowest such byte, other bits may be set
+    /// too.
     const fn less(bytes: u64, than: u64) -> u64 {
         bytes.wrapping_sub(LOW * than) & !bytes
     }
@@ -34,16 +35,16 @@ const fn has_escaped(bytes: [u8; 8]) -> bool {
     borrows & (LOW * 0x80) != 0
 }
 
-/// The text that a valid JSON string stands for, given without its quotes. A lone surrogate becomes U+FFFD.
+/// Returns the text of a valid JSON string, given without its quotes. A lone surrogate becomes U+FFFD.
 pub(crate) fn unescaped(string: &str) -> String {
     let mut buffer = Vec::new();
     unescape(string, &mut buffer).to_owned()
 }
 
-/// The same, in a buffer that is kept.
+/// [`unescaped`] into a buffer.
 pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
     let string = string.as_bytes();
-    // No text is longer than it is written; and whole blocks are copied, needed or not.
+    // No text is longer than its string. Full blocks are copied even where less is needed.
     if buffer.len() < string.len() + BLOCK {
         buffer.resize(string.len() + BLOCK, 0);
     }
@@ -55,7 +56,7 @@ pub(crate) fn unescape<'b>(string: &str, buffer: &'b mut Vec<u8>) -> &'b str {
     utf8(&buffer[..written]).unwrap_or_default()
 }
 
-/// How much of a string has been read, whole blocks of it, and of its text written.
+/// How far a string was read, in full blocks, and its text written.
 #[derive(Clone, Copy, Default)]
 struct SoFar {
     read: usize,
@@ -63,10 +64,13 @@ struct SoFar {
     escapes: Escapes,
 }
 
-/// Reads on while all escapes are of quotes, backslashes and slashes, as in JSON that stands as text in JSON: of such,
-/// only the backslash before them is left out.
+/// Reads a string while it has no other escapes than those of quotes, backslashes and slashes, as in JSON text inside
+/// JSON. Unescaping these only drops the backslash.
 #[cfg(not(target_arch = "wasm32"))]
-#[expect(clippy::inline_always, reason = "only inside of its caller is it compiled for the processor that runs it")]
+#[expect(
+    clippy::inline_always,
+    reason = "SIMD code is compiled for the processor only where it is inlined into its caller"
+)]
 #[inline(always)]
 fn unescape_plain<S: Simd>(simd: S, string: &[u8], buffer: &mut [u8]) -> SoFar {
     let mut so_far = SoFar::default();
@@ -86,7 +90,7 @@ fn unescape_plain<S: Simd>(simd: S, string: &[u8], buffer: &mut [u8]) -> SoFar {
             buffer[written..written + BLOCK].copy_from_slice(block);
             written += present;
         } else {
-            // Behind the end nothing counts; there is something before it.
+            // Only bytes before the end count, and there is at least one.
             let kept = kept & (u64::MAX >> (BLOCK - present));
             for (place, bytes) in block.chunks_exact(S::u8s::LEN).enumerate() {
                 let kept = kept >> (S::u8s::LEN * place) & (u64::MAX >> (BLOCK - S::u8s::LEN));
@@ -100,13 +104,13 @@ fn unescape_plain<S: Simd>(simd: S, string: &[u8], buffer: &mut [u8]) -> SoFar {
     so_far
 }
 
-/// Reads the rest, whatever is escaped; the length of the text.
+/// Reads the rest of a string with any escapes, and returns the length of the text.
 fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
     let SoFar { read: mut base, mut written, mut escapes } = so_far;
     if base == string.len() {
         return written;
     }
-    // Up to here the string has been read, and the text written.
+    // How far the string was read and its text written.
     let mut read = base;
     let copy = |from: usize, to: usize, written: &mut usize, buffer: &mut [u8]| {
         buffer[*written..*written + to - from].copy_from_slice(&string[from..to]);
@@ -118,12 +122,12 @@ fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
         while places != 0 {
             let at = base + places.trailing_zeros() as usize;
             places &= places - 1;
-            // The second half of a pair has been read already.
+            // The second half of a surrogate pair was read with the first.
             if at >= read {
-                // All up to the backslash as it is, which may have been read with the block before.
+                // Everything up to the backslash, which may be in the block before.
                 copy(read, read.max(at - 1), &mut written, buffer);
                 read = at;
-                // These are themselves, and copied with what follows.
+                // These characters stay as they are, and are copied with the bytes behind them.
                 if !matches!(string[at], b'"' | b'\\' | b'/') {
                     let (character, length) = character(&string[at..]);
                     written += character.encode_utf8(&mut buffer[written..]).len();
@@ -137,7 +141,7 @@ fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
     written
 }
 
-/// The character that an escape stands for, given from behind its backslash, and the length of that.
+/// Returns the character of an escape, given from behind its backslash, and the escape's length.
 #[inline(never)]
 fn character(escape: &[u8]) -> (char, usize) {
     match escape[0] {
@@ -150,8 +154,7 @@ fn character(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// A character by its number: one code unit of UTF-16, or two where the first is half of a pair and the second its
-/// other half.
+/// Returns a character given by its number: one code unit of UTF-16, or two that are a surrogate pair.
 fn code_point(escape: &[u8]) -> (char, usize) {
     let first = code_unit(escape).unwrap_or_default();
     let is_half = (0xd800..0xdc00).contains(&first) && escape.get(5) == Some(&b'\\');
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_of_surrogates_is_one_character_and_half_of_one_is_none() {
+    fn a_surrogate_pair_is_one_character_and_a_lone_surrogate_becomes_u_fffd() {
         for (string, text) in [
             (r"\ud83d\ude00", "\u{1f600}"),
             (r"a\ud83db", "a\u{fffd}b"),

@@ -1,11 +1,11 @@
-//! Values of a document, read against the types that they should have.
+//! Reading values of a document as the types that they should have.
 
 use super::names::Names;
 use super::read::Read;
 use super::text::Text;
 use super::value::Value;
 
-/// The members with these names of a value that should be an object.
+/// Reads the members with these names of a value that should be an object.
 pub(crate) fn named<'a, 't, const N: usize>(
     value: Option<Value<'a, 't>>,
     names: &Names<'_, N>,
@@ -18,7 +18,7 @@ pub(crate) fn named<'a, 't, const N: usize>(
     }
 }
 
-/// The members of a value with this name in any case; of those with equal names the last.
+/// Returns the members of a value with this name in any case. Of members with equal names, the last one counts.
 pub(crate) fn members_in_any_case<'a, 't>(value: Value<'a, 't>, name: &str) -> Vec<Value<'a, 't>> {
     let mut members: Vec<(_, Value<'a, 't>)> = Vec::new();
     let named = value.named_values().map(|(name, value)| (name.unescaped(), value));
@@ -31,13 +31,13 @@ pub(crate) fn members_in_any_case<'a, 't>(value: Value<'a, 't>, name: &str) -> V
     members.into_iter().map(|(_, value)| value).collect()
 }
 
-/// A value that should be text, if it is there.
+/// Reads a value that should be text.
 pub(crate) fn one_text<'a>(value: Option<Value<'a, '_>>) -> Read<Text<'a>> {
     value.map_or(Read::Absent, Value::text)
 }
 
-/// The texts of a list, and whether an item was dropped because it is none. A lone text is a list of one where
-/// `lone_text` says so.
+/// Reads the texts of a list, and whether an item was dropped because it is not text. With `lone_text`, a lone text
+/// counts as a list of one.
 pub(crate) fn texts<'a>(value: Option<Value<'a, '_>>, lone_text: bool) -> Read<(Vec<Text<'a>>, bool)> {
     let Some(value) = value.filter(|value| !value.is_absent()) else {
         return Read::Absent;
@@ -59,7 +59,7 @@ pub(crate) fn texts<'a>(value: Option<Value<'a, '_>>, lone_text: bool) -> Read<(
     Read::Present((texts, dropped))
 }
 
-/// A text that is never malformed.
+/// Returns the text of a value, if it is text and not empty.
 pub(crate) fn text_of<'a>(value: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     one_text(value).present()
 }

@@ -1,6 +1,6 @@
-//! How long the value at the beginning of a text is, by its quotes and brackets alone.
+//! The length of a value at the beginning of a text, found by quotes and brackets alone.
 
-/// The length of the object or list at the beginning, by its brackets; none if it does not end.
+/// Returns the length of an object or list. `None` if it does not end, or if the text begins with something else.
 pub(crate) fn value_length(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0_usize, 0);
@@ -22,7 +22,7 @@ pub(crate) fn value_length(text: &str) -> Option<usize> {
     }
 }
 
-/// The length of the string at the beginning with its quotes; none if it does not end.
+/// Returns the length of a string with its quotes. `None` if it does not end.
 pub(crate) fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {

@@ -1,4 +1,4 @@
-//! The members of objects, and what they hold.
+//! Reading raw JSON: members of objects, items of lists, texts and integers.
 
 use super::error::{not_an_object, not_json};
 use super::escape::unescaped;
@@ -10,10 +10,10 @@ use super::value::{Document, Value};
 use crate::scan::Tokens;
 
 impl<'a> Raw<'a> {
-    /// A text that is one JSON value.
+    /// A text that is one JSON value, without the white space around it.
     ///
     /// # Errors
-    /// It is none.
+    /// The text is not one JSON value.
     pub fn new(text: &'a str) -> serde_json::Result<Self> {
         match Document::read(text, &mut Tokens::default()) {
             Some(document) => Ok(document.value().raw()),
@@ -22,10 +22,11 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The members of one object that were asked for, in the order asked; of members with one name the last.
+/// Members of one object, in the order of the names that were asked for. Of members with equal names, the last one
+/// counts.
 pub type Members<'a, const N: usize> = [Option<Raw<'a>>; N];
 
-/// Reads the members with these names out of the text of one object.
+/// Reads the members with these names from the text of one object.
 ///
 /// # Errors
 /// The text is not one JSON value, or not an object.
@@ -33,7 +34,7 @@ pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_jso
     members_of(text, names).ok_or_else(|| not_an_object(text))
 }
 
-/// The same without a reason: what finds one is large, and rules are not to be.
+/// [`members`] without an error: the code that finds the reason is large, and would make rules large.
 fn members_of<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
     let mut tokens = Tokens::default();
     let document = Document::read(text, &mut tokens)?;
@@ -41,7 +42,7 @@ fn members_of<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Mem
     Some(members.map(|member| member.map(Value::raw)))
 }
 
-/// [`members`] of a value that should be an object.
+/// Reads the [`members`] of a value that should be an object.
 pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Read<Members<'a, N>> {
     match raw.map(Raw::get) {
         None | Some("null" | "\"\"") => Read::Absent,
@@ -49,8 +50,8 @@ pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Rea
     }
 }
 
-/// A value that should be text. A lone surrogate, which JSON's grammar lets pass and Unicode does not, is read as
-/// U+FFFD: one broken character must not hide a whole name.
+/// Reads a value that should be text. A lone surrogate, which is valid in JSON and not in Unicode, is read as U+FFFD,
+/// so that one broken character does not hide a name.
 #[must_use]
 pub fn text(raw: Option<Raw<'_>>) -> Read<Text<'_>> {
     let Some(raw) = raw.map(Raw::get).filter(|raw| *raw != "null") else {
@@ -68,7 +69,8 @@ pub fn text(raw: Option<Raw<'_>>) -> Read<Text<'_>> {
     }
 }
 
-/// A value that should be a 64-bit integer; an integral float and a text of an optional minus and digits count as one.
+/// Reads a value that should be a 64-bit integer. An integral float, and text of digits with an optional minus, count
+/// as one.
 #[must_use]
 pub fn integer(raw: Option<Raw<'_>>) -> Read<i64> {
     let Some(number) = raw.map(Raw::get).filter(|raw| *raw != "null") else {
@@ -81,27 +83,27 @@ pub fn integer(raw: Option<Raw<'_>>) -> Read<i64> {
             Read::Malformed => None,
         }
     } else {
-        // Of JSON's values only numbers are also Rust's. An integer of more than 64 bits does not become one as a
-        // float.
+        // Only JSON's numbers parse as Rust's numbers. An integer of more than 64 bits is malformed, and is not read as
+        // a float.
         let float = number.contains(['.', 'e', 'E']).then(|| number.parse().ok().and_then(integral));
         whole(number).or(float.flatten())
     };
     integer.map_or(Read::Malformed, Read::Present)
 }
 
-/// The integer that is written as an optional minus and digits.
+/// Parses digits with an optional minus.
 fn whole(text: &str) -> Option<i64> {
     if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
-/// The integer that a float is exactly, if it has 64 bits.
+/// Returns a float as an integer, if it is one of 64 bits.
 fn integral(float: f64) -> Option<i64> {
     const BOUND: f64 = 9_223_372_036_854_775_808.0; // 2^63, the first float above i64::MAX
     #[expect(clippy::cast_possible_truncation, reason = "integral and within the bounds of i64")]
     (float.fract() == 0.0 && (-BOUND..BOUND).contains(&float)).then_some(float as i64)
 }
 
-/// The first `max` items of a value, if it is a list.
+/// Returns the first `max` items of a list. `None` if the value is not a list.
 #[must_use]
 pub fn items(raw: Raw<'_>, max: usize) -> Option<Vec<Raw<'_>>> {
     let mut tokens = Tokens::default();
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_number_of_names_may_be_asked_for() {
+    fn any_number_of_names_is_found() {
         let known: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
         let names: [&str; 300] = std::array::from_fn(|number| &*known[number]);
         for (place, name) in names.iter().enumerate() {
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_found_by_all_of_its_name_and_no_more() {
+    fn a_member_is_found_by_exactly_its_name() {
         let names = ["verb", "user", "callerIP", "callerIp", "", "a", "verb-", "erb", "\"", "a\":{\"b", "\\a"];
         for name in names {
             let json = |name: &str| serde_json::json!({"other": {"verb": [{"": 0}]}, name: 5}).to_string();

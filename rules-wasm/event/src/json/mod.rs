@@ -1,7 +1,8 @@
-//! Reading JSON that its writer may have got wrong: a value is looked at only where it is wanted, and one of another
-//! type than expected is [`Malformed`](Read::Malformed), never an error that would lose the record.
+//! Reading JSON whose values may have unexpected types.
 //!
-//! Nothing here recurses: what is skipped or kept raw may be nested as deep as its writer liked.
+//! A value is read only where it is needed. A value of an unexpected type is [`Malformed`](Read::Malformed), and never
+//! an error that would lose the record. Nothing here recurses, so values that are skipped or kept raw may be nested to
+//! any depth.
 
 pub(crate) mod cut;
 mod error;

@@ -1,22 +1,22 @@
-//! Names of members to look for.
+//! Sets of member names that a record is searched for.
 
 use super::escape::is_written_as_it_is;
 
-/// A list of names in which one is found at once.
+/// A list of names with an index: a hash table in which equal slots are linked.
 pub(crate) struct Names<'n, const N: usize> {
     all: [&'n str; N],
-    /// By its [`slot`]: the first name there, as its number from 1 on; 0 for none.
+    /// For each [`slot`]: the first name in it, numbered from 1. 0 if there is none.
     slots: [u16; SLOTS],
-    /// By its number from 0 on: the next name in the same slot, in the same way.
+    /// For each name: the next name in the same slot, numbered in the same way.
     next: [u16; N],
 }
 
-/// A power of two, and more than most objects have names that are asked for.
+/// Number of slots: a power of two, larger than most lists of names.
 const SLOTS: usize = 64;
 
 impl<'n, const N: usize> Names<'n, N> {
     pub(crate) const fn new(names: [&'n str; N]) -> Self {
-        const { assert!(N < u16::MAX as usize, "more names than can be told apart") };
+        const { assert!(N < u16::MAX as usize, "a list of names has less than 65,535 names") };
         let (mut slots, mut next) = ([0; SLOTS], [0; N]);
         let mut number = N;
         while number > 0 {
@@ -28,7 +28,7 @@ impl<'n, const N: usize> Names<'n, N> {
                     [] => slot(0, b'"'),
                 };
                 next[number] = slots[slot];
-                #[expect(clippy::cast_possible_truncation, reason = "it is less than that, as asserted")]
+                #[expect(clippy::cast_possible_truncation, reason = "the number of names was checked above")]
                 {
                     slots[slot] = number as u16 + 1;
                 }
@@ -37,16 +37,15 @@ impl<'n, const N: usize> Names<'n, N> {
         Self { all: names, slots, next }
     }
 
-    /// Which of them a name without escapes is, from 0 on; given the place of the quote behind it in a text that is
-    /// JSON.
+    /// Returns the index of a name without escapes, given the place of its closing quote in a valid JSON text.
     #[inline]
     pub(crate) fn place_before(&self, text: &[u8], closing: usize) -> Option<usize> {
-        // In front of a name there are at least a bracket and a quote.
+        // A name has at least a bracket and a quote in front of it.
         let [before, last] = *text[..closing].last_chunk()?;
         let mut number = usize::from(self.slots[slot(before, last)]);
         while number > 0 {
             let name = self.all[number - 1].as_bytes();
-            // Neither of them has a quote in it.
+            // Neither name contains a quote.
             let opening = (closing - 1).checked_sub(name.len());
             if let Some(opening) = opening
                 && text[opening] == b'"'
@@ -59,15 +58,15 @@ impl<'n, const N: usize> Names<'n, N> {
         None
     }
 
-    /// Which of them this is, from 0 on.
+    /// Returns the index of a name.
     #[cold]
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
         self.all.iter().position(|asked| *asked == name)
     }
 }
 
-/// Whether two texts of one length are the same. Most names are short, and compared sooner than a function for any
-/// length is called.
+/// Whether two texts of the same length are equal. Comparing short names here is faster than calling a function for any
+/// length.
 #[inline]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     fn ends<const N: usize>(text: &[u8]) -> Option<[&[u8; N]; 2]> {
@@ -82,18 +81,19 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Where a name is kept that ends in these two bytes, of which the quote in front of it may be one.
+/// Returns the slot of a name, given its last two bytes. For a name of one byte, the first of them is the quote in
+/// front.
 #[inline]
 const fn slot(before: u8, last: u8) -> usize {
-    // Whatever stands in front of an empty name does not count.
+    // The byte in front of an empty name does not count.
     let before = if last == b'"' { 0 } else { before };
     (5 * before as usize + last as usize) % SLOTS
 }
 
-/// The names of two lists as one, for [`members`]; `N` is the sum of their lengths.
+/// Joins two lists of names into one, for [`members`](super::members). `N` is the sum of their lengths.
 ///
 /// # Panics
-/// `N` is not that sum.
+/// If `N` is not that sum.
 #[must_use]
 pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
     let mut names = [""; N];

@@ -1,19 +1,18 @@
-//! What reading a value gives.
+//! The result of reading a value of an expected type.
 
-/// What a place in a record holds, against the type that it should have. Null and empty text are
-/// [`Absent`](Read::Absent).
+/// A value of an expected type, if there is one. Null and empty text are [`Absent`](Read::Absent).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read<T> {
-    /// A value of the type.
+    /// A value of the expected type.
     Present(T),
-    /// Nothing.
+    /// No value.
     Absent,
     /// A value of another type.
     Malformed,
 }
 
 impl<T> Read<T> {
-    /// The value, if there is one of the type.
+    /// Returns the value, if it has the expected type.
     pub fn present(self) -> Option<T> {
         match self {
             Self::Present(value) => Some(value),

@@ -1,4 +1,4 @@
-//! A text that borrows from the record where it can.
+//! Text of a record or an event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
-/// A text that borrows from the record where it can.
+/// A text that borrows from the record if it can.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Text<'a>(Cow<'a, str>);
 
 impl<'a> Text<'a> {
-    /// What it borrows.
+    /// Returns the text, if it is borrowed.
     pub(crate) fn borrowed(&self) -> Option<&'a str> {
         match self.0 {
             Cow::Borrowed(text) => Some(text),
@@ -20,7 +20,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn into_cow(self) -> Cow<'a, str> {
         self.0

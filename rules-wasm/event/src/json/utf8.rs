@@ -1,6 +1,6 @@
-//! Bytes as text.
+//! Validation of UTF-8.
 
-/// The text that the bytes are, with what the processor has for looking at many of them at once.
+/// Returns bytes as text, if they are UTF-8. Uses SIMD where it can.
 pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
     #[cfg(not(target_arch = "wasm32"))]
     return simdutf8::basic::from_utf8(bytes).ok();

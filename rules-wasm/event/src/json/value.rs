@@ -1,4 +1,4 @@
-//! The values in a text that has been read.
+//! The values of a JSON text.
 
 use std::borrow::Cow;
 
@@ -9,30 +9,30 @@ use super::read::Read;
 use super::text::Text;
 use crate::scan::{Colons, Tokens, scalar_length, short};
 
-/// A text that is one JSON value, with its tokens.
+/// A text that is one JSON value, and its tokens.
 #[derive(Debug)]
 pub(crate) struct Document<'a, 't> {
     text: &'a str,
     tokens: &'t Tokens,
 }
 
-/// A value in a document; small, since a dozen of them are handed on at a time.
+/// A value in a document. It is small, because a dozen values are passed on at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a, 'd> {
     document: &'d Document<'a, 'd>,
-    /// Where it begins.
+    /// The place where it begins.
     at: u32,
-    /// How many lists and objects begin before it.
+    /// Number of lists and objects that begin before it.
     container: u32,
 }
 
 impl<'a, 't> Document<'a, 't> {
-    /// Reads a text. None if it is not one JSON value.
+    /// Reads a text. `None` if it is not one JSON value.
     pub(crate) fn read(text: &'a str, tokens: &'t mut Tokens) -> Option<Self> {
         tokens.read(text.as_bytes()).then_some(Self { text, tokens })
     }
 
-    /// The value that it is.
+    /// The document's value.
     pub(crate) fn value(&self) -> Value<'a, '_> {
         Value { document: self, at: self.behind_space(0), container: 0 }
     }
@@ -42,10 +42,10 @@ impl<'a, 't> Document<'a, 't> {
         self.text.as_bytes()[at]
     }
 
-    /// The first place from this one on that is no white space; there is one.
+    /// Returns the first place from `at` on that is not white space. There must be one.
     #[inline]
     fn behind_space(&self, at: usize) -> u32 {
-        // Between the tokens of JSON nothing else is so low.
+        // Between the tokens of JSON, all other bytes are larger.
         short(if self.byte(at) > b' ' { at } else { self.behind_more_space(at) })
     }
 
@@ -54,21 +54,21 @@ impl<'a, 't> Document<'a, 't> {
         at + self.text.as_bytes()[at..].iter().take_while(|byte| **byte <= b' ').count()
     }
 
-    /// The string that begins here.
+    /// Returns the string that begins at a place.
     #[inline]
     fn string(&self, at: usize) -> Quoted<'a> {
         let (closing, has_escapes) = self.tokens.closing(at);
         Quoted { text: &self.text[at + 1..closing], has_escapes }
     }
 
-    /// The place of the quote in front of a colon.
+    /// Returns the place of the closing quote in front of a colon.
     #[inline]
     fn closing(&self, colon: usize) -> usize {
         let before = colon - 1;
         if self.byte(before) == b'"' { before } else { self.tokens.last_before(colon) }
     }
 
-    /// The name in front of a colon.
+    /// Returns the name in front of a colon.
     fn name(&self, colon: usize) -> Quoted<'a> {
         let closing = self.closing(colon);
         self.string(self.tokens.last_before(closing))
@@ -81,12 +81,12 @@ impl<'a, 'd> Value<'a, 'd> {
         self.document.byte(self.at as usize)
     }
 
-    /// Its text.
+    /// The value as it is written.
     pub(crate) fn raw(self) -> Raw<'a> {
         Raw::known(&self.document.text[self.at as usize..self.end().0])
     }
 
-    /// Whether it ends behind a place.
+    /// Whether the value ends behind a place.
     pub(crate) fn ends_behind(self, at: usize) -> bool {
         self.end().0 > at
     }
@@ -99,17 +99,17 @@ impl<'a, 'd> Value<'a, 'd> {
         self.byte() == b'['
     }
 
-    /// Whether it is null or empty text, which count as absent.
+    /// Whether the value is null or empty text, which count as absent.
     pub(crate) fn is_absent(self) -> bool {
         self.byte() == b'n' || self.string().is_some_and(|string| string.text.is_empty())
     }
 
-    /// A string, if it is one.
+    /// The value's string, if it is one.
     pub(crate) fn string(self) -> Option<Quoted<'a>> {
         (self.byte() == b'"').then(|| self.document.string(self.at as usize))
     }
 
-    /// It as text, as [`json::text`](crate::json::text) reads it.
+    /// Reads the value as text, like [`json::text`](crate::json::text).
     pub(crate) fn text(self) -> Read<Text<'a>> {
         match self.string() {
             Some(Quoted { text: "", .. }) => Read::Absent,
@@ -119,7 +119,8 @@ impl<'a, 'd> Value<'a, 'd> {
         }
     }
 
-    /// The members with these names, in the order asked; of members with one name the last. None if it is no object.
+    /// Returns the members with these names, in the order of `names`. Of members with equal names, the last one counts.
+    /// `None` if the value is not an object.
     pub(crate) fn named<const N: usize>(self, names: &Names<'_, N>) -> Option<[Option<Self>; N]> {
         if !self.is_object() {
             return None;
@@ -140,12 +141,12 @@ impl<'a, 'd> Value<'a, 'd> {
         Some(members)
     }
 
-    /// Its members, each with its name; of what is no object, none.
+    /// Iterates over the members and their names. A value that is not an object has no members.
     pub(crate) fn named_values(self) -> impl Iterator<Item = (Quoted<'a>, Self)> {
         self.members().map(move |(colon, value)| (self.document.name(colon), value))
     }
 
-    /// The same, with the places of the colons between them.
+    /// Iterates over the members and the places of their colons.
     #[inline]
     fn members(self) -> Members<'a, 'd> {
         let Self { document, at, container } = self;
@@ -154,19 +155,19 @@ impl<'a, 'd> Value<'a, 'd> {
         Members { document, colons: document.tokens.colons(at, end), container: container + 1 }
     }
 
-    /// Its items; of what is no list, none.
+    /// Iterates over the items. A value that is not a list has no items.
     pub(crate) fn items(self) -> Items<'a, 'd> {
         Items(self.is_list().then(|| self.first_inside()).flatten())
     }
 
-    /// What stands behind its opening bracket, unless that is the closing one.
+    /// Returns the first value inside a list or object, unless it is empty.
     fn first_inside(self) -> Option<Self> {
         let at = self.document.behind_space(self.at as usize + 1);
         let is_empty = at as usize == self.end().0 - 1;
         (!is_empty).then_some(Self { at, container: self.container + 1, ..self })
     }
 
-    /// Where it ends, and how many lists and objects begin before that.
+    /// Returns the place behind the value, and the number of lists and objects that begin before it.
     #[inline]
     fn end(self) -> (usize, u32) {
         let Self { document, at, container } = self;
@@ -181,7 +182,7 @@ impl<'a, 'd> Value<'a, 'd> {
         }
     }
 
-    /// What stands behind it and a comma, if there is one.
+    /// Returns the value behind the next comma, if there is a comma.
     #[inline]
     fn next(self) -> Option<Self> {
         let (end, container) = self.end();
@@ -191,18 +192,18 @@ impl<'a, 'd> Value<'a, 'd> {
     }
 }
 
-/// The members that are left of an object.
+/// An iterator over the members of an object.
 struct Members<'a, 'd> {
     document: &'d Document<'a, 'd>,
     colons: Colons<'d>,
-    /// How many containers begin before the next one's value.
+    /// Number of lists and objects that begin before the next member's value.
     container: u32,
 }
 
 impl<'a, 'd> Iterator for Members<'a, 'd> {
     type Item = (usize, Value<'a, 'd>);
 
-    #[expect(clippy::inline_always, reason = "most of a record's members are gone through here, in a few loops")]
+    #[expect(clippy::inline_always, reason = "a few hot loops visit most members of a record here")]
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let Self { document, container, .. } = *self;
@@ -217,7 +218,7 @@ impl<'a, 'd> Iterator for Members<'a, 'd> {
     }
 }
 
-/// The items that are left of a list.
+/// An iterator over the items of a list.
 #[derive(Clone)]
 pub(crate) struct Items<'a, 'd>(Option<Value<'a, 'd>>);
 
@@ -231,7 +232,7 @@ impl<'a, 'd> Iterator for Items<'a, 'd> {
     }
 }
 
-/// A string as it is written, without its quotes.
+/// A string as it is written, without quotes.
 #[derive(Clone, Copy)]
 pub(crate) struct Quoted<'a> {
     pub(crate) text: &'a str,
@@ -239,7 +240,7 @@ pub(crate) struct Quoted<'a> {
 }
 
 impl<'a> Quoted<'a> {
-    /// The text that it stands for.
+    /// The string's text.
     #[inline]
     pub(crate) fn unescaped(self) -> Cow<'a, str> {
         if self.has_escapes { unescaped(self.text).into() } else { self.text.into() }

@@ -1,5 +1,5 @@
-//! Validates a text without white space between its tokens. Which token may follow which is then a question of
-//! neighbouring bits, and a few operations answer it for 64 bytes. Only brackets are visited one by one.
+//! Validates a text without white space between its tokens. In such a text, neighbouring bits show
+//! whether one token may follow another, and a few operations check 64 bytes. Only brackets are visited one by one.
 
 use super::block::{BLOCK, Marks};
 use super::containers::{Containers, NONE};

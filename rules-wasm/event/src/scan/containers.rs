@@ -1,6 +1,6 @@
 //! The lists and objects of a JSON text: where each begins and ends.
 
-/// The number of no container: nothing is around the outermost value.
+/// Instead of a container's number: the outermost value is in no container.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// The lists and objects of a text.
