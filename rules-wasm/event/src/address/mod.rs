@@ -1,4 +1,4 @@
-//! Source addresses: reading them as clouds and proxies write them, and telling public ones from all others.
+//! Source addresses: reading them as clouds and proxies write them, and deciding which are public.
 
 mod parse;
 mod scope;

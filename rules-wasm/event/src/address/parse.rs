@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Reads the address out of a text that may carry white space around it, a port (`1.2.3.4:443`,
-/// `[2001:db8::1]:443`), a zone (`%eth0`) or a prefix length (`/24`). An IPv4-mapped IPv6 address is the IPv4 address.
+/// Parses an address. The text may have white space around it, a port (`1.2.3.4:443`, `[2001:db8::1]:443`), a zone
+/// (`%eth0`) or a prefix length (`/24`). An IPv4-mapped IPv6 address becomes the IPv4 address.
 #[must_use]
 pub fn parse(text: &str) -> Option<IpAddr> {
-    // Most often it is nothing but an address.
-    let plain = IpAddr::from_str(text).ok().or_else(|| IpAddr::from_str(undressed(text)?).ok());
+    // Most texts are only an address.
+    let plain = IpAddr::from_str(text).ok().or_else(|| IpAddr::from_str(without_extras(text)?).ok());
     plain.map(|address| address.to_canonical())
 }
 
-/// The address in what may stand around it.
-fn undressed(text: &str) -> Option<&str> {
+/// Removes white space, port, zone and prefix length from an address.
+fn without_extras(text: &str) -> Option<&str> {
     let text = text.trim();
     let text = match text.split_once('/') {
         Some((text, length)) if is_number(length) => text,
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_address_of_a_text_counts() {
+    fn an_address_is_parsed_whatever_is_around_it() {
         for (text, address) in [
             ("1.2.3.4", "1.2.3.4"),
             (" 10.0.0.1\t", "10.0.0.1"),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_address_does_not_parse() {
+    fn a_text_without_an_address_does_not_parse() {
         for text in [
             "",
             " ",

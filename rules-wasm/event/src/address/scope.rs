@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::parse::parse;
 use super::special_purpose::is_global;
 
-/// What the source addresses of an event say together about where a request came from.
+/// Whether a request came from a public address, judged by all source addresses of an event together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -20,7 +20,7 @@ pub enum SourceScope {
 }
 
 impl SourceScope {
-    /// The scope of a list of addresses; those that do not parse count for nothing.
+    /// Returns the scope of a list of addresses. Addresses that do not parse are skipped.
     pub fn of<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Self {
         let mut scope = Self::None;
         for address in addresses.into_iter().filter_map(parse) {
@@ -32,13 +32,13 @@ impl SourceScope {
         scope
     }
 
-    /// The scope with this word.
+    /// Returns the scope with this name.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        [Self::Public, Self::Internal, Self::None].into_iter().find(|scope| scope.as_str() == word)
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Public, Self::Internal, Self::None].into_iter().find(|scope| scope.as_str() == name)
     }
 
-    /// The word that the event's JSON has for it.
+    /// The scope's name in an event's JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_internal_address_decides_and_what_does_not_parse_is_left_out() {
+    fn one_internal_address_decides_and_texts_that_do_not_parse_are_skipped() {
         for (addresses, scope) in [
             (&[][..], SourceScope::None),
             (&["private"], SourceScope::None),

@@ -1,17 +1,17 @@
-//! Which addresses are public.
+//! IANA's special-purpose networks, which decide whether an address is public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use ipnet::IpNet;
 
-/// Whether IANA's registries hold the address for globally reachable: [`SPECIAL_PURPOSE`], the most specific entry
-/// deciding. An IPv4-mapped IPv6 address is judged as the IPv4 address.
+/// Whether an address is globally reachable according to IANA's registries. The most specific entry of
+/// [`SPECIAL_PURPOSE`] decides. An IPv4-mapped IPv6 address is judged as the IPv4 address.
 #[must_use]
 pub fn is_global(address: IpAddr) -> bool {
-    /// Where in the numbers of all addresses something else begins to hold: from there on, whether they are global.
-    /// IPv4 has the place of IPv4-mapped IPv6.
-    static STRETCHES: LazyLock<Vec<(u128, bool)>> = LazyLock::new(|| {
+    /// All addresses as numbers, cut into ranges: the first address of each range, and whether the range is global.
+    /// IPv4 addresses are those of IPv4-mapped IPv6.
+    static RANGES: LazyLock<Vec<(u128, bool)>> = LazyLock::new(|| {
         let networks: Vec<(IpNet, bool)> = SPECIAL_PURPOSE
             .iter()
             .map(|(network, global)| (network.parse().expect("a network of the table"), *global))
@@ -23,24 +23,24 @@ pub fn is_global(address: IpAddr) -> bool {
         let begin = [IpAddr::from([0_u16; 8]), IpAddr::from([0; 4])];
         let beginnings =
             networks.iter().flat_map(|(network, _)| [Some(network.network()), behind(network.broadcast())]);
-        // Behind all of IPv4, IPv6 goes on.
+        // The first address of IPv6 behind all of IPv4.
         let on = IpAddr::from(Ipv6Addr::from(number(IpAddr::from([255; 4])) + 1));
-        let mut stretches: Vec<(u128, bool)> = Vec::new();
+        let mut ranges: Vec<(u128, bool)> = Vec::new();
         for address in begin.into_iter().chain(beginnings.flatten()).chain([on]) {
             let first = number(address);
-            // Each in its place: the code that sorts is a twentieth of a detector.
-            if let Err(place) = stretches.binary_search_by_key(&first, |(first, _)| *first) {
-                stretches.insert(place, (first, is_global(address.to_canonical())));
+            // Inserted in order, because the code of a sort would be a twentieth of a detector.
+            if let Err(place) = ranges.binary_search_by_key(&first, |(first, _)| *first) {
+                ranges.insert(place, (first, is_global(address.to_canonical())));
             }
         }
-        stretches
+        ranges
     });
     let number = number(address);
-    let next = STRETCHES.partition_point(|(first, _)| *first <= number);
-    STRETCHES[next - 1].1
+    let next = RANGES.partition_point(|(first, _)| *first <= number);
+    RANGES[next - 1].1
 }
 
-/// The number of an address: IPv4's are those of IPv4-mapped IPv6.
+/// Returns an address as a number. An IPv4 address counts as IPv4-mapped IPv6.
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().into(),
@@ -48,7 +48,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// The address behind the last of a network, if there is one.
+/// Returns the address after the last one of a network, if there is one.
 fn behind(last: IpAddr) -> Option<IpAddr> {
     match last {
         IpAddr::V4(last) => u32::from(last).checked_add(1).map(|next| Ipv4Addr::from(next).into()),
@@ -56,12 +56,12 @@ fn behind(last: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// The special-purpose networks, each with whether it is globally reachable.
+/// The special-purpose networks, and whether each is globally reachable.
 ///
 /// Source: IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and its updates), column *Globally
-/// Reachable*; `192.0.0.0/24` and `2001::/23` are refined by their more specific entries. Beyond the registries:
-/// multicast (RFC 5771, RFC 4291) and site-local addresses (RFC 3879) are not globally reachable, and neither is
-/// `2002::/16` (6to4), whose cell says N/A. `192.88.99.0/24`, deprecated, still is.
+/// Reachable*. More specific entries refine `192.0.0.0/24` and `2001::/23`. In addition to the registries, multicast
+/// (RFC 5771, RFC 4291) and site-local addresses (RFC 3879) are not globally reachable. `2002::/16` (6to4), for which
+/// the column says N/A, is not either. The deprecated `192.88.99.0/24` is.
 pub const SPECIAL_PURPOSE: &[(&str, bool)] = &[
     ("0.0.0.0/8", false),
     ("10.0.0.0/8", false),

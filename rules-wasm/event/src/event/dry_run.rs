@@ -1,31 +1,31 @@
-//! Requests that change nothing, which only their address says.
+//! Dry runs: requests that change nothing. Only the query of their path shows it.
 
 use std::borrow::Cow;
 
 use super::normalized::Event;
 
-/// The most parameters of a query of which an API server reads any: of a query with more, Go reads none.
+/// Go, and so an API server, ignores a query with more parameters than this.
 const MAX_PARAMETERS: usize = 10_000;
 
 impl Event<'_> {
-    /// Whether the request was a dry run (`kubectl --dry-run=server`): it was checked and answered like any other, and
-    /// changed nothing. The query of `requestURI` says so, with the one value that an API server takes; it refuses all
-    /// others. GKE's records have no query.
+    /// Whether the request was a dry run (`kubectl --dry-run=server`), which is checked and answered like any other
+    /// request and changes nothing. The query of `requestURI` has `dryRun=All` then, the only value that an API server
+    /// accepts. GKE's records have no query.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         let uri = self.request_uri.as_deref().unwrap_or_default();
         let before_fragment = uri.split_once('#').map_or(uri, |(before, _)| before);
         let Some((_, query)) = before_fragment.split_once('?') else { return false };
-        let says_so = |parameter: &str| {
+        let is_dry_run = |parameter: &str| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             *decoded(name) == *b"dryRun" && *decoded(value) == *b"All"
         };
-        query.split('&').any(says_so) && query.split('&').count() <= MAX_PARAMETERS
+        query.split('&').any(is_dry_run) && query.split('&').count() <= MAX_PARAMETERS
     }
 }
 
-/// The bytes that a name or value in a query stands for. What is no escape stays as it is: an API server does not read
-/// such a parameter at all, and no word looks like it.
+/// Decodes a name or value of a query. Invalid escapes stay as they are. An API server ignores a parameter with one,
+/// and neither `dryRun` nor `All` contains one.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     let mut rest = text.as_bytes();
     if !rest.contains(&b'%') {
@@ -46,7 +46,7 @@ fn decoded(text: &str) -> Cow<'_, [u8]> {
     bytes.into()
 }
 
-/// What a hexadecimal digit stands for.
+/// Returns the value of a hexadecimal digit.
 fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_says_so_however_it_is_escaped() {
+    fn a_dry_run_is_found_however_its_parameter_is_escaped() {
         for uri in [
             "/api/v1/namespaces/shop/services?dryRun=All",
             "/api?fieldManager=kubectl-create&dryRun=All&pretty=1",
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_does() {
+    fn other_requests_are_no_dry_runs() {
         assert!(!Event::new(LogType::Eks).is_dry_run());
         for uri in [
             "",
@@ -117,9 +117,9 @@ mod tests {
         }
     }
 
-    /// Of a query with too many parameters an API server reads none, and does what was asked.
+    /// An API server ignores a query with too many parameters, and executes the request.
     #[test]
-    fn too_many_parameters_say_nothing() {
+    fn a_query_with_too_many_parameters_is_ignored() {
         let with = |others: usize| format!("/api?{}dryRun=All", "a&".repeat(others));
         assert!(is_dry_run(&with(9_999)));
         assert!(!is_dry_run(&with(10_000)));

@@ -1,11 +1,11 @@
-//! Reading an event from its JSON, which a rule does in its sandbox.
+//! Reading an event from its JSON, as a rule does in its sandbox.
 
 use super::normalized::{Asn, Event, LogType, ResponseStatus};
 use crate::address::SourceScope;
 use crate::json::{self, Document, Names, Read, Text, Value};
 use crate::scan::Tokens;
 
-/// The members with one text each.
+/// The members that are texts.
 const TEXTS: [&str; 17] = [
     "stage",
     "verb",
@@ -26,7 +26,7 @@ const TEXTS: [&str; 17] = [
     "auditID",
 ];
 
-/// All others.
+/// All other members.
 const OTHERS: [&str; 9] = [
     "logType",
     "sourceScope",
@@ -42,8 +42,8 @@ const OTHERS: [&str; 9] = [
 static MEMBERS: Names<'_, { OTHERS.len() + TEXTS.len() }> = Names::new(json::joined(&OTHERS, &TEXTS));
 
 impl<'a> Event<'a> {
-    /// Reads the JSON form of an event; members that this version does not know are passed over. None if the text is
-    /// no normalized event: not JSON, no `logType` or `sourceScope` of the known ones, or a member of a wrong type.
+    /// Reads an event from its JSON. Members that this version does not know are skipped. `None` if the text is not
+    /// JSON, if `logType` or `sourceScope` is missing or unknown, or if a member has a wrong type.
     #[must_use]
     pub fn from_json(text: &'a str) -> Option<Self> {
         let mut tokens = Tokens::default();
@@ -117,7 +117,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What was read, or nothing if there is nothing; none if it has a wrong type.
+/// Returns a value that may be absent. `None` if it has a wrong type.
 #[expect(clippy::option_option, reason = "the outer one is for `?`")]
 fn valid<T>(read: Read<T>) -> Option<Option<T>> {
     match read {

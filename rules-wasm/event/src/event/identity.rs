@@ -1,4 +1,4 @@
-//! What an event is, whoever carried its record and however that spelled it.
+//! The identity of an event, which does not depend on how its record was delivered.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,12 @@ use super::normalized::Event;
 use crate::json::Text;
 
 impl Event<'_> {
-    /// Bytes that two events share only if they are the same: all that a record says of a request but the object sent,
-    /// the networks of its addresses and what is malformed. So they do not depend on what wrapped the record, on the
-    /// order of its members, or on how its texts and numbers were escaped.
+    /// Returns bytes that are equal for two events only if the events are the same.
     ///
-    /// Which fields go in, and how, is part of the ids of alerts: fields that events gain later stay out.
+    /// They contain all fields but the object in the request, the networks of the addresses and `malformed`. So they
+    /// depend neither on the envelope nor on the order and the escapes in the record's JSON.
+    ///
+    /// The ids of alerts are made from these bytes. So fields that are added to events later stay out of them.
     #[must_use]
     pub fn identity(&self) -> Vec<u8> {
         let Self {
@@ -73,7 +74,7 @@ impl Event<'_> {
     }
 }
 
-/// Parts of which none can be taken for the beginning or the end of another.
+/// Parts in a form in which different lists of parts have different bytes.
 struct Parts(Vec<u8>);
 
 impl Parts {
@@ -97,8 +98,8 @@ impl Parts {
     }
 }
 
-/// A time in UTC in one form of the several in which carriers write it: with a space for the `T`, with more or fewer
-/// zeros at the end, or without a zone. Any other text as it is.
+/// Returns a time in UTC in one form. Envelopes write it with a space instead of `T`, with more or fewer zeros at the
+/// end, or without a zone. Any other text is returned as it is.
 fn instant(time: &str) -> Cow<'_, str> {
     let bytes = time.as_bytes();
     let is_date = bytes.len() >= 19 && bytes[4] == b'-' && bytes[7] == b'-' && matches!(bytes[10], b'T' | b' ');
@@ -116,7 +117,7 @@ mod tests {
     use crate::event::normalized::LogType;
 
     #[test]
-    fn a_time_is_one_however_it_is_written() {
+    fn all_forms_of_a_time_become_one() {
         for time in [
             "2026-11-18T10:00:00.1234Z",
             "2026-11-18T10:00:00.123400Z",

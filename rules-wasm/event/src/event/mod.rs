@@ -1,4 +1,4 @@
-//! The normalized event.
+//! The normalized event: the only form in which rules see an audit record, whichever cloud wrote it.
 
 mod dry_run;
 mod from_json;

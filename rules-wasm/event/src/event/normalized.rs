@@ -1,58 +1,58 @@
-//! The normalized event: the one form in which rules see an audit record, whichever cloud wrote it.
+//! The event's fields, and simple questions about them.
 
 use serde::Serialize;
 
 use crate::address::SourceScope;
 use crate::json::{Raw, Text};
 
-/// A request to a Kubernetes API server, as its audit record tells it.
+/// A request to a Kubernetes API server, as its audit record describes it.
 ///
-/// The JSON form is checked in as `event.schema.json`. Names are Panther's unified ones where they exist. What a record
-/// does not say is absent; so is a field of a wrong type, which `malformed` then names. Fields may be
-/// added in minor versions; none is renamed.
+/// The JSON form is checked in as `event.schema.json`. Fields have Panther's unified names where there are some. A
+/// field is absent if the record does not have it, or has it with a wrong type. In the second case `malformed` lists
+/// it. Minor versions may add fields, and never rename them.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event<'a> {
-    /// Which kind of record it was.
+    /// The kind of record.
     pub log_type: LogType,
-    /// The stage of the request's handling: `RequestReceived`, `ResponseStarted`, `ResponseComplete` or `Panic`. GKE
-    /// records only finished requests and has none.
+    /// The stage of the request: `RequestReceived`, `ResponseStarted`, `ResponseComplete` or `Panic`. Absent on GKE,
+    /// which records only complete requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<Text<'a>>,
-    /// What was asked for: `get`, `create`, `delete` …
+    /// The verb of the request: `get`, `create`, `delete` …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<Text<'a>>,
-    /// Who asked.
+    /// The user that sent the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<Text<'a>>,
-    /// The groups of the user; none on GKE.
+    /// The user's groups. Empty on GKE.
     pub user_groups: Vec<Text<'a>>,
-    /// The AWS identity behind the user, from EKS's authenticator.
+    /// The user's AWS identity, from EKS's authenticator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_arn: Option<Text<'a>>,
-    /// Whom the user acted as (`kubectl --as`), if it was allowed to impersonate somebody.
+    /// The user that was impersonated (`kubectl --as`), if that was allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated_user: Option<Text<'a>>,
-    /// The groups that were impersonated with it.
+    /// The groups that were impersonated.
     pub impersonated_groups: Vec<Text<'a>>,
-    /// Where the request came from, as written. All but the last address can be set by the client.
+    /// The addresses from which the request came, as written. A client can set all but the last one.
     #[serde(rename = "sourceIPs")]
     pub source_ips: Vec<Text<'a>>,
-    /// What the source addresses say together.
+    /// Whether the source addresses are public.
     pub source_scope: SourceScope,
-    /// The networks that the source addresses belong to, where known.
+    /// The networks of the source addresses, where they are known.
     pub asn: Vec<Asn<'a>>,
-    /// What the client calls itself.
+    /// The client's name for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<Text<'a>>,
-    /// The kind of object, plural and lower-case: `pods`, `services` …
+    /// The kind of object, in the plural and in lower case: `pods`, `services` …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Text<'a>>,
-    /// The part of the object: `status`, `token`, `exec` …
+    /// The requested part of the object: `status`, `token`, `exec` …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subresource: Option<Text<'a>>,
-    /// The API group of the resource; the core group is absent.
+    /// The resource's API group. Absent for the core group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_group: Option<Text<'a>>,
     /// The object's namespace.
@@ -61,16 +61,16 @@ pub struct Event<'a> {
     /// The object's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Text<'a>>,
-    /// The path asked for.
+    /// The path of the request, and its query. GKE's records have no query.
     #[serde(rename = "requestURI", skip_serializing_if = "Option::is_none")]
     pub request_uri: Option<Text<'a>>,
     /// How the request ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_status: Option<ResponseStatus>,
-    /// `spec.type` of the object sent, which for a service is its type.
+    /// `spec.type` of the object in the request. For a service this is its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_type: Option<Text<'a>>,
-    /// The cluster, by the name that its log source has.
+    /// The cluster, named like its log source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Text<'a>>,
     /// When the request was received, as written: RFC 3339.
@@ -79,27 +79,26 @@ pub struct Event<'a> {
     /// When the request reached its stage, as written: RFC 3339. A client cannot set it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage_time: Option<Text<'a>>,
-    /// The record's identity: `auditID`, on GKE `insertId`. A client can set it.
+    /// The id of the record: `auditID`, or `insertId` on GKE. A client can set it.
     #[serde(rename = "auditID", skip_serializing_if = "Option::is_none")]
     pub audit_id: Option<Text<'a>>,
-    /// The object sent, as the client wrote it; may have any shape. Absent where it is longer than
-    /// 4 MiB.
+    /// The object in the request, as the client wrote it. It may have any shape. Absent if it is longer than 4 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
     pub request_object: Option<Raw<'a>>,
-    /// The paths of the record's fields that had a wrong type; [`CUT_OFF`](Self::CUT_OFF), if its end is missing.
+    /// The paths of the record's fields that have a wrong type, and `cut off` if the record's end is missing.
     pub malformed: Vec<Text<'a>>,
 }
 
 impl Event<'_> {
-    /// The longest [`request_object`](Self::request_object) in bytes: above the 3 MiB that a kube-apiserver accepts as
-    /// a request body, and what a rule's memory holds several times.
+    /// The longest [`request_object`](Self::request_object) in bytes. A kube-apiserver accepts request bodies of 3 MiB
+    /// at most, and a rule's memory holds this many bytes several times.
     pub const MAX_REQUEST_OBJECT: usize = 4 << 20;
 
-    /// What `malformed` says of a record whose end is missing: what was cut off counts as absent.
+    /// The entry in `malformed` for a record whose end is missing. Fields that were cut off are absent.
     pub const CUT_OFF: &'static str = "cut off";
 
-    /// An event of which nothing else is known: where tests and embedders start from.
+    /// An event with all other fields absent, from which tests and embedders start.
     #[must_use]
     pub fn new(log_type: LogType) -> Self {
         Self {
@@ -132,27 +131,27 @@ impl Event<'_> {
         }
     }
 
-    /// Whether the request's handling is over: the stage is `ResponseComplete`, or the record knows no stages. A rule
-    /// that asks for it decides once per request, and knows how the request ended.
+    /// Whether the request is complete: the stage is `ResponseComplete`, or the record has no stage. A rule that checks
+    /// this matches once per request, and knows how the request ended.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.stage.as_deref().is_none_or(|stage| stage == "ResponseComplete")
     }
 
-    /// Whether the resource is of the core group, whose name is empty: `services` are Kubernetes' own, and other groups
-    /// have some too.
+    /// Whether the resource is in the core group, whose name is empty. Other groups have resources with the same names,
+    /// such as `services`.
     #[must_use]
     pub fn is_of_core_group(&self) -> bool {
         matches!(self.api_group.as_deref(), None | Some("" | "core"))
     }
 
-    /// The response code, where there is one.
+    /// The response code, if there is one.
     #[must_use]
     pub fn code(&self) -> Option<i64> {
         self.response_status.map(|status| status.code)
     }
 
-    /// Notes that the record was cut off.
+    /// Notes in `malformed` that the record was cut off.
     pub(crate) fn note_cut_off(&mut self) {
         if !self.malformed.iter().any(|path| path == Self::CUT_OFF) {
             self.malformed.push(Self::CUT_OFF.into());
@@ -160,7 +159,7 @@ impl Event<'_> {
     }
 }
 
-/// The kinds of record that hold Kubernetes audit events, by Panther's names.
+/// The kinds of record that contain Kubernetes audit events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum LogType {
@@ -176,16 +175,16 @@ pub enum LogType {
 }
 
 impl LogType {
-    /// All of them.
+    /// All log types.
     pub const ALL: [Self; 3] = [Self::Eks, Self::Aks, Self::Gke];
 
-    /// The log type with Panther's name.
+    /// Returns the log type with this name of Panther's.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|log_type| log_type.as_str() == name)
     }
 
-    /// Panther's name.
+    /// Panther's name of the log type.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -200,17 +199,17 @@ impl LogType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResponseStatus {
-    /// An HTTP status; on GKE a gRPC code, of which 0 is success.
+    /// An HTTP status code, or on GKE a gRPC status code, where 0 is success.
     pub code: i64,
 }
 
-/// The network that a source address belongs to, as an enrichment told it.
+/// The network of a source address, from an enrichment.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Asn<'a> {
-    /// The autonomous system, `AS16509`; null for an unknown provider.
+    /// The autonomous system, such as `AS16509`. Null if the provider is unknown.
     pub asn: Option<Text<'a>>,
-    /// Who runs it.
+    /// The name of the network's provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Text<'a>>,
     /// The source address that was looked up.

@@ -1,11 +1,10 @@
-//! Tests that the checked-in schema is the type's.
+//! The check that `event.schema.json` describes the event type.
 
 use super::normalized::Event;
 
-/// The checked-in schema is the type's. After a change of the type, write it anew with
-/// `UPDATE_SCHEMA=1 cargo test -p portcullis-event`.
+/// After a change of the type, update the schema with `UPDATE_SCHEMA=1 cargo test -p portcullis-event --lib`.
 #[test]
-fn is_the_types() {
+fn describes_the_type() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/event.schema.json");
     let schema = serde_json::Value::from(schemars::schema_for!(Event<'static>));
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
@@ -16,6 +15,6 @@ fn is_the_types() {
     let checked_in: serde_json::Value = serde_json::from_str(&checked_in).expect("the schema is JSON");
     assert!(
         schema == checked_in,
-        "event.schema.json differs from Event: UPDATE_SCHEMA=1 cargo test -p portcullis-event"
+        "event.schema.json differs from Event: run UPDATE_SCHEMA=1 cargo test -p portcullis-event --lib"
     );
 }
