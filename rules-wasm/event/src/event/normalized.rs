@@ -151,6 +151,13 @@ impl Event<'_> {
         self.response_status.map(|status| status.code)
     }
 
+    /// Whether the request failed: the response code is an HTTP error (400 or more) or a gRPC error (1 to 16). A record
+    /// without a code does not count as failed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.code().is_some_and(|code| code >= 400 || (1..=16).contains(&code))
+    }
+
     /// Notes in `malformed` that the record was cut off.
     pub(crate) fn note_cut_off(&mut self) {
         if !self.malformed.iter().any(|path| path == Self::CUT_OFF) {
@@ -215,4 +222,28 @@ pub struct Asn<'a> {
     /// The source address that was looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Text<'a>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_failed_if_its_code_is_an_error_of_http_or_grpc() {
+        let with = |code| Event { response_status: Some(ResponseStatus { code }), ..Event::new(LogType::Gke) };
+        for (code, failed) in [
+            (-1, false),
+            (0, false),
+            (1, true),
+            (16, true),
+            (17, false),
+            (201, false),
+            (399, false),
+            (400, true),
+            (i64::MAX, true),
+        ] {
+            assert_eq!(with(code).failed(), failed, "{code}");
+        }
+        assert!(!Event::new(LogType::Eks).failed());
+    }
 }
