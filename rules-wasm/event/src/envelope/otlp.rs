@@ -1,14 +1,13 @@
-//! OpenTelemetry's lists of keys and values, in which each value says its type: a record that a collector has parsed is
-//! one.
+//! OpenTelemetry's lists of keys and typed values. A collector that parses a record makes such a list of it.
 //!
 //! Source: `opentelemetry-proto`, `common/v1`, `KeyValue` and `AnyValue`, in their JSON encoding.
 
 use crate::json::{Names, Value};
 
-/// How deep values may be nested.
+/// The depth to which values may be nested.
 const MAX_DEPTH: usize = 64;
 
-/// The object that a list of keys and values stands for, as JSON. None for any other list.
+/// Returns the object of a list of keys and values, as JSON. `None` for any other list.
 pub(super) fn object_of(list: Value<'_, '_>) -> Option<String> {
     let [key, value] = list.items().next()?.named(&const { Names::new(["key", "value"]) })?;
     key?.string()?;
@@ -34,7 +33,7 @@ fn key_values(list: Value<'_, '_>, depth: usize, json: &mut String) -> Option<()
     Some(())
 }
 
-/// A value of one type; without any it is null.
+/// Writes a typed value. A value without a type is null.
 fn any(value: Option<Value<'_, '_>>, depth: usize, json: &mut String) -> Option<()> {
     const VALUES: Names<'_, 1> = Names::new(["values"]);
     const TYPES: [&str; 6] = ["stringValue", "boolValue", "doubleValue", "intValue", "arrayValue", "kvlistValue"];
@@ -45,7 +44,7 @@ fn any(value: Option<Value<'_, '_>>, depth: usize, json: &mut String) -> Option<
     };
     match value.named(&const { Names::new(TYPES) })? {
         [Some(plain), ..] | [_, Some(plain), ..] | [_, _, Some(plain), ..] => json.push_str(plain.raw().get()),
-        // 64 bits are written as text.
+        // Integers of 64 bits are written as text.
         [_, _, _, Some(integer), ..] => json.push_str(integer.raw().get().trim_matches('"')),
         [_, _, _, _, Some(list), _] => {
             let [list] = list.named(&VALUES)?;

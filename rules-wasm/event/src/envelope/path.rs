@@ -1,28 +1,28 @@
-//! The way from a document to a record in it.
+//! The path from a document to a record in it.
 
 use std::fmt;
 
-/// The names and numbers on the way from a document to a record in it, as in `records[3].message`.
+/// The path from a document to a record in it, such as `records[3].message`.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'p> {
     around: Option<&'p Path<'p>>,
     step: Step<'p>,
 }
 
-/// One step of it.
+/// One step of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step<'p> {
-    /// None: the document itself.
+    /// No step: the document itself.
     None,
     Member(&'p str),
     Item(u64),
 }
 
-/// So many characters of a name are shown: whoever wrote it may have written anything.
+/// Number of characters of a name that are shown. A client may choose names, and so their length.
 const SHOWN: usize = 48;
 
 impl Path<'static> {
-    /// The way to the document itself.
+    /// The path to the document itself.
     pub(super) const ROOT: Self = Self { around: None, step: Step::None };
 }
 
@@ -31,13 +31,13 @@ impl<'p> Path<'p> {
         Self { around: Some(self), step }
     }
 
-    /// Whether it leads nowhere: to the document itself.
+    /// Whether the path is that of the document itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self.step, Step::None)
     }
 
-    /// Whether it begins with a number.
+    /// Whether the path begins with the index of an item.
     #[must_use]
     pub fn begins_with_item(&self) -> bool {
         match self.around.filter(|around| !around.is_empty()) {

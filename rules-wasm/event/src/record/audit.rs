@@ -1,7 +1,7 @@
-//! kube-apiserver audit events (`audit.k8s.io`), which EKS delivers as they are and AKS inside `properties.log`.
+//! Audit events of kube-apiserver (`audit.k8s.io`). EKS delivers them as they are, and AKS in `properties.log`.
 
 use super::malformed::Malformed;
-use super::object::{created, service_type, shown};
+use super::object::{created_name, if_not_too_long, service_type};
 use crate::event::{Event, ResponseStatus};
 use crate::json::{self, Names, Text, Value, text_of};
 
@@ -25,19 +25,19 @@ pub(crate) const FIELDS: [&str; 14] = [
 
 static OBJECT_REF: Names<'_, 5> = Names::new(["resource", "namespace", "name", "subresource", "apiGroup"]);
 
-/// Whether an object without `kind` and `apiVersion` has an audit event's own shape.
+/// Whether an object without `kind` and `apiVersion` has the shape of an audit event.
 pub(crate) fn is_event(fields: &[Option<Value<'_, '_>>; FIELDS.len()]) -> bool {
     let [audit_id, stage, request_uri, verb, user, ..] = *fields;
     let is_text = |value| text_of(value).is_some();
     is_text(audit_id) && is_text(stage) && (is_text(verb) || is_text(request_uri)) && user.is_some_and(Value::is_object)
 }
 
-/// Whether anything of an audit event whose end is missing tells what it is.
+/// Whether a cut-off object has any member of an audit event.
 pub(crate) fn is_recognizable(fields: &[Option<Value<'_, '_>>; FIELDS.len()]) -> bool {
     fields.iter().any(Option::is_some)
 }
 
-/// Fills in what an audit event's [`FIELDS`] say, which stand under `prefix` in their record.
+/// Fills in an event from an audit event's [`FIELDS`]. `prefix` is the path to the audit event in its record.
 pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Option<Value<'a, '_>>; FIELDS.len()]) {
     let [
         audit_id,
@@ -75,7 +75,8 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
     event.subresource = text_of(subresource);
     event.api_group = text_of(api_group);
     event.namespace = malformed.text("objectRef.namespace", namespace);
-    event.name = malformed.text("objectRef.name", name).or_else(|| created(event, request_object, response_object));
+    event.name =
+        malformed.text("objectRef.name", name).or_else(|| created_name(event, request_object, response_object));
     event.request_uri = malformed.text("requestURI", request_uri);
     event.response_status =
         malformed.check("responseStatus.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
@@ -83,17 +84,17 @@ pub(crate) fn fill<'a>(event: &mut Event<'a>, prefix: &'static str, fields: &[Op
     event.stage_time = text_of(stage_time);
     event.event_time = text_of(received).or_else(|| event.stage_time.clone());
     event.audit_id = text_of(audit_id);
-    event.request_object = shown(request_object);
+    event.request_object = if_not_too_long(request_object);
     event.malformed = malformed.into_paths();
 }
 
-/// `extra.arn[0]`, if it is text.
+/// Returns `extra.arn[0]`, if it is text.
 fn user_arn<'a>(extra: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [arn] = extra?.named(&const { Names::new(["arn"]) })?;
     text_of(arn?.items().next())
 }
 
-/// Whom the user acted as: never malformed.
+/// Fills in the impersonated user, which is never malformed.
 #[cold]
 fn impersonation<'a>(event: &mut Event<'a>, impersonated: Option<Value<'a, '_>>) {
     let [username, groups] =

@@ -1,4 +1,4 @@
-//! Azure resource logs of AKS clusters, which hold an audit event in `properties.log`.
+//! Azure resource logs of AKS clusters, which contain an audit event in `properties.log`.
 
 use super::audit;
 use super::buffers::Inside;
@@ -7,10 +7,10 @@ use crate::event::Event;
 use crate::json::{self, Document, Names, Value, cut, unescape};
 use crate::scan::Tokens;
 
-/// Those of an audit event that stands in a member of its own.
+/// The members of an audit event that is not at the top of its record.
 static FIELDS: Names<'_, { audit::FIELDS.len() }> = Names::new(audit::FIELDS);
 
-/// Fills in the audit event in `properties.log`: JSON text, which is unescaped into a buffer, or an object.
+/// Fills in an event from `properties.log`, which is an object or JSON text. The text is unescaped into a buffer.
 /// `properties` may be JSON text too.
 pub(crate) fn fill<'a>(
     event: &mut Event<'a>,
@@ -21,7 +21,7 @@ pub(crate) fn fill<'a>(
     let rejected = |what: &str| Err(Rejected::NoAuditEvent(what.to_owned()));
     let Inside { properties: outer, text, closed, tokens } = inside;
     if let Some(string) = properties.and_then(Value::string) {
-        // What Event Hubs and storage accounts never write, and some exports do.
+        // Some exports write this. Event Hubs and storage accounts never do.
         let outer: &'a str = unescape(string.text, outer);
         let mut tokens_of_outer = Tokens::default();
         let document = Document::read(outer, &mut tokens_of_outer);
@@ -37,7 +37,7 @@ pub(crate) fn fill<'a>(
     audit_text(event, PLACE, log, text, closed, tokens)
 }
 
-/// Fills in the audit event in a member.
+/// Fills in an event from the member `log`.
 fn audit_text<'a>(
     event: &mut Event<'a>,
     place: &'static str,
@@ -55,7 +55,7 @@ fn audit_text<'a>(
     let Some(string) = log.string() else {
         return rejected("it is neither text nor an object");
     };
-    // Azure puts a line feed behind it.
+    // Azure adds a line feed.
     let string = string.text.strip_suffix(r"\n").filter(|rest| rest.ends_with('}')).unwrap_or(string.text);
     let text = unescape(string, text);
     if let Some(document) = Document::read(text, tokens)

@@ -1,17 +1,17 @@
-//! The memory in which records are read.
+//! Memory for reading records.
 
 use crate::scan::Tokens;
 
-/// The room in which records are read, kept from one to the next.
+/// Memory for reading one record, which is used again for the next.
 #[derive(Debug, Default)]
 pub struct Buffers {
     pub(crate) record: Tokens,
-    /// A record whose end is missing, closed.
+    /// A record that was closed because its end is missing.
     pub(crate) closed: String,
-    /// A row of a table, as the record that it was made of.
+    /// The record that was made from a row of a table.
     pub(crate) row: Layer,
     pub(crate) inside: Inside,
-    /// The same, for a second way to close it.
+    /// The same for the second way to close a record.
     pub(crate) again: Option<Box<Again>>,
 }
 
@@ -22,17 +22,17 @@ pub(crate) struct Again {
     pub(crate) inside: Inside,
 }
 
-/// A text that was made of another, and its tokens.
+/// A text that was made from another one, and its tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
     pub(crate) text: String,
     pub(crate) tokens: Tokens,
 }
 
-/// An audit event that stands as text in a record.
+/// An audit event that is text in a record.
 #[derive(Debug, Default)]
 pub(crate) struct Inside {
-    /// The members around it, where they too stand as text.
+    /// `properties`, if that is text too.
     pub(crate) properties: Vec<u8>,
     pub(crate) text: Vec<u8>,
     pub(crate) closed: String,

@@ -1,14 +1,14 @@
-//! What Panther's enrichment put into a record: the networks of its source addresses.
+//! Panther's enrichment of records with the networks of source addresses.
 
 use crate::event::Asn;
 use crate::json::{self, Names, Value, text_of};
 
-/// Far more entries than a request has source addresses: a kube-apiserver takes 1 MiB of headers.
+/// The most entries that are read. A request has far fewer source addresses: a kube-apiserver accepts 1 MiB of headers.
 const MAX_ENTRIES: usize = 200_000;
 
-/// The entries of `p_enrichment.ipinfo_asn` under the source addresses' field, whose case does not matter: under all
-/// that have the name in some case. The value is a list of entries or a single one; an entry without a text `asn` is an
-/// unknown provider. Never malformed: it is not the API server's.
+/// Reads the entries of `p_enrichment.ipinfo_asn` for the field of the source addresses. All members with the field's
+/// name count, in any case. Their values are a list of entries or a single one. An entry whose `asn` is not text is an
+/// unknown provider. Nothing here is malformed, because it is not from the API server.
 pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn<'a>> {
     let Some([Some(providers)]) = enrichment.and_then(|value| value.named(&const { Names::new(["ipinfo_asn"]) }))
     else {
@@ -23,7 +23,7 @@ pub(crate) fn asn<'a>(enrichment: Option<Value<'a, '_>>, field: &str) -> Vec<Asn
         }
     }
     if asn.len() >= MAX_ENTRIES {
-        // Those that were left out are no provider that anybody knows.
+        // An unknown provider represents the entries that were not read.
         asn.push(Asn { asn: None, name: None, address: None });
     }
     asn

@@ -1,7 +1,7 @@
 //! Google Cloud audit log entries of GKE clusters.
 
 use super::malformed::Malformed;
-use super::object::{created, service_type, shown};
+use super::object::{created_name, if_not_too_long, service_type};
 use super::writer::Writer;
 use crate::event::{Event, ResponseStatus};
 use crate::json::{self, Names, Text, Value, text_of};
@@ -18,7 +18,7 @@ static FIELDS: Names<'_, 8> = Names::new([
     "response",
 ]);
 
-/// The users' names, in the order in which they are tried, and where a wrong type of each is noted.
+/// The members with the user's name, in the order in which they are tried, and their paths in `malformed`.
 const PRINCIPALS: [(&str, &str); 3] = [
     ("principalEmail", "authenticationInfo.principalEmail"),
     ("principalSubject", "authenticationInfo.principalSubject"),
@@ -29,10 +29,10 @@ static PRINCIPAL_NAMES: Names<'_, 3> = Names::new([PRINCIPALS[0].0, PRINCIPALS[1
 
 static METADATA: Names<'_, 3> = Names::new(["callerIP", "callerIp", "callerSuppliedUserAgent"]);
 
-/// Fills in what a `protoPayload` says.
+/// Fills in an event from a `protoPayload`.
 ///
 /// # Errors
-/// It is no object, or not Kubernetes': the name of its service, if it has one.
+/// The payload is not an object, or not from Kubernetes: the name of its service, if it has one.
 pub(crate) fn fill<'a>(
     event: &mut Event<'a>,
     payload: Option<Value<'a, '_>>,
@@ -47,7 +47,7 @@ pub(crate) fn fill<'a>(
     let mut malformed = Malformed::under("protoPayload");
     let principals = malformed.object("authenticationInfo", authentication, &PRINCIPAL_NAMES);
     let [caller_ip, googles_caller_ip, user_agent] = malformed.object("requestMetadata", metadata, &METADATA);
-    // Panther renames Google's `callerIp`; a record that it did not touch still has Google's name.
+    // Panther renames Google's `callerIp`. A record that did not pass through Panther has Google's name.
     let caller_ip = caller_ip.or(googles_caller_ip.filter(|_| writer == Writer::Cloud));
     let [code] = malformed.object("status", status, &const { Names::new(["code"]) });
 
@@ -68,24 +68,24 @@ pub(crate) fn fill<'a>(
     event.subresource = subresource;
     event.api_group = group;
     event.namespace = namespace;
-    event.name = name.or_else(|| created(event, request, response));
+    event.name = name.or_else(|| created_name(event, request, response));
     event.request_uri = resource_name.as_deref().map(|name| request_uri(name).into());
     event.response_status =
         malformed.check("status.code", json::integer(code.map(Value::raw))).map(|code| ResponseStatus { code });
     event.service_type = service_type(request);
-    event.request_object = shown(request);
+    event.request_object = if_not_too_long(request);
     event.malformed = malformed.into_paths();
     Ok(())
 }
 
-/// The cluster's name in a Google log entry's monitored resource.
+/// Returns the cluster's name from the monitored resource of a log entry.
 pub(crate) fn cluster<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [labels] = resource?.named(&const { Names::new(["labels"]) })?;
     let [name] = labels?.named(&const { Names::new(["cluster_name"]) })?;
     text_of(name)
 }
 
-/// The last dotted part of a method's name, which is the verb.
+/// Returns the part of a method's name behind its last dot, which is the verb.
 fn last_part<'a>(method: &Text<'a>) -> Option<Text<'a>> {
     let last = |method: &str| method.rfind('.').map_or(0, |dot| dot + 1);
     let verb = match method.borrowed() {
@@ -95,7 +95,7 @@ fn last_part<'a>(method: &Text<'a>) -> Option<Text<'a>> {
     (!verb.is_empty()).then_some(verb)
 }
 
-/// `group/version/[namespaces/NS/]resource[/name[/subresource]]`, taken apart.
+/// The parts of `group/version/[namespaces/NS/]resource[/name[/subresource]]`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ResourceName<'n> {
     group: Option<&'n str>,
@@ -106,14 +106,14 @@ struct ResourceName<'n> {
 }
 
 impl<'n> ResourceName<'n> {
-    /// Group, resource, namespace, name and subresource.
+    /// Returns group, resource, namespace, name and subresource.
     fn parts(self) -> [Option<&'n str>; 5] {
         [self.group, self.resource, self.namespace, self.name, self.subresource]
     }
 
     fn parse(text: &'n str) -> Self {
         let mut parts = text.split('/');
-        // The core group is absent here as it is in an audit event's `objectRef`.
+        // The core group is absent, as in an audit event's `objectRef`.
         let group = parts.next().filter(|group| !group.is_empty() && *group != "core");
         let mut rest = parts.skip(1).map(|part| Some(part).filter(|part| !part.is_empty()));
         let mut next = || rest.next().flatten();
@@ -124,7 +124,7 @@ impl<'n> ResourceName<'n> {
                     Some(resource) => {
                         Self { group, resource: Some(resource), namespace, name: next(), subresource: next() }
                     }
-                    // The namespace object itself, or all of them.
+                    // The namespace object, or all namespaces.
                     None => Self { group, resource: Some("namespaces"), namespace, name: namespace, subresource: None },
                 }
             }
@@ -136,7 +136,7 @@ impl<'n> ResourceName<'n> {
     }
 }
 
-/// The path that a `resourceName` stands for. One that begins with a slash, as of `/readyz`, is a path already.
+/// Returns the path of a `resourceName`. A name that begins with a slash, such as `/readyz`, is a path already.
 fn request_uri(resource_name: &str) -> String {
     if resource_name.starts_with('/') {
         resource_name.to_owned()
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resource_names_are_taken_apart() {
+    fn a_resource_name_is_parsed() {
         let parse = |text| {
             let ResourceName { group, resource, namespace, name, subresource } = ResourceName::parse(text);
             [group, resource, namespace, name, subresource].map(|part| part.unwrap_or("-")).join(" ")

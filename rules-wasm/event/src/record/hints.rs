@@ -1,21 +1,22 @@
-//! What a text that is no audit event probably is, for whoever must do something about it.
+//! Hints for operators: what a text that is not an audit event probably is, and what to do about it.
 
 use crate::json::{Names, Value, text_of};
 
-/// Whether bytes are UTF-16: they begin with its byte order mark, or every second of the first ones is zero.
+/// Whether bytes are UTF-16: they begin with its byte order mark, or every second one of the first bytes is zero.
 #[cold]
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;
     }
-    // A line feed in UTF-16 has left its other half on the next line, so that either of the two may be the zero.
+    // If lines were split at the byte of a line feed, its other byte begins the next line. So either byte may be the
+    // zero.
     let start = &bytes[..bytes.len().min(32)];
     let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
-    // Behind the last line feed only that half is left.
+    // After the last line feed only its other byte is left.
     bytes == b"\0" || start.len() >= 4 && (zeros(0) * 2 >= start.len() - 1 || zeros(1) * 2 >= start.len() - 1)
 }
 
-/// What a text that is not JSON looks like, and what to do about it.
+/// Returns what a text that is not JSON looks like, and what to do about it.
 #[cold]
 pub(crate) fn of(text: &str) -> Option<&'static str> {
     let text = text.trim_ascii_start();
@@ -39,8 +40,8 @@ pub(crate) fn of(text: &str) -> Option<&'static str> {
     is_yaml.then_some("this looks like YAML: write it as JSON, for instance with yq -o json")
 }
 
-/// Whether a line is as a container runtime writes it: time, stream, and whether the line is full (`F`) or a part
-/// (`P`). Source: Kubernetes, `pkg/kubelet/kuberuntime/logs`, format of CRI logs.
+/// Whether a container runtime wrote a line: it has a time, a stream, and a tag for a full line (`F`) or a part (`P`).
+/// Source: Kubernetes, `pkg/kubelet/kuberuntime/logs`, format of CRI logs.
 fn is_cri(line: &str) -> bool {
     let mut words = line.splitn(4, ' ');
     words.next().is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit()) && time.contains('T'))
@@ -48,7 +49,7 @@ fn is_cri(line: &str) -> bool {
         && words.next().is_some_and(|tags| tags.split(':').any(|tag| tag == "F" || tag == "P"))
 }
 
-/// The name of something else of which an object is a record, by members that its records have.
+/// Returns the name of another service that an object is a record of, recognized by members that its records have.
 #[cold]
 pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
     const KINDS: [(&str, [&str; 3]); 5] = [
@@ -61,7 +62,7 @@ pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
     let is =
         |names: [&str; 3]| object.named(&Names::new(names)).is_some_and(|members| members.iter().all(Option::is_some));
     let of_aws = |name: &str| {
-        // What AWS hands to functions names its source too, such as aws:kinesis, and carries whatever was sent there.
+        // The events that AWS passes to functions have an `eventSource` too, such as aws:kinesis. They are envelopes.
         let source = object.named(&const { Names::new(["eventSource"]) }).and_then(|[source]| text_of(source));
         name != KINDS[0].0 || source.is_some_and(|source| source.ends_with(".amazonaws.com"))
     };
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_json_is_known_by_its_beginning() {
+    fn text_that_is_not_json_is_recognized_by_its_beginning() {
         for line in ["2026-11-18T09:00:00.3Z stdout P {\"kind\":", "2026-11-18T09:00:00.3+01:00 stderr F text"] {
             assert!(of(line).expect(line).contains("CRI"), "{line}");
         }
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn utf16_is_known_with_and_without_its_mark() {
+    fn utf16_is_recognized_with_and_without_its_mark() {
         let text = "{\"kind\":\"Event\"}";
         let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();

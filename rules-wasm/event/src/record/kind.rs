@@ -1,4 +1,4 @@
-//! Which kind of record an object is.
+//! Recognizing the kind of a record.
 
 use super::category::audit_category;
 use super::outcome::{Ignored, Outcome};
@@ -6,7 +6,10 @@ use super::{audit, tables};
 use crate::event::LogType;
 use crate::json::{self, Read, Value, text_of};
 
-/// What `p_log_type` says: one of the three, nothing, or something to ignore.
+/// Reads `p_log_type`. `None` if it is absent.
+///
+/// # Errors
+/// It is another log type, or not text.
 pub(crate) fn known_log_type(value: Option<Value<'_, '_>>) -> Result<Option<LogType>, Ignored> {
     match json::one_text(value) {
         Read::Absent => Ok(None),
@@ -14,10 +17,11 @@ pub(crate) fn known_log_type(value: Option<Value<'_, '_>>) -> Result<Option<LogT
             Some(log_type) => Ok(Some(log_type)),
             None => Err(Ignored::LogType(format!("{:?}", &*name))),
         },
-        Read::Malformed => Err(Ignored::LogType("no text".to_owned())),
+        Read::Malformed => Err(Ignored::LogType("not text".to_owned())),
     }
 }
 
+/// Recognizes a record by its shape: by the members that its cloud writes.
 pub(crate) fn log_type_of_shape(
     kind: Option<Value<'_, '_>>,
     api_version: Option<Value<'_, '_>>,
@@ -38,7 +42,7 @@ pub(crate) fn log_type_of_shape(
     }
 }
 
-/// Whether an item of a list of audit events says of itself nothing else than that it is one.
+/// Whether an item of a list of audit events does not say that it is something else.
 #[cold]
 pub(crate) fn says_nothing_else(
     item: Value<'_, '_>,

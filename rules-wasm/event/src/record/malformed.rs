@@ -1,8 +1,8 @@
-//! The fields of a record that have a wrong type.
+//! Fields of a record that have a wrong type.
 
 use crate::json::{self, Names, Read, Text, Value};
 
-/// Notes the fields of a wrong type, under the place of the audit event in its record.
+/// The paths of fields with a wrong type, under the path of the audit event in its record.
 pub(crate) struct Malformed<'a> {
     prefix: &'static str,
     paths: Vec<Text<'a>>,
@@ -22,7 +22,7 @@ impl<'a> Malformed<'a> {
         self.paths.push(if prefix.is_empty() { path.into() } else { format!("{prefix}.{path}").into() });
     }
 
-    /// What was read, if it is there; notes the path if it is malformed.
+    /// Returns what was read, if it has the right type. Adds the path if it is malformed.
     pub(crate) fn check<T>(&mut self, path: &'static str, read: Read<T>) -> Option<T> {
         if matches!(read, Read::Malformed) {
             self.note(path);
@@ -34,7 +34,7 @@ impl<'a> Malformed<'a> {
         self.check(path, json::one_text(value))
     }
 
-    /// The members of an object; none of them if it is malformed.
+    /// Returns the members of an object. All are absent if the object is malformed.
     pub(crate) fn object<'r, 't, const N: usize>(
         &mut self,
         path: &'static str,

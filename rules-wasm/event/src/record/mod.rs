@@ -1,4 +1,4 @@
-//! From a record to its event.
+//! From a record to its event: recognizing the record's kind, and reading its fields.
 
 mod audit;
 mod azure;

@@ -1,4 +1,4 @@
-//! A raw record's outcome: which kind of record it is, and whether it becomes an event.
+//! Normalization: deciding a record's outcome, and filling in its event.
 
 use super::buffers::{Again, Buffers, Inside, Layer};
 use super::category::audit_category;
@@ -12,9 +12,8 @@ use crate::address::SourceScope;
 use crate::event::{Event, LogType};
 use crate::json::{self, Document, Names, Value, cut, text_of, utf8};
 
-/// The members of a record that tell what it is and hold what surrounds the audit event, about in the order in which
-/// clouds write them.
-const ENVELOPE: [&str; 12] = [
+/// The members of a record outside the audit event, roughly in the order in which clouds write them.
+const OUTER: [&str; 12] = [
     "time",
     "category",
     "properties",
@@ -29,20 +28,20 @@ const ENVELOPE: [&str; 12] = [
     "apiVersion",
 ];
 
-static ENVELOPE_AND_AUDIT: Names<'_, { ENVELOPE.len() + audit::FIELDS.len() }> =
-    Names::new(json::joined(&ENVELOPE, &audit::FIELDS));
+static OUTER_AND_AUDIT: Names<'_, { OUTER.len() + audit::FIELDS.len() }> =
+    Names::new(json::joined(&OUTER, &audit::FIELDS));
 
 /// Decides a record's outcome.
 ///
-/// The event borrows from the record, and from the buffers, whose old content is discarded: where AKS holds the audit
-/// event as text in `properties.log`, that text is there.
+/// The event borrows from the record, and from the buffers if the audit event is text in AKS's `properties.log`. The
+/// buffers' old content is discarded.
 #[must_use]
 pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> {
     normalize_as(record, None, buffers)
 }
 
-/// [`normalize`] for a record whose surroundings say what it is: an item of an API server's `EventList` has neither
-/// `kind` nor `apiVersion`. What the record itself says counts first.
+/// [`normalize`] for a record whose envelope says what it is: an item of an API server's `EventList` has neither `kind`
+/// nor `apiVersion`. The record's own members take precedence over `known`.
 #[must_use]
 pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
     let Some(text) = utf8(record) else {
@@ -51,8 +50,8 @@ pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a m
     normalize_json(text, known, buffers).unwrap_or_else(|| Outcome::Rejected(not_an_object(text)))
 }
 
-/// [`normalize_as`] without saying what is wrong with a text that is no JSON object: `None`. To say it, the text is
-/// read again.
+/// [`normalize_as`] without an error message: `None` if the text is not a JSON object. The message would take reading
+/// the text again.
 #[inline]
 pub(crate) fn normalize_json<'a>(
     text: &'a str,
@@ -67,8 +66,8 @@ pub(crate) fn normalize_json<'a>(
     of_cut(text, known, buffers)
 }
 
-/// Decides the outcome of what is not JSON. Where its end is missing, what is whole of it may be an event; or else what
-/// is whole of the text in which it ends, as of a record that holds its event as text.
+/// Decides the outcome of a text that is not JSON. If its end is missing, its complete part may be an event. If not,
+/// the string in which the text ends may contain one, as in a record that contains its event as text.
 #[cold]
 fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Option<Outcome<'a>> {
     let Buffers { record: tokens, closed, row, inside, again } = buffers;
@@ -82,9 +81,9 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
         Some(of_object(&document, known, Some(row), inside))
     };
     Some(match first {
-        Outcome::Evaluated(event) => noted(event),
+        Outcome::Evaluated(event) => cut_off(event),
         other => match (of_string(again), other) {
-            (Some(Outcome::Evaluated(event)), _) => noted(event),
+            (Some(Outcome::Evaluated(event)), _) => cut_off(event),
             (_, Outcome::Ignored(Ignored::Shape) | Outcome::Rejected(Rejected::NoAuditEvent(_))) => {
                 Outcome::Rejected(Rejected::CutOff)
             }
@@ -93,8 +92,8 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
     })
 }
 
-/// An event of a record whose end is missing.
-fn noted(mut event: Box<Event<'_>>) -> Outcome<'_> {
+/// Returns the outcome of a record whose end is missing.
+fn cut_off(mut event: Box<Event<'_>>) -> Outcome<'_> {
     event.note_cut_off();
     Outcome::Evaluated(event)
 }
@@ -106,7 +105,7 @@ fn of_object<'a>(
     row: Option<&'a mut Layer>,
     inside: &'a mut Inside,
 ) -> Outcome<'a> {
-    let members = document.value().named(&ENVELOPE_AND_AUDIT).unwrap_or_default();
+    let members = document.value().named(&OUTER_AND_AUDIT).unwrap_or_default();
     let [
         time,
         category,
@@ -172,7 +171,8 @@ fn of_object<'a>(
     Outcome::Evaluated(event)
 }
 
-/// Decides the outcome of what is no record as its writer sent it: a table's row by the record that it was made of.
+/// Decides the outcome of an object that is not a record as its cloud sends it. A row of a table is made a record
+/// first.
 #[cold]
 fn of_row<'a>(
     row: Value<'_, '_>,
@@ -183,9 +183,9 @@ fn of_row<'a>(
     let Some(layer) = layer else { return tables::no_row(row, log_type) };
     let Layer { text, tokens } = layer;
     let Some(Row { was_cut }) = tables::record_of(row, text) else { return tables::no_row(row, log_type) };
-    // What the row was made of is no row.
+    // The record that was made from a row is not a row again.
     match Document::read(text, tokens).map(|document| of_object(&document, None, None, inside)) {
-        Some(Outcome::Evaluated(event)) if was_cut => noted(event),
+        Some(Outcome::Evaluated(event)) if was_cut => cut_off(event),
         Some(outcome) => outcome,
         None => Outcome::Ignored(Ignored::Shape),
     }

@@ -1,11 +1,11 @@
-//! What a record says of the object that was sent.
+//! The object in a request.
 
 use crate::event::Event;
 use crate::json::{Names, Raw, Text, Value, text_of};
 
-/// The name of a created object that the request's path does not say: what the client called it, else what the API
-/// server made of its `generateName`.
-pub(crate) fn created<'a>(
+/// Returns the name of a created object, which is not in the request's path: the name that the client sent, or else the
+/// one that the API server made from `generateName`.
+pub(crate) fn created_name<'a>(
     event: &Event<'a>,
     sent: Option<Value<'a, '_>>,
     stored: Option<Value<'a, '_>>,
@@ -19,12 +19,12 @@ pub(crate) fn created<'a>(
     is_created.then(|| name(sent).or_else(|| name(stored))).flatten()
 }
 
-/// The object sent, if it is not too long for rules.
-pub(crate) fn shown<'a>(request_object: Option<Value<'a, '_>>) -> Option<Raw<'a>> {
+/// Returns the object, if it is not too long for rules.
+pub(crate) fn if_not_too_long<'a>(request_object: Option<Value<'a, '_>>) -> Option<Raw<'a>> {
     request_object.map(Value::raw).filter(|object| object.get().len() <= Event::MAX_REQUEST_OBJECT)
 }
 
-/// `spec.type` of the object sent: the client's own data, never malformed.
+/// Returns `spec.type` of the object. It is the client's data, and so never malformed.
 pub(crate) fn service_type<'a>(request_object: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     let [spec] = request_object?.named(&const { Names::new(["spec"]) })?;
     let [service_type] = spec?.named(&const { Names::new(["type"]) })?;

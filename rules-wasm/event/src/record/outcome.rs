@@ -1,76 +1,75 @@
-//! What becomes of a record, and why.
+//! The three outcomes of a record, and the reasons for them.
 
 use std::fmt;
 
 use crate::event::Event;
 
-/// What becomes of a record; each has exactly one of the three.
+/// The outcome of a record.
 #[derive(Debug)]
 pub enum Outcome<'a> {
-    /// It is a Kubernetes audit event: this one.
+    /// The record is a Kubernetes audit event.
     Evaluated(Box<Event<'a>>),
-    /// It is valid JSON and no Kubernetes audit event.
+    /// The record is valid JSON, but not a Kubernetes audit event.
     Ignored(Ignored),
-    /// It cannot be read, which somebody should know.
+    /// The record cannot be read, which an operator should know.
     Rejected(Rejected),
 }
 
-/// Why a record is no Kubernetes audit event.
+/// The reason why a record is not a Kubernetes audit event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// `p_log_type` names another log type, or is no text.
+    /// `p_log_type` is another log type, or not text.
     LogType(String),
-    /// An Azure record of another category, or of none.
+    /// An Azure record of another category, or without one.
     Category(Option<String>),
-    /// A Google record of another service, or of none.
+    /// A Google record of another service, or without one.
     Service(Option<String>),
-    /// A record of something else that is known by its shape, such as AWS CloudTrail: its name.
+    /// A record of another service that is recognized by its shape, such as AWS CloudTrail: the service's name.
     Other(&'static str),
-    /// No `p_log_type`, and no shape of one.
+    /// A record without `p_log_type` and with an unknown shape.
     Shape,
-    /// Nothing that is known by its shape, and yet its text speaks of Kubernetes audit logs: perhaps it holds an audit
-    /// event in a form that nobody knows.
+    /// An ignored record whose text mentions Kubernetes audit logs. It may contain an audit event in an unknown form.
     Suspect {
-        /// Why it is ignored.
+        /// The reason why the record is ignored.
         reason: Box<Ignored>,
-        /// What stands in its text.
+        /// The text in the record that mentions them.
         marker: &'static str,
     },
 }
 
-/// Why a record cannot be read.
+/// The reason why a record cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// Not UTF-8, from this byte on.
+    /// The record is not UTF-8.
     NotUtf8 {
-        /// The byte's place in the record, from 0.
+        /// The place of the first invalid byte, counted from 0.
         at: usize,
     },
-    /// UTF-16.
+    /// The record is UTF-16.
     Utf16,
-    /// Nothing but white space.
+    /// The record is empty, or only white space.
     Empty,
-    /// Longer than its reader takes.
+    /// The record is longer than its reader accepts.
     TooLong {
-        /// Its length in bytes.
+        /// The record's length in bytes.
         length: u64,
-        /// The most that is taken.
+        /// The largest length that is accepted.
         max: usize,
     },
-    /// Not JSON: the parser's message.
+    /// The record is not JSON: the parser's message.
     NotJson(String),
-    /// JSON whose end is missing, and what is there of it is no audit event.
+    /// The record's end is missing, and the complete part is not an audit event.
     CutOff,
-    /// Texts in texts, broken in so many places that to search them for records would take too long.
+    /// The document contains nested texts that are broken in so many places that searching them would take too long.
     Tangled,
-    /// JSON, but no object.
+    /// The record is JSON, but not an object.
     NotAnObject,
-    /// An Azure record whose `properties.log` is not a JSON object: what is wrong with it.
+    /// `properties.log` of an Azure record is not a JSON object: what is wrong with it.
     NoAuditEvent(String),
 }
 
 impl Ignored {
-    /// Whether its text speaks of Kubernetes audit logs all the same.
+    /// Whether the record's text mentions Kubernetes audit logs.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         matches!(self, Self::Suspect { .. })
@@ -110,7 +109,7 @@ impl fmt::Display for Rejected {
                 formatter.write_str("cut off: its end is missing, and what is whole of it is no audit event")
             }
             Self::Tangled => formatter.write_str(
-                "texts in texts, broken in so many places that they are not searched for records any further",
+                "texts are nested and broken in so many places that searching them for records would take too long",
             ),
             Self::NotAnObject => formatter.write_str("not a JSON object"),
             Self::NoAuditEvent(what) => write!(formatter, "properties.log is not a JSON object: {what}"),

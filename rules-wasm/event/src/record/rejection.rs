@@ -1,4 +1,4 @@
-//! Why a record is rejected.
+//! The reasons why a record cannot be read, found once that is known.
 
 use serde::de::IgnoredAny;
 
@@ -6,7 +6,7 @@ use super::hints;
 use super::outcome::Rejected;
 use crate::json;
 
-/// Why a text that holds no JSON object is rejected.
+/// Returns why a text that is not a JSON object is rejected.
 pub(crate) fn not_an_object(text: &str) -> Rejected {
     if text.trim_ascii().is_empty() {
         Rejected::Empty
@@ -20,7 +20,7 @@ pub(crate) fn not_an_object(text: &str) -> Rejected {
     }
 }
 
-/// Why bytes that are no text are rejected.
+/// Returns why bytes that are not UTF-8 are rejected.
 pub(crate) fn not_utf8(bytes: &[u8]) -> Rejected {
     if hints::is_utf16(bytes) {
         return Rejected::Utf16;

@@ -1,8 +1,9 @@
-//! Rows of the tables in which clouds keep audit records: each made a record as its cloud sends it.
+//! Rows of the tables in which clouds keep audit records. A row is made a record in the form in which its cloud sends
+//! it.
 //!
 //! Sources of the columns: Azure Monitor's reference of the tables `AKSAudit`, `AKSAuditAdmin`, `ArcK8sAudit` and
-//! `AzureDiagnostics`; Google Cloud's "BigQuery schema of exported logs", and for Log Analytics the names of the fields
-//! of `google.cloud.audit.AuditLog`.
+//! `AzureDiagnostics`, and Google Cloud's "BigQuery schema of exported logs". For Log Analytics: the names of the
+//! fields of `google.cloud.audit.AuditLog`.
 
 use std::borrow::Cow;
 
@@ -13,16 +14,16 @@ use crate::event::LogType;
 use crate::json::{Document, Names, Value, cut, text_of};
 use crate::scan::Tokens;
 
-/// A row that has been made a record.
+/// A row that was made a record.
 pub(crate) struct Row {
-    /// Whether a column's end was missing.
+    /// Whether the end of a column was missing.
     pub(crate) was_cut: bool,
 }
 
 /// The tables of Azure Monitor whose columns are an audit event's members.
 const AUDIT_TABLES: [&str; 4] = ["AKSAudit", "AKSAuditAdmin", "ArcK8sAudit", "ArcK8sAuditAdmin"];
 
-/// Their columns, and the member that each is.
+/// The columns of these tables, and the member of an audit event for each.
 const COLUMNS: [(&str, &str); 14] = [
     ("AuditId", "auditID"),
     ("Stage", "stage"),
@@ -40,7 +41,7 @@ const COLUMNS: [(&str, &str); 14] = [
     ("StageReceivedTime", "stageTimestamp"),
 ];
 
-/// The members of Google's payload, as the API and as Log Analytics name them, and as BigQuery does where that differs.
+/// The members of Google's payload: their names in the API, in Log Analytics, and in BigQuery.
 const PAYLOAD: [(&str, [&str; 3]); 8] = [
     ("serviceName", ["serviceName", "service_name", "serviceName"]),
     ("methodName", ["methodName", "method_name", "methodName"]),
@@ -52,7 +53,7 @@ const PAYLOAD: [(&str, [&str; 3]); 8] = [
     ("response", ["response", "response_json", "responseJson"]),
 ];
 
-/// The members inside of them that have names of more than one word, as Log Analytics and as the API name them.
+/// The members of these objects with names of several words: their names in Log Analytics and in the API.
 const WORDS: [(&str, &str); 5] = [
     ("principal_email", "principalEmail"),
     ("principal_subject", "principalSubject"),
@@ -61,7 +62,7 @@ const WORDS: [(&str, &str); 5] = [
     ("caller_supplied_user_agent", "callerSuppliedUserAgent"),
 ];
 
-/// An object that is being written.
+/// A JSON object that is being written.
 struct Object<'o> {
     text: &'o mut String,
     was_cut: bool,
@@ -87,7 +88,7 @@ impl<'o> Object<'o> {
         self.text.push('{');
     }
 
-    /// A member; one that should be JSON and is JSON as text is taken out of the text.
+    /// Writes a member. JSON that is text is written as JSON.
     fn member(&mut self, name: &str, value: Option<Value<'_, '_>>) {
         if let Some(value) = value {
             let (json, was_cut) = json_of(value);
@@ -98,7 +99,7 @@ impl<'o> Object<'o> {
     }
 }
 
-/// A value, or the object or list that it is the text of; and whether the end of that was missing.
+/// Returns a value, or the object or list in it if it is text, and whether the end of that was missing.
 fn json_of<'a>(value: Value<'a, '_>) -> (Cow<'a, str>, bool) {
     if let Some(string) = value.string() {
         let text = string.unescaped();
@@ -112,7 +113,7 @@ fn json_of<'a>(value: Value<'a, '_>) -> (Cow<'a, str>, bool) {
     (value.raw().get().into(), false)
 }
 
-/// Writes the record that a row is, into a buffer. None if it is no row of a table that is known.
+/// Writes the record of a row into a buffer. `None` if the object is not a row of a known table.
 pub(crate) fn record_of(row: Value<'_, '_>, record: &mut String) -> Option<Row> {
     let mut record = Object::new(record);
     record.text.push('{');
@@ -153,7 +154,7 @@ fn azure(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
             return false;
         }
         record.member("category", category);
-        // As it is: what is wrong with it is for its reader to say.
+        // Copied as it is. Its reader reports what is wrong with it.
         if let Some(log) = log {
             record.open("properties");
             record.name("log");
@@ -192,7 +193,7 @@ fn google(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
                 for (name, value) in inner.named_values() {
                     let name = name.unescaped();
                     let api = WORDS.iter().find_map(|(snake, camel)| (*snake == name).then_some(*camel));
-                    // Of others nothing is read.
+                    // Other members are not read.
                     if let Some(name) =
                         api.or_else(|| WORDS.iter().find_map(|(_, camel)| (*camel == name).then_some(*camel)))
                     {
@@ -221,7 +222,8 @@ fn google(row: Value<'_, '_>, record: &mut Object<'_>) -> bool {
     true
 }
 
-/// A time as BigQuery prints it, `2026-11-18 10:00:00.123456 UTC`, in the form of RFC 3339; any other text as it is.
+/// Converts a time as BigQuery prints it, `2026-11-18 10:00:00.123456 UTC`, to RFC 3339. Any other text is returned as
+/// it is.
 fn rfc3339(time: &str) -> Cow<'_, str> {
     match time.strip_suffix(" UTC").and_then(|time| time.split_once(' ')) {
         Some((date, time)) => format!("{date}T{time}Z").into(),
@@ -239,7 +241,7 @@ const fn first<const N: usize>(pairs: &[(&'static str, &'static str); N]) -> [&'
     names
 }
 
-/// The outcome of what is neither a record nor a row, though `p_log_type` or a category may say so.
+/// Decides the outcome of an object that is neither a record nor a row, even if `p_log_type` or a category says so.
 #[cold]
 pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Outcome<'a> {
     let names = const { Names::new(["category", "Category", "operationName", "properties", "resourceId"]) };
@@ -251,8 +253,7 @@ pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Ou
         }
         (Some(LogType::Aks), Err(category)) => Ignored::Category(category),
         (Some(LogType::Gke), _) => Ignored::Service(None),
-        // A resource log of Azure's is known by its category: what a log of another one says is none of ours, whatever
-        // it says.
+        // The category of an Azure resource log decides. Logs of other categories are ignored, whatever they contain.
         (_, Err(category))
             if properties.is_some() && (text_of(operation).is_some() || text_of(resource_id).is_some()) =>
         {

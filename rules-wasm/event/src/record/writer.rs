@@ -1,10 +1,10 @@
-//! Who wrote a record.
+//! The writer of a record.
 
-/// Whose names a record's fields have.
+/// The writer of a record, whose names its fields have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// Panther, which says so in `p_log_type`.
+    /// Panther, which adds `p_log_type`.
     Panther,
-    /// The cloud itself.
+    /// The cloud.
     Cloud,
 }
