@@ -1,4 +1,4 @@
-//! Whatever a record is: it has an outcome, and its event is one that rules can read.
+//! Properties of any record: it has an outcome, and rules can read its event.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Every member of an event is one that the schema describes, and those that it requires are always there.
+/// Checks that the schema describes each member of an event, and that each required member is present.
 fn check_against_schema(event: &Value) {
     static SCHEMA: LazyLock<Value> =
         LazyLock::new(|| serde_json::from_str(include_str!("../event.schema.json")).expect("the schema is JSON"));
@@ -33,7 +33,7 @@ fn check_against_schema(event: &Value) {
     }
 }
 
-/// JSON of any shape, with the names and values that mean something more often than chance has them.
+/// Generates JSON of any shape that often contains the names and values of records.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -91,8 +91,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON with something wrong or odd in it: white space, escapes, numbers of all kinds, and bytes changed, doubled or
-/// left out.
+/// Generates JSON with unusual or invalid parts: white space, escapes, all kinds of numbers, and changed, doubled or
+/// missing characters.
 fn nearly_json() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",
@@ -147,7 +147,7 @@ fn nearly_json() -> impl Strategy<Value = String> {
         "[]",
         "[1,2]",
         "{\"a\":[{}]}",
-        // Longer than what is looked at in one step.
+        // Longer than a block.
         "\"................................................................................\"",
         "                                                                              ",
     ]);
@@ -180,10 +180,10 @@ fn nearly_json() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// Our reader against serde_json's: the same texts are JSON, and are the same values.
+    /// This crate and `serde_json` accept the same texts as JSON, and read the same values.
     #[test]
-    fn what_is_json_is_what_serde_json_takes_for_it(text in nearly_json(), shift in 0..70_usize, wrapped in any::<bool>()) {
-        // JSON without white space is read in a way of its own.
+    fn json_is_what_serde_json_accepts(text in nearly_json(), shift in 0..70_usize, wrapped in any::<bool>()) {
+        // JSON without white space is validated by different code.
         let text =
             if wrapped { format!("{{\"{}\":{text}}}", "n".repeat(shift)) } else { " ".repeat(shift) + &text };
         let theirs = serde_json::from_str::<&RawValue>(&text);
@@ -220,9 +220,9 @@ proptest! {
         let _ = normalize(&record, &mut Buffers::default());
     }
 
-    /// What a longer record has left in the buffers is nobody else's.
+    /// A record's outcome does not depend on the records that were read into the buffers before.
     #[test]
-    fn buffers_that_have_held_other_records_change_nothing(
+    fn old_content_of_buffers_changes_nothing(
         records in prop::collection::vec((any_value(), any::<bool>(), 0..300_usize), 2..6),
     ) {
         let mut kept = Buffers::default();
@@ -241,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn any_object_is_never_rejected_but_for_azures_text_and_its_event_survives_json(
+    fn an_object_is_rejected_only_for_azures_text_and_its_event_survives_json(
         mut record in any_value(),
         log_type in prop::sample::select(vec!["Amazon.EKS.Audit", "Azure.MonitorActivity", "GCP.AuditLog", ""]),
     ) {
