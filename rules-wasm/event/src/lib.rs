@@ -1,7 +1,16 @@
-//! Kubernetes audit records, as EKS, AKS and GKE write them, become one [`Event`]: the only thing that a rule sees.
+//! Kubernetes audit records of EKS, AKS and GKE as one normalized [`Event`], the only thing that a rule sees.
 //!
-//! [`normalize`] decides which of three outcomes a record has and does no I/O, so that it runs the same natively and
-//! inside a component. Rules use the [`Event`] type, [`address`] and [`json`] from here, through the SDK.
+//! [`normalize`] decides which of three outcomes a record has. It does no I/O, so it runs natively and inside
+//! components. Rules use [`Event`], [`address`] and [`json`] through the SDK.
+//!
+//! Each room uses only rooms below it, and its files do not import each other in circles:
+//!
+//! - [`envelope`]: the search for records in the envelopes of clouds and log shippers
+//! - `record`: from a record to its outcome: recognizing its kind, and reading its fields or saying why it is ignored
+//! - `event`: the normalized event, its identity, and reading it from its JSON
+//! - [`json`]: reading values as the types that they should have, and closing texts whose ends are missing
+//! - `scan`: one pass over a JSON text that validates it and finds its tokens
+//! - [`address`]: source addresses, and which of them are public
 //!
 //! ```
 //! use portcullis_event::{Buffers, Outcome, normalize};

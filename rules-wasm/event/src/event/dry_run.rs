@@ -58,8 +58,8 @@ fn digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::normalized::LogType;
     use super::*;
-    use crate::event::normalized::LogType;
 
     fn is_dry_run(uri: &str) -> bool {
         Event { request_uri: Some(uri.into()), ..Event::new(LogType::Eks) }.is_dry_run()

@@ -113,8 +113,8 @@ fn instant(time: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::normalized::LogType;
     use super::*;
-    use crate::event::normalized::LogType;
 
     #[test]
     fn all_forms_of_a_time_become_one() {

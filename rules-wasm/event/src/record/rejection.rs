@@ -1,4 +1,4 @@
-//! The reasons why a record cannot be read, found once that is known.
+//! Finding the reason why a record cannot be read.
 
 use serde::de::IgnoredAny;
 
