@@ -8,7 +8,7 @@ use std::path::Path;
 /// The rooms, from the top down.
 const ROOMS: [&str; 6] = ["envelope", "record", "event", "json", "scan", "address"];
 
-/// Returns the first names behind each occurrence of a prefix, such as `super::`, also in braces.
+/// Returns the first names after each occurrence of a prefix, such as `super::`, also in braces.
 fn names_behind(prefix: &str, source: &str) -> BTreeSet<String> {
     let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let mut names = BTreeSet::new();

@@ -23,7 +23,7 @@ pub fn is_global(address: IpAddr) -> bool {
         let begin = [IpAddr::from([0_u16; 8]), IpAddr::from([0; 4])];
         let beginnings =
             networks.iter().flat_map(|(network, _)| [Some(network.network()), behind(network.broadcast())]);
-        // The first address of IPv6 behind all of IPv4.
+        // The first address of IPv6 after all of IPv4.
         let on = IpAddr::from(Ipv6Addr::from(number(IpAddr::from([255; 4])) + 1));
         let mut ranges: Vec<(u128, bool)> = Vec::new();
         for address in begin.into_iter().chain(beginnings.flatten()).chain([on]) {

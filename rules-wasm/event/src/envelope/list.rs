@@ -1,4 +1,4 @@
-//! Lists of values of which some are records: once one is found, each other item is reported too, in order.
+//! Lists in which some values are records. Once one is found, each other item is reported too, in order.
 
 use std::cell::{Cell, RefCell};
 

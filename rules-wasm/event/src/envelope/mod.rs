@@ -1,6 +1,6 @@
 //! The search for records in envelopes.
 //!
-//! Log shippers, queues and clouds put records into objects, lists, texts, base64, or behind a prefix, in any order.
+//! Log shippers, queues and clouds put records into objects, lists, texts or base64, or after a prefix, in any order.
 //! The search knows none of them by name: it searches everything that is no record.
 //!
 //! A record itself is never searched, so text that a client put into one cannot become a record. The time of a search

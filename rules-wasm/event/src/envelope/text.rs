@@ -1,11 +1,11 @@
-//! The forms in which texts hold JSON: behind a prefix, in base64, several values one after the other.
+//! The forms in which texts contain JSON: after a prefix, in base64, or several values that follow each other.
 
 use crate::json::{string_length, value_length};
 
 /// Base64 of a record is longer than this.
 const SHORTEST: usize = 24;
 
-/// The JSON in a text behind a prefix: the text from the first object with members on, or the string that holds such an
+/// The JSON in a text after a prefix: the text from the first object with members on, or the string that holds such an
 /// object as text, as in `msg="{\"kind\": …}"`, whichever begins first.
 #[must_use]
 pub fn behind_prefix(text: &str) -> Option<&str> {

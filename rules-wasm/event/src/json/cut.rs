@@ -1,4 +1,4 @@
-//! JSON whose end is missing: closing it behind its last complete member.
+//! JSON whose end is missing: closing it after its last complete member.
 //!
 //! Azure cuts `properties.log` at 16 KiB, and EKS an event at 256 KiB. What a client sends comes before many members
 //! that the API server adds, so a client with a long request decides where the cut is.
@@ -11,7 +11,7 @@ use crate::scan::is_space;
 /// EKS writes this instead of the rest.
 const MARK: &str = "[Truncated...]";
 
-/// Closes a text that ends inside an object or list behind its last complete member, and returns the length of the
+/// Closes a text that ends inside an object or list after its last complete member, and returns the length of the
 /// complete part. `None` for any other text. The result in `closed` need not be JSON, because only strings and brackets
 /// are read.
 #[cold]

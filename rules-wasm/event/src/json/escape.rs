@@ -127,7 +127,7 @@ fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
                 // Everything up to the backslash, which may be in the block before.
                 copy(read, read.max(at - 1), &mut written, buffer);
                 read = at;
-                // These characters stay as they are, and are copied with the bytes behind them.
+                // These characters stay as they are, and are copied with the bytes after them.
                 if !matches!(string[at], b'"' | b'\\' | b'/') {
                     let (character, length) = character(&string[at..]);
                     written += character.encode_utf8(&mut buffer[written..]).len();
@@ -141,7 +141,7 @@ fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
     written
 }
 
-/// Returns the character of an escape, given from behind its backslash, and the escape's length.
+/// Returns the character of an escape, given without its backslash, and the escape's length.
 #[inline(never)]
 fn character(escape: &[u8]) -> (char, usize) {
     match escape[0] {

@@ -1,8 +1,8 @@
-//! Sets of member names that a record is searched for.
+//! Names of members, with an index for finding one of them.
 
 use super::escape::is_written_as_it_is;
 
-/// A list of names with an index: a hash table in which equal slots are linked.
+/// A list of names with an index: a hash table in which names with the same slot are linked.
 pub(crate) struct Names<'n, const N: usize> {
     all: [&'n str; N],
     /// For each [`slot`]: the first name in it, numbered from 1. 0 if there is none.
@@ -40,7 +40,7 @@ impl<'n, const N: usize> Names<'n, N> {
     /// Returns the index of a name without escapes, given the place of its closing quote in a valid JSON text.
     #[inline]
     pub(crate) fn place_before(&self, text: &[u8], closing: usize) -> Option<usize> {
-        // A name has at least a bracket and a quote in front of it.
+        // A name has at least a bracket and a quote before it.
         let [before, last] = *text[..closing].last_chunk()?;
         let mut number = usize::from(self.slots[slot(before, last)]);
         while number > 0 {
@@ -85,7 +85,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 /// front.
 #[inline]
 const fn slot(before: u8, last: u8) -> usize {
-    // The byte in front of an empty name does not count.
+    // The byte before an empty name does not count.
     let before = if last == b'"' { 0 } else { before };
     (5 * before as usize + last as usize) % SLOTS
 }

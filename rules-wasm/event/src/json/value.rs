@@ -61,14 +61,14 @@ impl<'a, 't> Document<'a, 't> {
         Quoted { text: &self.text[at + 1..closing], has_escapes }
     }
 
-    /// Returns the place of the closing quote in front of a colon.
+    /// Returns the place of the closing quote before a colon.
     #[inline]
     fn closing(&self, colon: usize) -> usize {
         let before = colon - 1;
         if self.byte(before) == b'"' { before } else { self.tokens.last_before(colon) }
     }
 
-    /// Returns the name in front of a colon.
+    /// Returns the name before a colon.
     fn name(&self, colon: usize) -> Quoted<'a> {
         let closing = self.closing(colon);
         self.string(self.tokens.last_before(closing))
@@ -86,7 +86,7 @@ impl<'a, 'd> Value<'a, 'd> {
         Raw::known(&self.document.text[self.at as usize..self.end().0])
     }
 
-    /// Whether the value ends behind a place.
+    /// Whether the value ends after a place.
     pub(crate) fn ends_behind(self, at: usize) -> bool {
         self.end().0 > at
     }
@@ -167,7 +167,7 @@ impl<'a, 'd> Value<'a, 'd> {
         (!is_empty).then_some(Self { at, container: self.container + 1, ..self })
     }
 
-    /// Returns the place behind the value, and the number of lists and objects that begin before it.
+    /// Returns the place after the value, and the number of lists and objects that begin before it.
     #[inline]
     fn end(self) -> (usize, u32) {
         let Self { document, at, container } = self;
@@ -182,7 +182,7 @@ impl<'a, 'd> Value<'a, 'd> {
         }
     }
 
-    /// Returns the value behind the next comma, if there is a comma.
+    /// Returns the value after the next comma, if there is a comma.
     #[inline]
     fn next(self) -> Option<Self> {
         let (end, container) = self.end();

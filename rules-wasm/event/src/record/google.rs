@@ -85,7 +85,7 @@ pub(crate) fn cluster<'a>(resource: Option<Value<'a, '_>>) -> Option<Text<'a>> {
     text_of(name)
 }
 
-/// Returns the part of a method's name behind its last dot, which is the verb.
+/// Returns the part of a method's name after its last dot, which is the verb.
 fn last_part<'a>(method: &Text<'a>) -> Option<Text<'a>> {
     let last = |method: &str| method.rfind('.').map_or(0, |dot| dot + 1);
     let verb = match method.borrowed() {

@@ -8,7 +8,7 @@ pub(crate) struct Escapes {
 }
 
 impl Escapes {
-    /// Returns the bytes that the backslash before them escapes, given the block's backslashes.
+    /// Returns the bytes that are escaped by the backslash before them, given the block's backslashes.
     #[inline(always)]
     pub(crate) fn escaped(&mut self, backslashes: u64) -> u64 {
         const EVEN: u64 = 0x5555_5555_5555_5555;

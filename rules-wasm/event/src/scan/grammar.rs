@@ -66,7 +66,7 @@ fn walk(text: &[u8], blocks: &[Block], containers: &mut Containers) -> Option<bo
             {
                 State::Behind
             }
-            // A number or a word was behind the last token, or this is the end of the text.
+            // A number or a word was after the last token, or this is the end of the text.
             _ => return Some(next == State::Behind && containers.around == NONE && at == text.len()),
         };
         at = cursor.next();

@@ -80,7 +80,7 @@ fn odd_below(bits: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].into_iter().fold(bits, |sum, shift| sum ^ (sum << shift))
 }
 
-/// Whether an escape is valid, given the byte behind its backslash, which is neither a quote nor a backslash.
+/// Whether an escape is valid, given the byte after its backslash, which is neither a quote nor a backslash.
 fn is_escape(text: &[u8], at: usize) -> bool {
     match text.get(at) {
         Some(b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,

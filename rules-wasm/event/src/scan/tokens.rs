@@ -59,7 +59,7 @@ impl Tokens {
     pub(crate) fn closing(&self, opening: usize) -> (usize, bool) {
         let mut number = opening / BLOCK;
         let mut block = self.blocks[number];
-        // Keeps the tokens behind the opening quote.
+        // Keeps the tokens after the opening quote.
         block.tokens &= (u64::MAX - 1) << (opening % BLOCK);
         while block.tokens == 0 {
             number += 1;
@@ -175,7 +175,7 @@ impl Tokens {
 
 /// An iterator over the colons in a part of a text.
 pub(crate) struct Colons<'t> {
-    /// The blocks up to the end of the part. Behind them there may be blocks of an earlier text.
+    /// The blocks up to the end of the part. After them there may be blocks of an earlier text.
     blocks: &'t [Block],
     block: usize,
     /// The colons that are left of the block.

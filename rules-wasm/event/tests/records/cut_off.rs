@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::support::{eks, event_of, outcome};
 
-/// Exactly the members behind the cut are absent.
+/// Exactly the members after the cut are absent.
 #[test]
 fn a_cut_off_record_is_evaluated_on_its_complete_part() {
     let whole = eks(json!({"responseObject": {"metadata": {"name": "web"}}})).to_string();
