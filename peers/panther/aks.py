@@ -1,4 +1,4 @@
-"""The data model of Azure.MonitorActivity: the same audit event, in `properties.log`."""
+"""The data model of Azure.MonitorActivity: a Kubernetes audit event in `properties.log`."""
 
 
 def verb(event):

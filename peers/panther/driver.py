@@ -1,11 +1,11 @@
-"""Judges records with Panther's engine and times itself.
+"""Judges records with Panther's engine and measures the time.
 
-Its argument is what data models consist of: `paths`, JSON paths wherever one will do, as in those that Panther
-publishes; or `functions`, which this engine is faster with.
+The argument selects the kind of data models. `paths` uses a JSON path for each field that a path can express, as in the
+data models that Panther publishes. `functions` uses a function for every field, which is faster in this engine.
 
-Prints the versions as a line of JSON. Then it reads how many records come, in a line, and that many lines with a raw
-record each, and answers with a line of JSON: the seconds that judging them took, and for every record a digit, 1 for an
-alert of the first rule and 2 for one of the second, added up. And so on until its input ends.
+First it prints the versions as a line of JSON. Then it repeats until its input ends: it reads a line with the number of
+records and that many lines with a raw record each, and prints a line of JSON. The line has the seconds that judging took,
+and a digit for each record: 1 for an alert of the first rule plus 2 for an alert of the second.
 """
 
 import json
@@ -54,7 +54,7 @@ PATHS = {
     | {"arn": "$.user.extra.arn[0]", "networks": "$.p_enrichment.ipinfo_asn.sourceIPs"},
     "aks": {field: f"$.properties.log.{path}" for field, path in AUDIT_EVENT.items()}
     | {"networks": "$.p_enrichment.ipinfo_asn.sourceIPs"},
-    # The others are parts of a text, or not there.
+    # No path: the other fields are parts of a string, or missing.
     "gke": {
         "serviceType": "$.protoPayload.request.spec.type",
         "code": "$.protoPayload.status.code",
@@ -81,13 +81,13 @@ def rule(file):
 
 
 def judge(lines, models, rules):
-    """The verdicts of all records, each as a number."""
+    """Returns the verdicts on all records, each as a number."""
     eks, aks, gke = models
     nodeport, system_principal = rules
     verdicts = []
     for line in lines:
         record = json.loads(line)
-        # What Panther knows of a record's source when it comes in.
+        # Panther's service sets the log type when it ingests a record.
         if "protoPayload" in record:
             record["p_log_type"], model = "GCP.AuditLog", gke
         elif "category" in record:
@@ -104,7 +104,7 @@ def judge(lines, models, rules):
     return verdicts
 
 
-def answer(**members):
+def respond(**members):
     print(json.dumps(members), flush=True)
 
 
@@ -112,13 +112,13 @@ def main():
     kind = sys.argv[1]
     models = [data_model(file, kind) for file in ("eks", "aks", "gke")]
     rules = [rule(file) for file in ("nodeport_service", "system_principal_public_ip")]
-    answer(engine=version("panther_core"), python=platform.python_version())
+    respond(engine=version("panther_core"), python=platform.python_version())
     while count := sys.stdin.buffer.readline():
         lines = [sys.stdin.buffer.readline() for _ in range(int(count))]
         begun = perf_counter()
         verdicts = judge(lines, models, rules)
         seconds = perf_counter() - begun
-        answer(seconds=seconds, verdicts="".join(map(str, verdicts)))
+        respond(seconds=seconds, verdicts="".join(map(str, verdicts)))
 
 
 if __name__ == "__main__":

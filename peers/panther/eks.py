@@ -1,4 +1,4 @@
-"""The data model of Amazon.EKS.Audit: where a rule's fields are in an audit event."""
+"""The data model of Amazon.EKS.Audit: a Kubernetes audit event."""
 
 
 def verb(event):

@@ -1,4 +1,4 @@
-"""The data model of GCP.AuditLog: the same fields by Google's names."""
+"""The data model of GCP.AuditLog: an audit log entry of Google Cloud."""
 
 
 def verb(event):
@@ -7,7 +7,7 @@ def verb(event):
 
 
 def _object(event):
-    """`group/version/[namespaces/NS/]resource[/name]` as namespace, resource and name."""
+    """Splits `group/version/[namespaces/NS/]resource[/name]` into namespace, resource and name."""
     parts = (event.deep_get("protoPayload", "resourceName") or "").split("/")[2:]
     namespace = None
     if len(parts) > 2 and parts[0] == "namespaces":

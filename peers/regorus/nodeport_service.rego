@@ -15,7 +15,7 @@ complete if input.stage == "ResponseComplete"
 
 failed if input.responseStatus.code >= 400
 
-# gRPC's errors
+# gRPC error codes
 failed if {
 	input.responseStatus.code >= 1
 	input.responseStatus.code <= 16

@@ -28,7 +28,7 @@ refused if {
 	input.responseStatus.code == 7
 }
 
-# What the cloud itself uses from its own public addresses.
+# Principals that the cloud itself uses from its own public addresses.
 machinery if {
 	input.logType == "Amazon.EKS.Audit"
 	input.username in {"eks:addon-manager", "eks:node-manager"}

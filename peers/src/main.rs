@@ -1,5 +1,5 @@
-//! Compares Portcullis with what one would pick instead: the same two rules, in each engine's own language, over the same
-//! records. Every verdict of every engine is compared; what is measured is the time.
+//! Compares Portcullis with other engines that can run the same two rules, each in the engine's own language, over the
+//! same records. It compares every verdict of every engine, and measures the time.
 //!
 //! ```sh
 //! cargo run --release --manifest-path peers/Cargo.toml
@@ -8,13 +8,13 @@
 mod chart;
 mod engines;
 mod measure;
-#[rustfmt::skip] // It is not this workspace's to format.
+#[rustfmt::skip] // The file belongs to another workspace, which formats it.
 #[path = "../../host/benches/support/records.rs"]
 mod records;
 mod report;
 mod verdicts;
 mod versions;
-mod work;
+mod workload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,25 +23,25 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use work::Work;
+use workload::Workload;
 
 /// Compares Portcullis with other engines, and writes the table and the chart.
 #[derive(Parser)]
 struct Options {
-    /// How many records
+    /// Number of records
     #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(1000..))]
     records: u32,
-    /// What the records are made up from: the same number makes the same records
+    /// Seed of the generated records: the same seed gives the same records
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the chart goes [default: comparison.svg beside the table]
+    /// File to write the chart to [default: comparison.svg next to the table]
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let Err(error) = compare(Options::parse()) else { return ExitCode::SUCCESS };
-    // Without the backtrace that an error from `main` would carry: the message says what to do.
+    // Printed here because an error returned from `main` would carry a backtrace; the message says what to do.
     eprintln!("{error:#}");
     ExitCode::FAILURE
 }
@@ -51,23 +51,23 @@ fn compare(options: Options) -> Result<()> {
     let table = folder.join("comparison.md");
     let chart = options.chart.unwrap_or_else(|| folder.join("comparison.svg"));
 
-    let mut contestants = engines::native()?;
-    let corpus = Work::of_corpus(&folder.join("../fixtures/parity/events.ndjson"))?;
-    measure::agree(&mut contestants, &corpus)?;
-    println!("All but Panther's engine say the same of the {} events in fixtures/parity.", corpus.len());
+    let mut entries = engines::native()?;
+    let corpus = Workload::from_corpus(&folder.join("../fixtures/parity/events.ndjson"))?;
+    measure::check_agreement(&mut entries, &corpus)?;
+    println!("All engines except Panther's agree on the {} events in fixtures/parity.", corpus.len());
 
-    contestants.extend(engines::panther()?);
-    let work = Work::made_up(options.seed, options.records as usize)?;
-    let results = measure::contest(&mut contestants, &work)?;
+    entries.extend(engines::panther()?);
+    let workload = Workload::generated(options.seed, options.records as usize)?;
+    let results = measure::measure(&mut entries, &workload)?;
     let [nodeport, system_principal] = results.alerts;
     println!(
-        "All say the same of {} made-up records: {nodeport} alerts of the NodePort rule, {system_principal} \
-         of the system principal rule.\n",
-        work.len()
+        "All engines agree on {} generated records: {nodeport} alerts of the NodePort rule, {system_principal} of the \
+         system principal rule.\n",
+        workload.len()
     );
     ensure!(
         nodeport > 0 && system_principal > 0,
-        "the records make no alert of one of the rules, which compares too little: ask for more with --records"
+        "the records raise no alert of one of the rules, so its alerts are not compared: increase --records"
     );
     let text = report::markdown(&results);
     println!("{text}");

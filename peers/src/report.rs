@@ -1,57 +1,57 @@
-//! The table, as Markdown, and how figures are written in it and in the chart.
+//! Writes the table, as Markdown, and formats the numbers in it and in the chart.
 
 use std::fs;
 
-use crate::engines::Given;
+use crate::engines::Input;
 use crate::measure::{Results, Row};
 
-/// The table with its caption.
+/// Returns the table with its caption.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut text = "\
-| engine | version | what it is given | µs a record | records a second | times Portcullis's time |
+| engine | version | input | µs per record | records per second | ratio to Portcullis's time |
 |---|---|---|---:|---:|---:|
 "
     .to_owned();
     for row in &results.rows {
-        let Row { name, version, microseconds, times, .. } = row;
+        let Row { name, version, microseconds, ratio, .. } = row;
         text += &format!(
             "| {name} | {version} | {} | {} | {} | {} |\n",
-            given(row.given),
-            figure(*microseconds),
+            input_name(row.input),
+            format_number(*microseconds),
             grouped(1e6 / microseconds),
-            figure(*times),
+            format_number(*ratio),
         );
     }
     text + "\n" + &caption(results)
 }
 
-/// What the figures are of.
+/// Returns the caption: what was measured, and how.
 fn caption(results: &Results) -> String {
     let machine = machine().map(|machine| format!(" of a machine with {machine}")).unwrap_or_default();
     let [nodeport, system_principal] = results.alerts;
-    #[expect(clippy::cast_precision_loss, reason = "nobody judges 2^52 records")]
+    #[expect(clippy::cast_precision_loss, reason = "the number of records is far below 2^52")]
     let records = grouped(results.records as f64);
     format!(
-        "The same two rules over the same {records} made-up audit records of EKS, AKS and GKE, of 1 to 4 KB, on one \
-         core{machine}; the middle of five rounds. {nodeport} of the records make the NodePort rule alert, {system_principal} \
-         the system principal rule, and every engine says the same of each record.\n\n\
-         Who gets raw records knows the three clouds. The others do not: normalizing is done for them beforehand, and their \
-         time is parsing the normalized event, written as JSON, and evaluating both rules. Normalizing is part of \
-         Portcullis's time, and takes {} µs a record by itself.\n",
-        figure(results.normalizing),
+        "The same two rules over the same {records} generated audit records of EKS, AKS and GKE, of 1 to 4 KB, on one \
+         core{machine}; the median of five rounds. {nodeport} of the records raise an alert of the NodePort rule, \
+         {system_principal} of the system principal rule, and all engines have the same verdicts on each record.\n\n\
+         Engines that read raw records know the formats of the three clouds. For the other engines the records are \
+         normalized beforehand: their time is parsing the normalized event as JSON and evaluating both rules. Portcullis's \
+         time includes normalizing, which alone takes {} µs per record.\n",
+        format_number(results.normalizing),
     )
 }
 
-/// What an engine gets, in words.
-pub(crate) fn given(given: Given) -> &'static str {
-    match given {
-        Given::Raw => "raw record",
-        Given::Normalized => "normalized event",
+/// Returns the name of an engine's input.
+pub(crate) fn input_name(input: Input) -> &'static str {
+    match input {
+        Input::Raw => "raw record",
+        Input::Normalized => "normalized event",
     }
 }
 
-/// Three digits, or more before the point.
-pub(crate) fn figure(number: f64) -> String {
+/// Formats a number with three significant digits, or with all digits before the point if there are more.
+pub(crate) fn format_number(number: f64) -> String {
     match number {
         ..9.995 => format!("{number:.2}"),
         ..99.95 => format!("{number:.1}"),
@@ -59,12 +59,12 @@ pub(crate) fn figure(number: f64) -> String {
     }
 }
 
-/// Rounded, with a comma before each three digits.
+/// Formats a number as an integer, with commas between groups of three digits.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -72,7 +72,7 @@ fn grouped(number: f64) -> String {
     text
 }
 
-/// The processor's name, where the system says it.
+/// Returns the processor's name, where the system has it.
 fn machine() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

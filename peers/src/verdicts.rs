@@ -1,4 +1,4 @@
-//! What both rules say about a record, in a form that all engines share.
+//! The verdicts of both rules on a record, in a form that all engines share.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ pub(crate) const RULES: [&str; 2] = ["Kubernetes.Service.NodePort.Deployed", "Ku
 pub(crate) struct Verdicts(pub [bool; RULES.len()]);
 
 impl Verdicts {
-    /// The rule with this id alerts too. Says whether there is one.
+    /// Notes that the rule with this id alerts. Returns whether there is such a rule.
     pub(crate) fn add(&mut self, id: &str) -> bool {
-        let place = RULES.iter().position(|rule| *rule == id);
-        if let Some(place) = place {
-            self.0[place] = true;
+        let position = RULES.iter().position(|rule| *rule == id);
+        if let Some(position) = position {
+            self.0[position] = true;
         }
-        place.is_some()
+        position.is_some()
     }
 
-    /// From a digit: 1 for the first rule and 2 for the second, added up.
+    /// Reads a digit: 1 for an alert of the first rule plus 2 for an alert of the second.
     pub(crate) fn from_digit(digit: char) -> Option<Self> {
         let number = digit.to_digit(4)?;
         Some(Self([number & 1 != 0, number & 2 != 0]))

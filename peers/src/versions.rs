@@ -1,4 +1,4 @@
-//! The versions of what is compared, out of the lock file that it was built with.
+//! Versions of the compared crates, from the lock file that they were built with.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -16,9 +16,10 @@ struct Package {
     version: String,
 }
 
-/// The locked version of a crate.
+/// Returns the locked version of a crate.
 pub(crate) fn locked(name: &str) -> Result<String> {
-    let lock: Lock = toml::from_str(LOCK).context("peers/Cargo.lock is not as cargo writes it")?;
+    let lock: Lock =
+        toml::from_str(LOCK).context("cannot read peers/Cargo.lock, expected a lock file written by cargo")?;
     let package = lock.package.into_iter().find(|package| package.name == name);
     Ok(package.with_context(|| format!("peers/Cargo.lock has no package {name}: build again"))?.version)
 }

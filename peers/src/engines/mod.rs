@@ -1,4 +1,4 @@
-//! The engines that are compared: Portcullis, three peers that are crates, and Panther's.
+//! The compared engines: Portcullis, three crates, and Panther's engine.
 
 mod cel;
 mod panther;
@@ -12,95 +12,95 @@ use anyhow::{Context as _, Result};
 
 use crate::verdicts::Verdicts;
 use crate::versions::locked;
-use crate::work::{Lines, Work};
+use crate::workload::{Lines, Workload};
 
-/// What people call the one that the others are held against.
+/// Display name of Portcullis, with which the other engines are compared.
 pub(crate) const PORTCULLIS: &str = "Portcullis";
 
-/// Something that judges records with the two rules.
+/// An engine that judges records with the two rules.
 pub(crate) trait Engine {
-    /// Judges these records.
-    fn turn(&mut self, records: &[&str]) -> Result<Turn>;
+    /// Judges these records, and measures the time.
+    fn judge_all(&mut self, records: &[&str]) -> Result<Judged>;
 }
 
-/// What came of it.
-pub(crate) struct Turn {
+/// The verdicts on some records, and the time that they took.
+pub(crate) struct Judged {
     pub time: Duration,
-    /// For each record.
+    /// One for each record.
     pub verdicts: Vec<Verdicts>,
 }
 
-/// An engine that is called from here for one record after the other.
-trait OneByOne {
-    /// What both rules say about a record.
+/// An engine in this process that takes one record per call.
+trait PerRecord {
+    /// Returns the verdicts of both rules on a record.
     fn judge(&mut self, record: &str) -> Result<Verdicts>;
 }
 
-impl<E: OneByOne> Engine for E {
-    fn turn(&mut self, records: &[&str]) -> Result<Turn> {
+impl<E: PerRecord> Engine for E {
+    fn judge_all(&mut self, records: &[&str]) -> Result<Judged> {
         let mut verdicts = Vec::with_capacity(records.len());
         let begun = Instant::now();
         for record in records {
             verdicts.push(self.judge(record).with_context(|| format!("cannot judge this record: {record}"))?);
         }
-        Ok(Turn { time: begun.elapsed(), verdicts })
+        Ok(Judged { time: begun.elapsed(), verdicts })
     }
 }
 
-/// What an engine gets to judge.
+/// The form of the records that an engine reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Given {
+pub(crate) enum Input {
     /// The record as a cloud writes it.
     Raw,
     /// The normalized event as JSON.
     Normalized,
 }
 
-impl Given {
-    /// This form of the records.
-    pub(crate) fn of(self, work: &Work) -> &Lines {
+impl Input {
+    /// Returns the records in this form.
+    pub(crate) fn of(self, workload: &Workload) -> &Lines {
         match self {
-            Self::Raw => &work.raw,
-            Self::Normalized => &work.normalized,
+            Self::Raw => &workload.raw,
+            Self::Normalized => &workload.normalized,
         }
     }
 }
 
-/// One of those that are compared.
-pub(crate) struct Contestant {
-    /// What people call it.
+/// One engine in the comparison.
+pub(crate) struct Entry {
+    /// The display name.
     pub name: &'static str,
-    /// Its version.
+    /// The engine's version.
     pub version: String,
-    /// What it gets.
-    pub given: Given,
+    /// The form of the records that it reads.
+    pub input: Input,
     /// The engine itself.
     pub engine: Box<dyn Engine>,
 }
 
-impl Contestant {
-    fn new(name: &'static str, version: String, given: Given, engine: impl Engine + 'static) -> Self {
-        Self { name, version, given, engine: Box::new(engine) }
+impl Entry {
+    fn new(name: &'static str, version: String, input: Input, engine: impl Engine + 'static) -> Self {
+        Self { name, version, input, engine: Box::new(engine) }
     }
 }
 
-/// Portcullis, and the peers that read the same normalized event: they agree on whatever record there is.
-pub(crate) fn native() -> Result<Vec<Contestant>> {
-    use Given::{Normalized, Raw};
+/// Returns Portcullis and the engines that read normalized events. They agree on every record.
+pub(crate) fn native() -> Result<Vec<Entry>> {
+    use Input::{Normalized, Raw};
     Ok(vec![
-        Contestant::new(PORTCULLIS, locked("portcullis")?, Raw, portcullis::Portcullis::new()?),
-        Contestant::new("cel (CEL)", locked("cel")?, Normalized, cel::Cel::new()?),
-        Contestant::new("rsigma-eval (Sigma)", locked("rsigma-eval")?, Normalized, sigma::Sigma::new()?),
-        Contestant::new("regorus (Rego)", locked("regorus")?, Normalized, regorus::Regorus::new()?),
+        Entry::new(PORTCULLIS, locked("portcullis")?, Raw, portcullis::Portcullis::new()?),
+        Entry::new("cel (CEL)", locked("cel")?, Normalized, cel::Cel::new()?),
+        Entry::new("rsigma-eval (Sigma)", locked("rsigma-eval")?, Normalized, sigma::Sigma::new()?),
+        Entry::new("regorus (Rego)", locked("regorus")?, Normalized, regorus::Regorus::new()?),
     ])
 }
 
-/// Panther's engine, with both kinds of data models. Of odd records it says something else, on purpose: the README of the
-/// project has the list.
-pub(crate) fn panther() -> Result<[Contestant; 2]> {
+/// Returns Panther's engine with both kinds of data models. Its verdicts differ on unusual records, on purpose: the
+/// project's README has the list.
+pub(crate) fn panther() -> Result<[Entry; 2]> {
     let with = |name, kind| {
         let (engine, version) = panther::Panther::start(kind)?;
-        Ok::<_, anyhow::Error>(Contestant::new(name, version, Given::Raw, engine))
+        Ok::<_, anyhow::Error>(Entry::new(name, version, Input::Raw, engine))
     };
     Ok([with("panther_core, functions", "functions")?, with("panther_core, JSON paths", "paths")?])
 }

@@ -1,4 +1,5 @@
-//! Panther's engine: a Python package, installed where this is built, and run by a driver of our own in another process.
+//! Panther's engine: a Python package that is installed under `peers/target`, and run in another process by
+//! `panther/driver.py`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -10,86 +11,88 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::engines::{Engine, Turn};
+use crate::engines::{Engine, Judged};
 use crate::verdicts::Verdicts;
 
-/// Which packages are installed.
+/// The packages to install.
 const REQUIREMENTS: &str = include_str!("../../panther/requirements.txt");
 
-/// The driver's two ends. It goes on until its input ends, which it does with this.
+/// A running driver, by its pipes. It ends when its input does, so when this is dropped.
 pub(crate) struct Panther {
-    to: BufWriter<ChildStdin>,
-    from: BufReader<ChildStdout>,
+    input: BufWriter<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
-/// What the driver says first.
+/// The driver's first line: its versions.
 #[derive(Deserialize)]
 pub(crate) struct Versions {
     engine: String,
     python: String,
 }
 
-/// What it says of records.
+/// The driver's response to some records.
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     seconds: f64,
     verdicts: String,
 }
 
 impl Panther {
-    /// Installs the engine, unless it is there, and starts it with data models of this kind. Says its version too.
+    /// Installs the engine if it is missing, and starts it with data models of this kind. Returns its version too.
     pub(crate) fn start(kind: &str) -> Result<(Self, String)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         let scratch = folder.join("target/panther");
         let mut command = Command::new(environment(&scratch)?);
-        // Its engine puts the sources of data models among the temporary files.
+        // The engine writes the sources of data models to the folder for temporary files.
         let temporary = scratch.join(kind);
         fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
         command.arg(folder.join("panther/driver.py")).arg(kind).env("TMPDIR", temporary);
-        // Nothing is left beside the rules.
+        // Leaves no compiled files next to the rules.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let child =
             child.context("cannot start the Python in peers/target/panther: remove that folder and try again")?;
-        let (to, from) =
-            child.stdin.zip(child.stdout).context("a started process has the pipes it was started with")?;
-        let mut panther = Self { to: BufWriter::new(to), from: BufReader::new(from) };
-        let Versions { engine, python } = panther.answer()?;
+        let (input, output) =
+            child.stdin.zip(child.stdout).context("the process was started without the pipes that were asked for")?;
+        let mut panther = Self { input: BufWriter::new(input), output: BufReader::new(output) };
+        let Versions { engine, python } = panther.receive()?;
         Ok((panther, format!("{engine}, Python {python}")))
     }
 
-    /// The driver's next line.
-    fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
+    /// Reads the driver's next line.
+    fn receive<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
-        if self.from.read_line(&mut line).context("cannot read what peers/panther/driver.py says")? == 0 {
-            bail!("peers/panther/driver.py has failed: it says above why");
+        if self.output.read_line(&mut line).context("cannot read the output of peers/panther/driver.py")? == 0 {
+            bail!("peers/panther/driver.py failed (its error is above)");
         }
-        serde_json::from_str(&line).context("peers/panther/driver.py does not print what is expected of it")
+        serde_json::from_str(&line)
+            .with_context(|| format!("peers/panther/driver.py printed an unexpected line: {}", line.trim_end()))
     }
 
     fn send(&mut self, records: &[&str]) -> std::io::Result<()> {
-        writeln!(self.to, "{}", records.len())?;
+        writeln!(self.input, "{}", records.len())?;
         for record in records {
-            writeln!(self.to, "{record}")?;
+            writeln!(self.input, "{record}")?;
         }
-        self.to.flush()
+        self.input.flush()
     }
 }
 
 impl Engine for Panther {
-    /// The driver measures, and neither the start of Python nor what goes through pipes.
-    fn turn(&mut self, records: &[&str]) -> Result<Turn> {
-        // Where it fails, the driver has ended, and says why before this can.
+    /// The driver measures the time, which leaves out the start of Python and the transfer through pipes.
+    fn judge_all(&mut self, records: &[&str]) -> Result<Judged> {
+        // If sending fails, the driver has ended. Its failure is reported first, because it is the cause.
         let sent = self.send(records);
-        let Answer { seconds, verdicts } = self.answer()?;
+        let Response { seconds, verdicts } = self.receive()?;
         sent.context("cannot write to peers/panther/driver.py")?;
         let verdicts = verdicts.chars().map(Verdicts::from_digit).collect::<Option<_>>();
-        let verdicts = verdicts.context("peers/panther/driver.py prints verdicts that are no digits from 0 to 3")?;
-        Ok(Turn { time: Duration::try_from_secs_f64(seconds)?, verdicts })
+        let verdicts =
+            verdicts.context("peers/panther/driver.py printed an invalid verdict, expected digits from 0 to 3")?;
+        Ok(Judged { time: Duration::try_from_secs_f64(seconds)?, verdicts })
     }
 }
 
-/// The Python of a virtual environment that has the required packages.
+/// Returns the Python of a virtual environment that has the required packages.
 fn environment(scratch: &Path) -> Result<PathBuf> {
     let environment = scratch.join("venv");
     let python = environment.join("bin/python");
@@ -102,7 +105,7 @@ fn environment(scratch: &Path) -> Result<PathBuf> {
     let mut create = Command::new("python3");
     run(
         create.args(["-m", "venv", "--clear"]).arg(&environment),
-        "cannot make a virtual environment for Panther's engine: install Python 3 with its venv module",
+        "cannot create a virtual environment for Panther's engine: install Python 3 with its venv module",
     )?;
     let requirements = scratch.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).with_context(|| format!("cannot write {}", requirements.display()))?;
@@ -110,13 +113,13 @@ fn environment(scratch: &Path) -> Result<PathBuf> {
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
     run(
         install.arg(&requirements),
-        "cannot install Panther's engine, the packages in peers/panther/requirements.txt: pip must reach a package index",
+        "cannot install the packages in peers/panther/requirements.txt: check that pip can reach a package index",
     )?;
     fs::write(&installed, REQUIREMENTS).with_context(|| format!("cannot write {}", installed.display()))?;
     Ok(python)
 }
 
-/// Runs a command to its end. Where that is a bad one, the error ends with what the command said.
+/// Runs a command to its end. If it fails, the error includes the command's output.
 fn run(command: &mut Command, failed: &str) -> Result<()> {
     let output = command.output().with_context(|| failed.to_owned())?;
     if !output.status.success() {

@@ -1,14 +1,15 @@
-//! `regorus`: an engine for policies in the language Rego, with its virtual machine, which is faster than its interpreter.
+//! `regorus`: an engine for policies in the language Rego. Runs them in its virtual machine, which is faster than its
+//! interpreter.
 
 use ::regorus::languages::rego::compiler::Compiler;
 use ::regorus::rvm::RegoVM;
 use ::regorus::{Rc, Value};
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::engines::OneByOne;
+use crate::engines::PerRecord;
 use crate::verdicts::Verdicts;
 
-/// The policies, with the names that they alert by.
+/// The name of each policy's entry point, and its source.
 const RULES: [(&str, &str); 2] = [
     ("data.nodeport_service.alert", include_str!("../../regorus/nodeport_service.rego")),
     ("data.system_principal_public_ip.alert", include_str!("../../regorus/system_principal_public_ip.rego")),
@@ -22,7 +23,7 @@ impl Regorus {
         for (name, policy) in RULES {
             engine
                 .add_policy(format!("{name}.rego"), policy.to_owned())
-                .with_context(|| format!("{name} in peers/regorus is not Rego"))?;
+                .with_context(|| format!("{name} in peers/regorus is not valid Rego"))?;
         }
         let names = RULES.map(|(name, _)| name);
         let policy = engine.compile_with_entrypoint(&Rc::from(names[0]))?;
@@ -34,12 +35,12 @@ impl Regorus {
     }
 }
 
-impl OneByOne for Regorus {
+impl PerRecord for Regorus {
     fn judge(&mut self, record: &str) -> Result<Verdicts> {
         self.0.set_input(Value::from_json_str(record)?);
         let mut alerts = Verdicts::default();
-        for (place, alert) in alerts.0.iter_mut().enumerate() {
-            *alert = self.0.execute_entry_point_by_index(place)? == Value::Bool(true);
+        for (position, alert) in alerts.0.iter_mut().enumerate() {
+            *alert = self.0.execute_entry_point_by_index(position)? == Value::Bool(true);
         }
         Ok(alerts)
     }

@@ -1,4 +1,4 @@
-//! JSON text as a value of CEL, without a value of `serde_json` between them: texts without escapes are borrowed.
+//! Parses JSON into a CEL value directly, without a `serde_json` value between them. Strings without escapes are borrowed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,12 +7,12 @@ use ::cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKe
 use ::cel::common::value::Val;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// The value of a JSON text.
-pub(crate) fn of_json(text: &str) -> serde_json::Result<Box<dyn Val + '_>> {
+/// Parses a JSON text.
+pub(crate) fn from_json(text: &str) -> serde_json::Result<Box<dyn Val + '_>> {
     ToValue.deserialize(&mut serde_json::Deserializer::from_str(text))
 }
 
-/// Reads a value.
+/// Deserializes a value.
 struct ToValue;
 
 impl<'de> DeserializeSeed<'de> for ToValue {
@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for ToValue {
     }
 }
 
-/// Reads a member's name.
+/// Deserializes a member's name.
 struct ToKey;
 
 impl<'de> DeserializeSeed<'de> for ToKey {
