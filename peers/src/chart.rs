@@ -15,7 +15,8 @@ const TOP: f64 = 78.0;
 const ROW: f64 = 44.0;
 const BAR: f64 = 24.0;
 
-/// Colors for readers who prefer dark pages. The drawing's own colors are for light pages; the background is the page's.
+/// Colors for readers who prefer dark pages. The drawing's own colors are for light pages; the background is the
+/// page's.
 const DARK: &str = "\
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc; }

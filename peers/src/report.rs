@@ -36,8 +36,8 @@ fn caption(results: &Results) -> String {
          core{machine}; the median of five rounds. {nodeport} of the records raise an alert of the NodePort rule, \
          {system_principal} of the system principal rule, and all engines have the same verdicts on each record.\n\n\
          Engines that read raw records know the formats of the three clouds. For the other engines the records are \
-         normalized beforehand: their time is parsing the normalized event as JSON and evaluating both rules. Portcullis's \
-         time includes normalizing, which alone takes {} µs per record.\n",
+         normalized beforehand: their time is parsing the normalized event as JSON and evaluating both rules. \
+         Portcullis's time includes normalizing, which alone takes {} µs per record.\n",
         format_number(results.normalizing),
     )
 }

@@ -17,7 +17,7 @@ use crate::verdicts::Verdicts;
 /// The packages to install.
 const REQUIREMENTS: &str = include_str!("../../panther/requirements.txt");
 
-/// A running driver, by its pipes. It ends when its input does, so when this is dropped.
+/// The pipes of a running driver. Dropping them ends the driver.
 pub(crate) struct Panther {
     input: BufWriter<ChildStdin>,
     output: BufReader<ChildStdout>,

@@ -1,4 +1,5 @@
-//! Parses JSON into a CEL value directly, without a `serde_json` value between them. Strings without escapes are borrowed.
+//! Parses JSON into a CEL value directly, without a `serde_json` value between them. Strings without escapes are
+//! borrowed.
 
 use std::collections::HashMap;
 use std::fmt;
