@@ -1,4 +1,4 @@
-//! A record that says what was found in it.
+//! Adds the alerts of a record to the record itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::Alert;
 
-/// The name of the member.
+/// Name of the added member.
 const MEMBER: &str = "portcullis";
 
-/// The record with one more member at its end, `"portcullis":{"verdict":"alert","alerts":[…]}`, in the place of any that it
-/// has by this name. None for what is no JSON object.
+/// Returns the record with a member `"portcullis":{"verdict":"alert","alerts":[…]}` at its end, which replaces all
+/// members of this name. Returns `None` if the record is not a JSON object.
 #[must_use]
 pub fn annotated<'a, C: Serialize + 'a>(
     record: &str,
@@ -22,14 +22,13 @@ pub fn annotated<'a, C: Serialize + 'a>(
     with_alerts(unannotated(record)?, alerts)
 }
 
-/// The same, of what [`unannotated`] has given.
+/// Adds the alerts to a record that [`unannotated`] returned. Returns `None` if the record is not a JSON object.
 #[must_use]
 pub fn with_alerts<'a, C: Serialize + 'a>(
     record: Cow<'_, str>,
     alerts: impl IntoIterator<Item = &'a Alert<C>>,
 ) -> Option<String> {
     let mut annotated = record.into_owned();
-    // As an object it ends in a bracket.
     annotated.truncate(annotated.rfind('}')?);
     if !annotated.trim_end().ends_with('{') {
         annotated.push(',');
@@ -45,39 +44,40 @@ pub fn with_alerts<'a, C: Serialize + 'a>(
     Some(annotated)
 }
 
-/// The record without what was once said about it, and else as it is written, so that what is annotated a second time is
-/// what it was after the first. Borrowed, if it says nothing. None for what is no JSON object.
+/// Returns the record without the members that [`annotated`] adds, and otherwise as written: annotating a record twice
+/// gives the same text as annotating it once. Borrows a record that has no such member. Returns `None` if the record is
+/// not a JSON object.
 #[must_use]
 pub fn unannotated(record: &str) -> Option<Cow<'_, str>> {
     let mut deserializer = serde_json::Deserializer::from_str(record);
     let members = deserializer.deserialize_map(Members).ok()?;
     deserializer.end().ok()?;
-    // Names as they are written: one with a lone surrogate is none of ours, and no obstacle.
-    let is_ours = |name: &RawValue| serde_json::from_str::<String>(name.get()).is_ok_and(|name| name == MEMBER);
-    if !members.iter().any(|(name, _)| is_ours(name)) {
+    // Names are read as raw JSON, so that a lone surrogate in a name, which is not a valid string, does not fail the record.
+    let is_annotation = |name: &RawValue| serde_json::from_str::<String>(name.get()).is_ok_and(|name| name == MEMBER);
+    if !members.iter().any(|(name, _)| is_annotation(name)) {
         return Some(record.into());
     }
-    let at = |part: &RawValue| part.get().as_ptr().addr() - record.as_ptr().addr();
-    let mut others = record[..members.first().map_or(0, |(name, _)| at(name))].to_owned();
-    // Where the member before ends, and the last one that stays.
-    let (mut before, mut last) = (0, None);
+    let offset = |part: &RawValue| part.get().as_ptr().addr() - record.as_ptr().addr();
+    let mut others = record[..members.first().map_or(0, |(name, _)| offset(name))].to_owned();
+    // The ends of the previous member and of the last member that was kept.
+    let (mut previous_end, mut kept_end) = (0, None);
     for (name, value) in members {
-        let (begin, end) = (at(name), at(value) + value.get().len());
-        if !is_ours(name) {
-            // With the comma in front of it, unless it is now the first.
-            others.push_str(&record[if last.is_some() { before } else { begin }..end]);
-            last = Some(end);
+        let (begin, end) = (offset(name), offset(value) + value.get().len());
+        if !is_annotation(name) {
+            // Includes the comma before the member, unless it is now the first member.
+            others.push_str(&record[if kept_end.is_some() { previous_end } else { begin }..end]);
+            kept_end = Some(end);
         }
-        before = end;
+        previous_end = end;
     }
-    // What is white between the last one and a comma or the end.
-    let behind = last.map_or("", |last| &record[last..]);
-    others.push_str(&behind[..behind.find([',', '}']).unwrap_or(0)]);
+    // White space between the last kept member and the comma or bracket after it.
+    let rest = kept_end.map_or("", |end| &record[end..]);
+    others.push_str(&rest[..rest.find([',', '}']).unwrap_or(0)]);
     others.push('}');
     Some(others.into())
 }
 
-/// The members of an object, as they are written.
+/// Deserializes the members of an object, as written.
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
@@ -100,12 +100,12 @@ impl<'de> Visitor<'de> for Members {
 mod tests {
     use super::*;
 
-    const NOTHING: &str = r#""portcullis":{"verdict":"alert","alerts":[]}}"#;
+    const EMPTY: &str = r#""portcullis":{"verdict":"alert","alerts":[]}}"#;
 
     #[test]
-    fn the_member_stands_at_the_end_and_there_once() {
+    fn the_member_is_added_once_at_the_end() {
         let of = |record| annotated::<()>(record, []);
-        let with = |before: &str| Some(format!("{before}{NOTHING}"));
+        let with = |before: &str| Some(format!("{before}{EMPTY}"));
         assert_eq!(of(r#"{"a":1.0}"#), with(r#"{"a":1.0,"#));
         assert_eq!(of(" { \"a\" : {} } \n"), with(" { \"a\" : {} ,"));
         assert_eq!(of("{ }"), with("{ "));
@@ -117,7 +117,7 @@ mod tests {
         );
         assert_eq!(of(r#"{"\ud800":{"portcullis":1}}"#), with(r#"{"\ud800":{"portcullis":1},"#));
         for record in ["{}", " { \"a\" : [ 1 ] , \"b\":{} } ", "{\n  \"portcullis\": 5,\n  \"a\": 1\n}\n"] {
-            let once = of(record).expect("an object");
+            let once = of(record).expect("the record is an object");
             assert_eq!(annotated::<()>(&once, []), Some(once));
         }
         for other in ["", "[]", "{", "{}}", "5"] {

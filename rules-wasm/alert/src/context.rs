@@ -1,4 +1,4 @@
-//! What is said in an alert's context, in a form that whoever reads the alert can take.
+//! Makes an alert's context readable by every JSON parser that reads the alert.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,18 +6,20 @@ use std::fmt;
 use portcullis_event::json;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// How deep a context may be nested: readers of JSON stop at 128 levels, and an alert stands several deep in some formats.
+/// Maximum nesting of a context. JSON parsers often stop at 128 levels, and some output formats nest the alert itself.
 const MAX_DEPTH: usize = 100;
 
-/// The context that a rule has written. One that JSON's grammar lets pass and readers do not (nested too deep, a lone
-/// surrogate, a number out of range) may be the client's own data: it must not cost the match, and stands as text in the
-/// member `unreadable`.
+/// Returns a rule's context if common JSON parsers can read it, else an object with the context as text in its member
+/// `unreadable`.
+///
+/// JSON's grammar allows contexts that parsers refuse: nested too deep, with a lone surrogate, or with a number out of
+/// range. Such a context may contain the client's data, which must not suppress the alert.
 ///
 /// # Errors
-/// It is not a JSON object.
+/// Fails if the context is not a JSON object.
 pub fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
     let mut deserializer = serde_json::Deserializer::from_str(context);
-    let read = deserializer.deserialize_map(Readable(MAX_DEPTH)).and_then(|()| deserializer.end());
+    let read = deserializer.deserialize_map(Readability { levels: MAX_DEPTH }).and_then(|()| deserializer.end());
     if read.is_ok() {
         return Ok(context.into());
     }
@@ -25,16 +27,20 @@ pub fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
     Ok(format!("{{\"unreadable\":{}}}", serde_json::to_string(context)?).into())
 }
 
-/// Reads a value as others do, and keeps nothing of it. It may be nested so many levels.
-struct Readable(usize);
+/// Checks that a value can be read, without keeping it.
+struct Readability {
+    /// Number of levels that the value may be nested.
+    levels: usize,
+}
 
-impl Readable {
-    fn inside<E: Error>(&self) -> Result<Self, E> {
-        self.0.checked_sub(1).map(Self).ok_or_else(|| E::custom("nested too deep"))
+impl Readability {
+    fn nested<E: Error>(&self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Self { levels })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Readable {
+impl<'de> DeserializeSeed<'de> for Readability {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -42,7 +48,7 @@ impl<'de> DeserializeSeed<'de> for Readable {
     }
 }
 
-impl<'de> Visitor<'de> for Readable {
+impl<'de> Visitor<'de> for Readability {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,13 +80,13 @@ impl<'de> Visitor<'de> for Readable {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(self.inside()?)?.is_some() {}
+        while items.next_element_seed(self.nested()?)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while members.next_key_seed(Self(0))?.is_some() {
-            members.next_value_seed(self.inside()?)?;
+        while members.next_key_seed(Self { levels: 0 })?.is_some() {
+            members.next_value_seed(self.nested()?)?;
         }
         Ok(())
     }
@@ -93,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_readers_do_not_take_stands_as_text() {
+    fn an_unreadable_context_becomes_text() {
         let deep = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
         for context in ["{}", r#"{"a":[1,-2,3.5e7,"\ud83d\ude00",null,true,{"b":{}}]}"#, &deep(99)] {
             assert_eq!(readable_context(context).expect("an object"), context);

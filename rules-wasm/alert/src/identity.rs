@@ -1,17 +1,18 @@
-//! What alerts and incidents are known by.
+//! The ids of alerts and incidents.
 
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The number of the period that a time is in, as a text; of what is no time, an empty one.
+/// Returns the number of the period that contains a time, as text. Returns an empty text for a missing or invalid time.
 pub(crate) fn period(time: Option<&str>, minutes: u32) -> String {
     let time = time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
     let number = |time: OffsetDateTime| time.unix_timestamp().div_euclid(60 * i64::from(minutes.max(1)));
     time.map(number).map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// A hash over parts, each preceded by its length, so that no two lists of parts are one text: 32 hexadecimal digits.
+/// Hashes a list of parts to 32 hexadecimal digits. Each part is preceded by its length, so that different lists are
+/// never hashed as the same bytes.
 #[must_use]
 pub fn id_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
@@ -22,30 +23,31 @@ pub fn id_of(parts: &[&[u8]]) -> String {
     hex(&hash.finalize()[..16])
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// JSON without the white space between its tokens.
+/// Removes the white space between the tokens of a JSON text.
 #[must_use]
-pub fn without_space(json: &[u8]) -> Vec<u8> {
+pub fn compact_json(json: &[u8]) -> Vec<u8> {
     let mut compact = Vec::with_capacity(json.len());
     let mut rest = json;
-    // Between strings there is little; what is inside of them is passed over at once.
+    // Only the few bytes between strings are filtered; strings are copied whole.
     while let Some(opening) = memchr::memchr(b'"', rest) {
         let (between, string) = rest.split_at(opening);
         compact.extend(between.iter().filter(|byte| !byte.is_ascii_whitespace()));
-        let (string, behind) = string.split_at(string_length(string));
+        let (string, after) = string.split_at(string_length(string));
         compact.extend_from_slice(string);
-        rest = behind;
+        rest = after;
     }
     compact.extend(rest.iter().filter(|byte| !byte.is_ascii_whitespace()));
     compact
 }
 
-/// The length of the string at the beginning with its quotes; what is no JSON may end inside of one.
+/// Returns the length of the string at the beginning, with its quotes. A string without an end extends to the end of
+/// the text.
 fn string_length(json: &[u8]) -> usize {
     let mut length = 1;
     while let Some(found) = json.get(length..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -53,7 +55,7 @@ fn string_length(json: &[u8]) -> usize {
         if json[length - 1] == b'"' {
             return length;
         }
-        // Whatever is escaped.
+        // Skips the character after a backslash.
         length += 1;
     }
     json.len()
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_period_is_the_same_wherever_and_in_whatever_order_its_alerts_are_raised() {
+    fn a_period_depends_only_on_the_events_time() {
         let of = |time| period(Some(time), 60);
         assert_eq!(of("2026-11-21T10:00:00Z"), of("2026-11-21T11:59:59.999999+01:00"));
         assert_ne!(of("2026-11-21T10:00:00Z"), of("2026-11-21T09:59:59Z"));
@@ -73,12 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_record_has_the_same_id_however_it_is_indented() {
+    fn only_white_space_between_tokens_is_removed() {
         let record = serde_json::json!({"a b": ["c\" d", "\\", {}, " \\\" ", 1, null], "e": {"f": "", "": [[], true]}});
-        let pretty = serde_json::to_string_pretty(&record).expect("JSON");
-        assert_eq!(without_space(pretty.as_bytes()), record.to_string().as_bytes());
-        // What is no JSON has an id as well.
-        assert_eq!(without_space(br#" { "a\"#), br#"{"a\"#);
-        assert_eq!(without_space(br#" " a"#), br#"" a"#);
+        let pretty = serde_json::to_string_pretty(&record).expect("a value is JSON");
+        assert_eq!(compact_json(pretty.as_bytes()), record.to_string().as_bytes());
+        // Invalid JSON is accepted too.
+        assert_eq!(compact_json(br#" { "a\"#), br#"{"a\"#);
+        assert_eq!(compact_json(br#" " a"#), br#"" a"#);
     }
 }

@@ -1,5 +1,5 @@
-//! What a match becomes on its way out: the same alert whoever asked the rule, the host or a component that holds the
-//! rules itself.
+//! The alert that a match becomes. The host and the components that contain the rules share this crate, so that both
+//! write the same alert.
 
 mod annotate;
 mod context;
@@ -15,16 +15,16 @@ use serde_json::{Map, Value};
 pub use annotate::{annotated, unannotated, with_alerts};
 pub use context::readable_context;
 use identity::period;
-pub use identity::{hex, id_of, without_space};
+pub use identity::{compact_json, hex, id_of};
 pub use text::{Text, TextStyle, printable, readable};
 
-/// The tenant whose all records are where nobody says otherwise.
+/// The tenant of all records where no tenants are configured.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// How bad a match is, in Panther's five steps; as JSON in lower case.
+/// Severity of a match, on Panther's scale of five. In JSON it is lower-case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all(serialize = "lowercase"))]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are Panther's")]
 pub enum Severity {
     Info,
     Low,
@@ -45,86 +45,86 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a rule's spec says about all of its alerts.
+/// The properties that all alerts of one version of a rule share. Most come from its spec.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// The rule.
+    /// The rule's id.
     pub rule_id: String,
-    /// Its version.
+    /// The rule's version.
     pub rule_version: String,
-    /// How bad a match is, unless the rule says otherwise of one.
+    /// Severity of a match, unless the rule overrides it.
     pub severity: Severity,
-    /// For how long alerts with equal dedup are one incident.
+    /// Length of the period in which alerts with equal dedup are one incident, in minutes.
     pub dedup_period_minutes: u32,
-    /// Techniques of MITRE ATT&CK.
+    /// MITRE ATT&CK techniques, as `TA0001:T1190`.
     pub mitre: Vec<String>,
-    /// Where to read more.
+    /// URL of further information.
     pub reference: Option<String>,
-    /// What to do.
+    /// Steps to investigate the alert.
     pub runbook: Option<String>,
     /// The rule's tags.
     pub tags: Vec<String>,
 }
 
-/// What a rule says of one event. The context is a JSON object that [readers take](readable_context), as its members or as
-/// its text.
+/// A rule's answer on an event that it matches. The context is a JSON object in the form that [`readable_context`]
+/// returns, as its members or as its text.
 #[derive(Clone, Debug)]
 pub struct Answer<C> {
     /// One line for a person.
     pub title: String,
     /// Alerts of one rule with equal dedup are one incident.
     pub dedup: String,
-    /// How bad it is, where that is not what the spec says.
+    /// Overrides the spec's severity.
     pub severity: Option<Severity>,
-    /// What a person needs to judge it.
+    /// What a person needs to assess the match.
     pub context: C,
 }
 
-/// An alert; as JSON, one line.
+/// An alert. In JSON it is one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert<C = Map<String, Value>> {
-    /// The same for the same event, rule and tenant: 32 hexadecimal digits of a hash of tenant, rule id, dedup key and the
-    /// [event's identity](Event::identity), whoever carried its record.
+    /// Identifies the alert, however its record was delivered: 32 hexadecimal digits of a hash of tenant, rule id,
+    /// dedup and the [event's identity](Event::identity).
     pub alert_id: String,
-    /// The rule.
+    /// The rule's id.
     pub rule_id: String,
     /// The version of the rule that matched.
     pub rule_version: String,
-    /// How bad it is: the rule's word on this event, else its spec's.
+    /// Severity: the rule's for this event if it has one, else the spec's.
     pub severity: Severity,
     /// One line for a person.
     pub title: String,
     /// Alerts of one rule with equal dedup are one incident.
     pub dedup: String,
-    /// For how long they are, in minutes.
+    /// Length of the period in which alerts with equal dedup are one incident, in minutes.
     pub dedup_period_minutes: u32,
-    /// The same for all alerts of one rule and tenant with equal dedup whose events are of the same period, whoever raised them:
-    /// 32 hexadecimal digits of a hash. Periods are counted from 1970; events without a time are of one of their own.
+    /// Identifies the incident: 32 hexadecimal digits of a hash of tenant, rule id, dedup and the period of the event's
+    /// time. Periods are counted from 1970. Events without a time share one period.
     pub incident_id: String,
-    /// Whose event it was.
+    /// The tenant of the event.
     pub tenant: String,
-    /// The cluster, by the name that its log source has.
+    /// The cluster's name in its log source.
     pub cluster: Option<String>,
-    /// The kind of record.
+    /// The log type, by Panther's name.
     pub log_type: &'static str,
-    /// When the request was received, as the record has it.
+    /// When the API server received the request, as written in the record.
     pub event_time: Option<String>,
-    /// The record's identity; a client can set it.
+    /// The audit id of the record. Clients can set it.
     pub audit_id: Option<String>,
-    /// What a person needs to judge it.
+    /// What a person needs to assess the match.
     pub context: C,
-    /// Techniques of MITRE ATT&CK, as `TA0001:T1190`.
+    /// MITRE ATT&CK techniques, as `TA0001:T1190`.
     pub mitre: Vec<String>,
-    /// Where to read more.
+    /// URL of further information.
     pub reference: Option<String>,
-    /// What to do.
+    /// Steps to investigate the alert.
     pub runbook: Option<String>,
     /// The rule's tags.
     pub tags: Vec<String>,
 }
 
 impl<C> Alert<C> {
-    /// The alert of a rule's answer on an event.
+    /// Returns the alert for a rule's answer on an event.
     #[must_use]
     pub fn new(about: About, answer: Answer<C>, event: &Event<'_>, tenant: &str) -> Self {
         let period = period(event.event_time.as_deref(), about.dedup_period_minutes);

@@ -1,4 +1,4 @@
-//! An alert for a person.
+//! Formats an alert as text for a person.
 
 use std::fmt::{self, Write as _};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::{Alert, Severity};
 
-/// How a text for a person is written.
+/// Options of a text for a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextStyle {
-    /// The severity in colour, and names of fields faint.
+    /// Colors the severity, and dims the names of fields.
     pub color: bool,
-    /// With what to do.
+    /// Includes the runbook.
     pub runbook: bool,
 }
 
 impl Alert {
-    /// The alert for a person: how bad and what, then a line for everything that is known.
+    /// Returns the alert as text: a line with its severity and title, then a line for each field that has a value.
     #[must_use]
     pub fn text(&self, style: TextStyle) -> String {
         let mut text = Text::new(style);
@@ -37,14 +37,14 @@ impl Alert {
     }
 }
 
-/// Without colour, and without the runbook.
+/// Writes the text without colors and without the runbook.
 impl fmt::Display for Alert {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text(TextStyle::default()))
     }
 }
 
-/// A text of a title and lines under it, each with a name.
+/// A text that consists of a title and of named lines below it.
 #[derive(Debug)]
 pub struct Text {
     style: TextStyle,
@@ -52,40 +52,40 @@ pub struct Text {
 }
 
 impl Text {
-    /// An empty one.
+    /// Creates an empty text.
     #[must_use]
     pub fn new(style: TextStyle) -> Self {
         Self { style, text: String::new() }
     }
 
-    /// Its title.
+    /// Appends the title.
     pub fn title(&mut self, severity: Severity, title: &str) {
         let color = if self.style.color { color(severity) } else { Style::new() };
         let severity = severity.to_string().to_uppercase();
         let _ = writeln!(self.text, "{color}[{severity}]{color:#} {}", printable(title));
     }
 
-    /// A line with a name.
+    /// Appends a line with a name.
     pub fn line(&mut self, name: &str, value: &str) {
         let faint = if self.style.color { Style::new().dimmed() } else { Style::new() };
         let _ = writeln!(self.text, "    {faint}{:<14}{faint:#} {}", printable(name), printable(value));
     }
 
-    /// A line, if there is something to say.
+    /// Appends a line with a name, if there is a value.
     pub fn line_of(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.line(name, value);
         }
     }
 
-    /// Several lines under one name.
+    /// Appends a value of several lines. Only the first of them has the name.
     fn paragraph(&mut self, name: &str, value: &str) {
         for (n, line) in value.trim_end().lines().enumerate() {
             self.line(if n == 0 { name } else { "" }, line);
         }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn into_string(self) -> String {
         self.text
@@ -103,7 +103,8 @@ fn color(severity: Severity) -> Style {
     }
 }
 
-/// A value of a context without JSON's punctuation: items and members behind commas, objects in a list behind semicolons.
+/// Formats a value of a context without JSON's punctuation. Commas separate items and members, semicolons separate the
+/// objects of a list.
 #[must_use]
 pub fn readable(value: &Value) -> String {
     match value {
@@ -120,17 +121,16 @@ pub fn readable(value: &Value) -> String {
     }
 }
 
-/// The text without characters that would steer a terminal or turn its reading direction: clients write much of what an
-/// alert says.
+/// Escapes the characters that control a terminal or change its text direction. Clients choose much of an alert's text.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let steers = |c: char| {
+    let is_control = |c: char| {
         c.is_control()
             || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if steers(c) {
+        if is_control(c) {
             printable.extend(c.escape_default());
         } else {
             printable.push(c);

@@ -1,7 +1,7 @@
 //! The rules: their functions, and what their specs say.
 
 use nodeport_service::NodePortService;
-use portcullis_alert::{About, Answer, Severity, readable_context, without_space};
+use portcullis_alert::{About, Answer, Severity, compact_json, readable_context};
 use portcullis_event::Event;
 use portcullis_rule::{Alert, Exported, Severity as OfRule};
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ fn context(json: &str) -> Context {
     // What the SDK has written is an object.
     let readable = readable_context(json).unwrap_or_default();
     // Values that rules take out of a record have the record's white space, and an alert is to be one line.
-    let line = String::from_utf8(without_space(readable.as_bytes())).unwrap_or_default();
+    let line = String::from_utf8(compact_json(readable.as_bytes())).unwrap_or_default();
     RawValue::from_string(line).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
