@@ -1,8 +1,7 @@
-//! *Kubernetes.Service.NodePort.Deployed*: a service of type `NodePort` was deployed, which opens a port of every node
-//! to whoever reaches the nodes.
+//! *Kubernetes.Service.NodePort.Deployed*: detects deployed services of type `NodePort`. Such a service opens a port on
+//! every node.
 
-use portcullis_rule::json::{self, Raw};
-use portcullis_rule::{Alert, Event, Rule, Text};
+use portcullis_rule::{Alert, Event, Rule, json, request};
 
 /// The rule.
 pub struct NodePortService;
@@ -14,7 +13,7 @@ impl Rule for NodePortService {
             && event.is_of_core_group()
             && event.is_complete()
             && !event.is_dry_run()
-            && !event.code().is_some_and(is_failure)
+            && !request::has_failed(event)
             && event.service_type.as_deref() == Some("NodePort");
         deployed.then(|| alert(event))
     }
@@ -29,55 +28,31 @@ portcullis_rule::export_rule! {
     },
 }
 
-/// An HTTP error, or one of gRPC's codes 1 to 16.
-fn is_failure(code: i64) -> bool {
-    code >= 400 || (1..=16).contains(&code)
-}
-
 fn alert(event: &Event) -> Alert {
-    let name = name(event);
-    let shown = name.as_deref().unwrap_or("without a name");
-    let service = match event.namespace.as_deref() {
-        Some(namespace) => format!("{namespace}/{shown}"),
-        None => shown.to_owned(),
-    };
+    let name = request::object_name(event);
+    let service = request::qualified_name(event, name.as_deref());
     let username = event.username.as_deref().unwrap_or("an unknown user");
-    let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
+    let place = request::in_cluster(event);
+    let ports = request::value_at(event.request_object, &["spec", "ports"]);
     Alert::new(event, format!("NodePort service {service} deployed by {username}{place}"), service + &place)
         .with("name", name)
         .with("serviceType", event.service_type.as_deref())
-        .with("ports", ports(event))
-}
-
-/// The service's name; where only the API server knows it, what its name begins with and `*`.
-fn name<'e>(event: &Event<'e>) -> Option<Text<'e>> {
-    let generated = || {
-        let [metadata] = json::object(event.request_object, ["metadata"]).present()?;
-        let [prefix] = json::object(metadata, ["generateName"]).present()?;
-        json::text(prefix).present().map(|prefix| format!("{prefix}*").into())
-    };
-    event.name.clone().or_else(generated)
-}
-
-/// The ports asked for, as the client wrote them.
-fn ports<'e>(event: &Event<'e>) -> Option<Vec<Raw<'e>>> {
-    let [spec] = json::object(event.request_object, ["spec"]).present()?;
-    let [ports] = json::object(spec, ["ports"]).present()?;
-    json::items(ports?, Alert::MAX_ITEMS)
+        .with("ports", ports.and_then(|ports| json::items(ports, Alert::MAX_ITEMS)))
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis_rule::json::Raw;
     use portcullis_rule::{LogType, ResponseStatus};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn context(alert: &Alert) -> Value {
-        serde_json::from_str(&alert.context()).expect("an object")
+        serde_json::from_str(&alert.context()).expect("the context is an object")
     }
 
-    /// A service of type `NodePort` that was created.
+    /// Returns an event about a created service of type `NodePort`.
     fn deployed() -> Event<'static> {
         Event {
             verb: Some("create".into()),
@@ -98,11 +73,11 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_deployed_what_where() {
+    fn the_alert_names_service_user_and_cluster() {
         let mut event = deployed();
         let object = r#"{"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":30080},5]}}"#;
-        event.request_object = Some(Raw::new(object).expect("JSON"));
-        let alert = NodePortService::evaluate(&event).expect("a match");
+        event.request_object = Some(Raw::new(object).expect("the object is JSON"));
+        let alert = NodePortService::evaluate(&event).expect("the event matches");
         assert_eq!(alert.title(), "NodePort service prod/web deployed by ada in cluster eks-1");
         assert_eq!(alert.dedup(), "prod/web in cluster eks-1");
         assert_eq!(context(&alert)["serviceType"], "NodePort");
@@ -110,17 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_it_knows() {
+    fn the_alert_leaves_out_what_is_unknown() {
         let event = Event { namespace: None, name: None, username: None, cluster: None, ..deployed() };
-        let alert = NodePortService::evaluate(&event).expect("a match");
+        let alert = NodePortService::evaluate(&event).expect("the event matches");
         assert_eq!(alert.title(), "NodePort service without a name deployed by an unknown user");
     }
 
     #[test]
-    fn a_name_that_only_the_api_server_knows_is_told_by_its_beginning() {
+    fn a_generated_name_is_shown_by_its_prefix() {
         let generated = |object| {
-            let event = Event { name: None, request_object: Some(Raw::new(object).expect("JSON")), ..deployed() };
-            NodePortService::evaluate(&event).expect("a match")
+            let event =
+                Event { name: None, request_object: Some(Raw::new(object).expect("the object is JSON")), ..deployed() };
+            NodePortService::evaluate(&event).expect("the event matches")
         };
         let alert = generated(r#"{"metadata":{"generateName":"np-"}}"#);
         assert_eq!(alert.title(), "NodePort service prod/np-* deployed by ada in cluster eks-1");
@@ -134,13 +110,14 @@ mod tests {
             assert_eq!(alert.dedup(), "prod/without a name in cluster eks-1", "{object}");
             assert_eq!(context(&alert)["name"], Value::Null, "{object}");
         }
-        let object = Raw::new(r#"{"metadata":{"name":"web","generateName":"np-"}}"#).expect("JSON");
-        let alert = NodePortService::evaluate(&Event { request_object: Some(object), ..deployed() }).expect("a match");
+        let object = Raw::new(r#"{"metadata":{"name":"web","generateName":"np-"}}"#).expect("the object is JSON");
+        let alert = NodePortService::evaluate(&Event { request_object: Some(object), ..deployed() })
+            .expect("the event matches");
         assert_eq!((alert.dedup(), &context(&alert)["name"]), ("prod/web in cluster eks-1", &json!("web")));
     }
 
     #[test]
-    fn a_dry_run_deploys_nothing() {
+    fn a_dry_run_does_not_match() {
         let with_uri = |uri: &'static str| matches(|event| event.request_uri = Some(uri.into()));
         assert!(!with_uri("/api/v1/namespaces/prod/services?fieldManager=kubectl-create&dryRun=All"));
         assert!(!with_uri("/api/v1/namespaces/prod/services?%64ryRun=%41ll"));
@@ -187,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_readable_ports_is_no_obstacle() {
+    fn an_object_without_readable_ports_matches() {
         for object in ["[]", "5", r#"{"spec":[]}"#, r#"{"spec":{"ports":5}}"#, r#"{"spec":{}}"#] {
             let mut event = deployed();
-            event.request_object = Some(Raw::new(object).expect("JSON"));
-            let alert = NodePortService::evaluate(&event).expect("a match");
+            event.request_object = Some(Raw::new(object).expect("the object is JSON"));
+            let alert = NodePortService::evaluate(&event).expect("the event matches");
             assert_eq!(context(&alert)["ports"], Value::Null, "{object}");
         }
     }

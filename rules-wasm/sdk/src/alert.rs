@@ -1,11 +1,11 @@
-//! What a match becomes, kept to a size that the host is sure to take.
+//! The alert that a rule returns, limited to a size that the host accepts.
 
 use portcullis_event::json::{Raw, is_written_as_it_is};
 use portcullis_event::{Event, ResponseStatus, Text};
 
-/// How bad it is, in Panther's five steps.
+/// Severity, on Panther's scale of five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are Panther's")]
 pub enum Severity {
     Info,
     Low,
@@ -14,11 +14,10 @@ pub enum Severity {
     Critical,
 }
 
-/// What a match becomes.
+/// The alert that a rule returns for a match.
 ///
-/// Much of it is written by the client that the rule suspects. An alert must not become too large for the host, which
-/// would hide the match; so every text has a limit in bytes, where it is cut and ends in `…`, and every list one in
-/// items.
+/// Clients control much of its content, and a client could hide a match behind an alert that is too large for the host.
+/// So every text has a limit in bytes, beyond which it is truncated and ends in `…`, and every list has a limit in items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     title: String,
@@ -30,65 +29,66 @@ pub struct Alert {
 /// The members of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Context {
-    /// All keys and values as JSON, one behind the other.
-    written: String,
-    /// How long the key and the value of each are.
+    /// All keys and values as JSON, concatenated.
+    json: String,
+    /// Lengths of each key and value.
     lengths: Vec<[usize; 2]>,
 }
 
 impl Context {
-    /// Room for what most contexts have: the members of every alert, and some of the rule's own.
+    /// Allocates enough for most contexts: the members of every alert, and some that the rule adds.
     fn new() -> Self {
-        Self { written: String::with_capacity(1024), lengths: Vec::with_capacity(16) }
+        Self { json: String::with_capacity(1024), lengths: Vec::with_capacity(16) }
     }
 
-    /// Keys and values.
+    /// Iterates over keys and values.
     fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = &*self.written;
+        let mut rest = &*self.json;
         self.lengths.iter().map(move |[key, value]| {
-            let (member, behind) = rest.split_at(key + value);
-            rest = behind;
+            let (member, after) = rest.split_at(key + value);
+            rest = after;
             member.split_at(*key)
         })
     }
 
     fn add(&mut self, key: &str, value: &impl ContextValue) {
-        let begin = self.written.len();
-        key.write(&mut self.written);
-        let middle = self.written.len();
-        value.write(&mut self.written);
-        let place = self.members().position(|(earlier, _)| *earlier == self.written[begin..middle]);
-        match place {
-            None => self.lengths.push([middle - begin, self.written.len() - middle]),
-            Some(place) => {
-                let value = self.written.split_off(middle);
-                self.written.truncate(begin);
-                let [key, length] = self.lengths[place];
-                let from = self.lengths[..place].as_flattened().iter().sum::<usize>() + key;
-                self.written.replace_range(from..from + length, &value);
-                self.lengths[place][1] = value.len();
+        let begin = self.json.len();
+        key.write(&mut self.json);
+        let middle = self.json.len();
+        value.write(&mut self.json);
+        let position = self.members().position(|(earlier, _)| *earlier == self.json[begin..middle]);
+        match position {
+            None => self.lengths.push([middle - begin, self.json.len() - middle]),
+            Some(position) => {
+                let value = self.json.split_off(middle);
+                self.json.truncate(begin);
+                let [key, length] = self.lengths[position];
+                let from = self.lengths[..position].as_flattened().iter().sum::<usize>() + key;
+                self.json.replace_range(from..from + length, &value);
+                self.lengths[position][1] = value.len();
             }
         }
     }
 }
 
 impl Alert {
-    /// The longest title or dedup key, in bytes.
+    /// Maximum length of the title and of dedup, in bytes.
     pub const MAX_LINE: usize = 1024;
-    /// The longest text in the context, in bytes.
+    /// Maximum length of a text in the context, in bytes.
     pub const MAX_TEXT: usize = 2048;
-    /// The most items of a list in the context.
+    /// Maximum number of items of a list in the context.
     pub const MAX_ITEMS: usize = 32;
-    /// The longest context as JSON, in bytes. A value that does not fit any more is null.
+    /// Maximum length of the context as JSON, in bytes. A value that would exceed it becomes null.
     pub const MAX_CONTEXT: usize = 48 << 10;
 
-    /// An alert about an event. The title is one line for a person; alerts of one rule with equal `dedup` are one
-    /// incident. The context begins with who, from where, did what to which object and how it ended, and as whom.
+    /// Creates an alert about an event. The title is one line for a person. Alerts of one rule with equal `dedup` are
+    /// one incident. The context begins with the event's user, source addresses, request, response and impersonated
+    /// user.
     #[must_use]
     pub fn new(event: &Event, title: impl Into<String>, dedup: impl Into<String>) -> Self {
         Self {
-            title: cut(title.into(), Self::MAX_LINE),
-            dedup: cut(dedup.into(), Self::MAX_LINE),
+            title: truncated(title.into(), Self::MAX_LINE),
+            dedup: truncated(dedup.into(), Self::MAX_LINE),
             severity: None,
             context: Context::new(),
         }
@@ -106,44 +106,44 @@ impl Alert {
         .with("impersonatedGroups", impersonated_groups(event))
     }
 
-    /// Adds a value to the context, in the place of an earlier one with the same key; an absent value is null.
+    /// Adds a value to the context, or replaces the value of the same key. An absent value is null.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ContextValue) -> Self {
         self.context.add(key, &value);
         self
     }
 
-    /// Overrides the severity that the rule's spec has.
+    /// Overrides the severity of the rule's spec.
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = Some(severity);
         self
     }
 
-    /// The line for a person.
+    /// Returns the title, one line for a person.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// What makes alerts of the rule one incident.
+    /// Returns the dedup: alerts of one rule with equal dedup are one incident.
     #[must_use]
     pub fn dedup(&self) -> &str {
         &self.dedup
     }
 
-    /// The severity that overrides the spec's.
+    /// Returns the severity that overrides the spec's, if any.
     #[must_use]
     pub fn severity_override(&self) -> Option<Severity> {
         self.severity
     }
 
-    /// What a person needs to judge the match: a JSON object of at most [`MAX_CONTEXT`](Self::MAX_CONTEXT) bytes.
+    /// Returns the context, a JSON object of at most [`MAX_CONTEXT`](Self::MAX_CONTEXT) bytes.
     #[must_use]
     pub fn context(&self) -> String {
         const NULL: &str = "null";
         let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
-        // What the members need when all that follow are null.
+        // Length of the remaining members if all of them are null.
         let mut reserve: usize = self.context.members().map(|(key, _)| length_with(key, NULL)).sum();
         let all: usize = self.context.members().map(|(key, value)| length_with(key, value)).sum();
         let mut json = String::with_capacity(all.min(Self::MAX_CONTEXT) + "{}".len());
@@ -163,44 +163,50 @@ impl Alert {
     }
 }
 
-/// The source addresses; of many the last, which are the ones that the client cannot write, after a mark.
+/// Returns the source addresses. If there are too many, returns only the last ones, after a text that counts the others:
+/// the client cannot write the last address.
 fn source_ips<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     let addresses = &event.source_ips;
     let left_out = addresses.len().saturating_sub(Alert::MAX_ITEMS - 1);
-    let mark = (left_out > 1).then(|| Text::from(format!("… {left_out} more")));
-    let rest = addresses.iter().skip(if mark.is_some() { left_out } else { 0 });
-    // The longest address has 45 characters; what is much longer is none.
-    let rest = rest
-        .map(|address| if address.len() > 100 { cut(address.to_string(), 100).into() } else { Text::from(&**address) });
-    (!addresses.is_empty()).then(|| mark.into_iter().chain(rest).collect())
+    let count = (left_out > 1).then(|| Text::from(format!("… {left_out} more")));
+    let rest = addresses.iter().skip(if count.is_some() { left_out } else { 0 });
+    // An address has at most 45 characters; a longer text is not one.
+    let rest =
+        rest.map(
+            |address| {
+                if address.len() > 100 { truncated(address.to_string(), 100).into() } else { Text::from(&**address) }
+            },
+        );
+    (!addresses.is_empty()).then(|| count.into_iter().chain(rest).collect())
 }
 
-/// The groups that the user acted with: as many as a list has, each with as much as leaves room for the rest of the context.
+/// Returns the impersonated groups, each truncated to 128 bytes so that together they leave space for the other
+/// members.
 fn impersonated_groups<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     const MAX: usize = 128;
     let groups = event.impersonated_groups.iter().take(Alert::MAX_ITEMS);
-    let groups =
-        groups.map(|group| if group.len() > MAX { cut(group.to_string(), MAX).into() } else { Text::from(&**group) });
+    let groups = groups
+        .map(|group| if group.len() > MAX { truncated(group.to_string(), MAX).into() } else { Text::from(&**group) });
     (!event.impersonated_groups.is_empty()).then(|| groups.collect())
 }
 
-/// What can stand in an alert's context.
+/// A value that can be in an alert's context.
 pub trait ContextValue {
-    /// Appends the value as JSON, cut to its limit.
+    /// Appends the value as JSON, truncated to its limit.
     fn write(&self, json: &mut String);
 }
 
 impl ContextValue for str {
     fn write(&self, json: &mut String) {
-        let cut = (self.len() > Alert::MAX_TEXT).then(|| cut(self.to_owned(), Alert::MAX_TEXT));
-        let text = cut.as_deref().unwrap_or(self);
+        let truncated = (self.len() > Alert::MAX_TEXT).then(|| truncated(self.to_owned(), Alert::MAX_TEXT));
+        let text = truncated.as_deref().unwrap_or(self);
         if is_written_as_it_is(text) {
             json.reserve(text.len() + 2);
             json.push('"');
             json.push_str(text);
             json.push('"');
         } else {
-            // Writing text into memory cannot fail.
+            // Writing a text to memory cannot fail.
             json.push_str(&serde_json::to_string(text).unwrap_or_default());
         }
     }
@@ -232,7 +238,7 @@ impl ContextValue for ResponseStatus {
     }
 }
 
-/// A part of the record as it is; one that is too long is null.
+/// Writes the value as it is in the record, or null if it is too long.
 impl ContextValue for Raw<'_> {
     fn write(&self, json: &mut String) {
         json.push_str(if self.get().len() > Alert::MAX_TEXT { "null" } else { self.get() });
@@ -273,12 +279,12 @@ impl<T: ContextValue> ContextValue for Option<T> {
     }
 }
 
-/// The text, or as much of its beginning as fits with `…` into `max` bytes.
-fn cut(mut text: String, max: usize) -> String {
-    const MARK: char = '…';
+/// Truncates a text to `max` bytes, including the `…` at its end.
+fn truncated(mut text: String, max: usize) -> String {
+    const ELLIPSIS: char = '…';
     if text.len() > max {
-        text.truncate(text.floor_char_boundary(max - MARK.len_utf8()));
-        text.push(MARK);
+        text.truncate(text.floor_char_boundary(max - ELLIPSIS.len_utf8()));
+        text.push(ELLIPSIS);
     }
     text
 }
@@ -302,10 +308,10 @@ mod tests {
 
     #[test]
     fn values_are_written_as_json() {
-        let raw = Raw::new(r#"{"port":80}"#).expect("JSON");
+        let raw = Raw::new(r#"{"port":80}"#).expect("the value is JSON");
         let alert = Alert::new(&Event::new(LogType::Eks), "", "").with("name", "a\"\n").with("list", vec![raw, raw]);
         let alert = alert.with("number", -5_i64).with("yes", true).with("status", ResponseStatus { code: 201 });
-        let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
+        let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("the context is an object");
         assert_eq!(context["name"], "a\"\n");
         assert_eq!(context["list"], serde_json::json!([{"port": 80}, {"port": 80}]));
         assert_eq!(context["number"], -5);
@@ -314,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_value_stands_in_the_first_ones_place() {
+    fn a_later_value_replaces_the_value_of_an_equal_key() {
         let alert = Alert::new(&Event::new(LogType::Eks), "", "").with("verb", "a long one").with("x", 1_i64);
         let alert = alert.with("verb", "get").with("x", "y").with("name", true).with("z", false);
         let context = alert.context();
@@ -330,20 +336,20 @@ mod tests {
         fn texts_are_written_as_serde_json_writes_them(text in "([a-zé/ ]{0,9}|[\\x00-\\x7f\u{80}\u{1f600}]{0,3}){0,6}") {
             let mut json = String::new();
             text.as_str().write(&mut json);
-            prop_assert_eq!(json, serde_json::to_string(&text).expect("JSON"));
+            prop_assert_eq!(json, serde_json::to_string(&text).expect("the value is JSON"));
         }
     }
 
     #[test]
-    fn long_texts_are_cut_at_a_character() {
-        assert_eq!(cut("åäö".to_owned(), 6), "åäö");
-        assert_eq!(cut("åäöå".to_owned(), 6), "å…");
+    fn long_texts_are_truncated_at_a_character() {
+        assert_eq!(truncated("åäö".to_owned(), 6), "åäö");
+        assert_eq!(truncated("åäöå".to_owned(), 6), "å…");
         let title = "é".repeat(Alert::MAX_LINE);
         assert!(Alert::new(&Event::new(LogType::Eks), title, "").title().len() <= Alert::MAX_LINE);
     }
 
     #[test]
-    fn of_many_source_addresses_the_last_are_kept_and_the_others_counted() {
+    fn only_the_last_of_many_source_addresses_are_kept() {
         let addresses = |count: usize| {
             let mut event = Event::new(LogType::Eks);
             event.source_ips = (0..count).map(|n| Text::from(format!("10.0.0.{n}"))).collect();
@@ -360,22 +366,22 @@ mod tests {
     }
 
     #[test]
-    fn as_whom_the_user_acted_stands_in_the_context() {
+    fn the_context_names_the_impersonated_user_and_groups() {
         let mut event = Event::new(LogType::Eks);
         event.impersonated_user = Some("mira".into());
         event.impersonated_groups = vec!["system:masters".into(), "é".repeat(200).into()];
         let context = |event: &Event| -> serde_json::Value {
-            serde_json::from_str(&Alert::new(event, "", "").context()).expect("an object")
+            serde_json::from_str(&Alert::new(event, "", "").context()).expect("the context is an object")
         };
-        let said = context(&event);
-        assert_eq!(said["impersonatedUser"], "mira");
-        assert_eq!(said["impersonatedGroups"], serde_json::json!(["system:masters", "é".repeat(62) + "…"]));
+        let found = context(&event);
+        assert_eq!(found["impersonatedUser"], "mira");
+        assert_eq!(found["impersonatedGroups"], serde_json::json!(["system:masters", "é".repeat(62) + "…"]));
 
-        // Groups are the client's own: many and long ones push nothing else out.
+        // The client chooses the groups: many long ones must not displace other members.
         event.impersonated_groups = vec!["\u{1}".repeat(3000).into(); 100];
         event.cluster = Some("eks-1".into());
-        let said = context(&event);
-        assert_eq!(said["impersonatedGroups"].as_array().map(Vec::len), Some(Alert::MAX_ITEMS));
+        let found = context(&event);
+        assert_eq!(found["impersonatedGroups"].as_array().map(Vec::len), Some(Alert::MAX_ITEMS));
         assert!(Alert::new(&event, "", "").context().len() < Alert::MAX_CONTEXT / 3 * 2);
     }
 
@@ -397,7 +403,7 @@ mod tests {
             prop_assert!(alert.title().len() <= Alert::MAX_LINE && alert.dedup().len() <= Alert::MAX_LINE);
             let json = alert.context();
             prop_assert!(json.len() <= Alert::MAX_CONTEXT);
-            let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).expect("an object");
+            let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).expect("the context is an object");
             prop_assert_eq!(read.len(), alert.context.lengths.len());
         }
     }

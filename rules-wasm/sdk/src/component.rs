@@ -1,8 +1,8 @@
-//! The side of the sandbox that faces the host; used by [`export_rule!`](crate::export_rule).
+//! The component's interface to the host, which [`export_rule!`](crate::export_rule) uses.
 
 use crate::{Event, Rule, Severity};
 
-/// What wit-bindgen makes of `wit/detection.wit`.
+/// Bindings that wit-bindgen generates from `wit/detection.wit`.
 #[expect(missing_docs, clippy::same_length_and_capacity, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
@@ -19,7 +19,7 @@ pub use bindings::exports::portcullis::detection::rule::Alert;
 pub use bindings::exports::portcullis::detection::rule::Guest;
 use bindings::exports::portcullis::detection::rule::Severity as WitSeverity;
 
-/// One call: JSON in, alert out.
+/// Evaluates a normalized event in JSON. Traps on any other input.
 #[must_use]
 pub fn evaluate<R: Rule>(event_json: &str) -> Option<Alert> {
     let Some(event) = Event::from_json(event_json) else { input_is_not_a_normalized_event() };
@@ -37,8 +37,8 @@ pub fn evaluate<R: Rule>(event_json: &str) -> Option<Alert> {
     })
 }
 
-/// A component that imports nothing has one way to give a trap a message: the name of the function that trapped, which
-/// every runtime shows in the backtrace.
+/// Traps. The function's name is the message: a component without imports cannot print one, but every runtime shows the
+/// names of functions in a trap's backtrace.
 #[inline(never)]
 fn input_is_not_a_normalized_event() -> ! {
     core::arch::wasm32::unreachable()

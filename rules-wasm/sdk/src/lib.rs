@@ -1,11 +1,12 @@
-//! What a rule author writes against.
+//! The SDK for rules.
 //!
-//! A rule is a struct with one function from an event to perhaps an alert, and one macro that makes a component of it:
+//! A rule is a struct with one function, which takes an event and may return an alert. A macro exports it as a
+//! component:
 //!
 //! ```
 //! use portcullis_rule::{Alert, Event, Rule};
 //!
-//! /// Somebody opened a shell in a pod.
+//! /// Detects shells that are opened in pods.
 //! pub struct PodExec;
 //!
 //! impl Rule for PodExec {
@@ -22,35 +23,36 @@
 //! }
 //! ```
 //!
-//! Everything else about the rule (its id, severity, texts and test vectors) stands in its `rule.yml`.
+//! Everything else about the rule (its id, severity, texts and test cases) is in its `rule.yml`.
 
 mod alert;
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
 #[doc(hidden)]
 pub mod component;
+pub mod request;
 
 pub use alert::{Alert, ContextValue, Severity};
 pub use portcullis_event::{Asn, Event, LogType, ResponseStatus, SourceScope, Text, address, json};
 
 /// A detection.
 pub trait Rule {
-    /// The verdict on one event: an alert, or none for no match. It depends on nothing but the event.
+    /// Evaluates one event: returns an alert, or `None` for no match. The result may depend on the event only.
     fn evaluate(event: &Event) -> Option<Alert>;
 }
 
-/// What [`export_rule!`] says of a rule.
+/// The properties of a rule that [`export_rule!`] declares.
 pub trait Exported: Rule {
-    /// The version of its crate.
+    /// The rule's version: that of its crate.
     const VERSION: &'static str;
-    /// Its prefilter: fields, and the values that they may have.
+    /// The rule's prefilter: fields, and the values that they may have.
     const PREFILTER: &'static [(&'static str, &'static [&'static str])];
 }
 
-/// Makes a component of a [`Rule`], with the version of its crate and its prefilter.
+/// Exports a [`Rule`] as a component, with the version of its crate and its prefilter.
 ///
-/// The prefilter says which events can match at all: for each field the values that it may have, exactly or, with
-/// `*` at the end, as a prefix. All fields must hold; an absent field has no value. The host asks the rule only
-/// about events that pass, so it must let through every event that [`Rule::evaluate`] would match. Fields: `logType`,
+/// The prefilter declares which events can match: for each field the values that it may have, exact values or prefixes
+/// with `*` at the end. All fields must match, and an absent field never does. The host calls the rule only for events
+/// that pass, so the prefilter must let through every event that [`Rule::evaluate`] would match. Fields: `logType`,
 /// `stage`, `verb`, `username`, `userArn`, `sourceScope`, `userAgent`, `resource`, `subresource`, `apiGroup`,
 /// `namespace`, `name`, `requestURI`, `serviceType`, `cluster`.
 #[macro_export]
@@ -81,7 +83,7 @@ macro_rules! export_rule {
     };
 }
 
-/// The component of a rule with this manifest.
+/// Exports a rule as a component with this manifest.
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
 #[doc(hidden)]
 #[macro_export]
@@ -102,12 +104,12 @@ macro_rules! export_component_of {
 
             #[unsafe(link_section = "portcullis:manifest")]
             #[used]
-            static MANIFEST: [u8; TEXT.len()] = *TEXT.first_chunk().expect("its own length");
+            static MANIFEST: [u8; TEXT.len()] = *TEXT.first_chunk().expect("the text has this length");
         };
     };
 }
 
-/// Natively, and as a part of something else, a rule is a library.
+/// Exports nothing: in native builds, and in programs that contain several rules, a rule is a library.
 #[cfg(not(all(target_arch = "wasm32", feature = "component")))]
 #[doc(hidden)]
 #[macro_export]

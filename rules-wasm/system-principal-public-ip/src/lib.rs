@@ -1,7 +1,7 @@
-//! *Kubernetes.System.Principal.PublicIP*: a service account, a node or one of the cloud's own principals was used from
-//! a public address that is not the cloud's own machinery. Its token may be stolen.
+//! *Kubernetes.System.Principal.PublicIP*: detects service accounts, nodes and principals of the cloud that were used
+//! from a public address outside the cloud's own infrastructure. Their tokens may be stolen.
 
-use portcullis_rule::{Alert, Asn, Event, LogType, Rule, SourceScope, Text, address};
+use portcullis_rule::{Alert, Asn, Event, LogType, Rule, SourceScope, Text, address, request};
 
 /// The rule.
 pub struct SystemPrincipalPublicIp;
@@ -10,10 +10,10 @@ impl Rule for SystemPrincipalPublicIp {
     fn evaluate(event: &Event) -> Option<Alert> {
         let username = event.username.as_deref()?;
         let suspicious = event.is_complete()
-            && !is_refused(event)
+            && !is_denied(event)
             && SYSTEM_PRINCIPALS.iter().any(|prefix| username.starts_with(prefix))
             && event.source_scope == SourceScope::Public
-            && !is_cloud_machinery(event, username);
+            && !is_cloud_infrastructure(event, username);
         suspicious.then(|| alert(event, username))
     }
 }
@@ -28,25 +28,26 @@ portcullis_rule::export_rule! {
 
 const SYSTEM_PRINCIPALS: [&str; 4] = ["system:serviceaccount:", "system:node:", "eks:", "aks:"];
 
-/// The role in which AWS's control plane manages add-ons and nodes.
+/// Role that AWS's control plane assumes to manage add-ons and nodes.
 const EKS_MANAGER_ROLE: &str = ":assumed-role/AWSWesleyClusterManagerLambda";
 
-/// Service accounts of `kube-system` that AKS runs on the nodes.
+/// Service accounts in `kube-system` of the components that AKS runs on nodes.
 const AKS_NODE_ACCOUNTS: [&str; 4] =
     ["csi-azuredisk-node-sa", "csi-azurefile-node-sa", "csi-secrets-store-provider-azure", "cloud-node-manager"];
 
-/// Amazon, and Amazon's second network.
+/// Amazon has two networks.
 const AWS: &[&str] = &["AS16509", "AS14618"];
 const AZURE: &[&str] = &["AS8075"];
 const GOOGLE: &[&str] = &["AS15169", "AS396982"];
 
-/// 403, and on GKE its counterpart of gRPC, `PERMISSION_DENIED`.
-fn is_refused(event: &Event) -> bool {
+/// Returns whether the API server denied the request: with HTTP status 403, or on GKE with gRPC code 7,
+/// `PERMISSION_DENIED`.
+fn is_denied(event: &Event) -> bool {
     matches!((event.code(), event.log_type), (Some(403), _) | (Some(7), LogType::Gke))
 }
 
-/// Principals that the cloud itself uses from its own public addresses.
-fn is_cloud_machinery(event: &Event, username: &str) -> bool {
+/// Returns whether the principal is one that the cloud itself uses from its own public addresses.
+fn is_cloud_infrastructure(event: &Event, username: &str) -> bool {
     let node = username.starts_with("system:node:");
     let in_group = |name: &str| event.user_groups.iter().any(|group| group == name);
     match event.log_type {
@@ -63,15 +64,15 @@ fn is_cloud_machinery(event: &Event, username: &str) -> bool {
     }
 }
 
-/// Whether every known network of the source addresses is the provider's. All of them: the client can write the first
-/// addresses.
+/// Returns whether all known networks of the source addresses are the provider's. One is not enough, because clients
+/// can write all addresses but the last.
 fn is_from(event: &Event, provider: &[&str]) -> bool {
     !event.asn.is_empty()
         && event.asn.iter().all(|entry| entry.asn.as_deref().is_some_and(|asn| provider.contains(&asn)))
 }
 
 fn alert(event: &Event, username: &str) -> Alert {
-    // The last address is the only one that the client cannot write.
+    // The last address, because clients can write all others.
     let source_ip =
         event.source_ips.iter().rev().find_map(|text| address::parse(text)).map(|address| address.to_string());
     let asn = source_ip.as_deref().and_then(|source_ip| asn_of(event, source_ip));
@@ -82,15 +83,15 @@ fn alert(event: &Event, username: &str) -> Alert {
         (None, _) => String::new(),
     };
     let address = source_ip.as_deref().unwrap_or("?");
-    let place = event.cluster.as_ref().map(|cluster| format!(" in cluster {cluster}")).unwrap_or_default();
+    let place = request::in_cluster(event);
     Alert::new(event, format!("{username} used from public address {address}{origin}{place}"), address)
         .with("source_ip", source_ip.as_deref())
         .with("asn", number)
 }
 
-/// The network of one source address: the entry that names the address, or the only one there is if it names none.
+/// Returns the network of a source address: the entry with this address, or the only entry if it has no address.
 fn asn_of<'e>(event: &'e Event<'e>, source_ip: &str) -> Option<&'e Asn<'e>> {
-    let names_it = |entry: &&Asn| {
+    let has_address = |entry: &&Asn| {
         entry
             .address
             .as_ref()
@@ -99,7 +100,7 @@ fn asn_of<'e>(event: &'e Event<'e>, source_ip: &str) -> Option<&'e Asn<'e>> {
     };
     match &*event.asn {
         [only] if only.address.is_none() => Some(only),
-        entries => entries.iter().find(names_it),
+        entries => entries.iter().find(has_address),
     }
 }
 
@@ -128,22 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn it_names_the_address_that_the_client_cannot_write() {
+    fn the_alert_names_the_last_source_address() {
         let mut event = used(LogType::Eks, "system:serviceaccount:prod:web");
         event.asn = vec![asn(Some("AS1"), Some("8.8.4.4")), asn(Some("AS2"), Some("1.2.3.4"))];
-        let alert = SystemPrincipalPublicIp::evaluate(&event).expect("a match");
+        let alert = SystemPrincipalPublicIp::evaluate(&event).expect("the event matches");
         assert_eq!(
             alert.title(),
             "system:serviceaccount:prod:web used from public address 1.2.3.4 (AS2 An ISP) in cluster prod"
         );
         assert_eq!(alert.dedup(), "1.2.3.4");
-        let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("an object");
+        let context: serde_json::Value = serde_json::from_str(&alert.context()).expect("the context is an object");
         assert_eq!(context["source_ip"], "1.2.3.4");
         assert_eq!(context["asn"], "AS2");
     }
 
     #[test]
-    fn an_entry_of_another_address_says_nothing_of_this_one() {
+    fn the_network_of_another_address_is_not_named() {
         let title = |entry| {
             let event = Event { asn: vec![entry], ..used(LogType::Eks, "system:node:n") };
             SystemPrincipalPublicIp::evaluate(&event).map(|alert| alert.title().to_owned())
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_complete_request_that_was_not_refused_matches() {
+    fn only_a_complete_request_that_was_not_denied_matches() {
         let account = "system:serviceaccount:a:b";
         let with_code = |log_type, code| {
             matches(&Event { response_status: Some(ResponseStatus { code }), ..used(log_type, account) })
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_known_by_the_network_of_its_provider() {
+    fn a_node_in_its_providers_networks_does_not_match() {
         let node = |log_type, numbers: &[Option<&'static str>]| {
             let asn = numbers.iter().map(|number| asn(*number, None)).collect();
             let user_groups = vec!["system:nodes".into(), "system:authenticated".into()];
@@ -197,15 +198,15 @@ mod tests {
         {
             for number in own {
                 assert!(!node(log_type, &[Some(number)]), "{log_type:?} {number}");
-                assert!(node(log_type, &[Some(number), Some(other)]), "{log_type:?} {number} and another");
-                assert!(node(log_type, &[Some(number), None]), "{log_type:?} {number} and an unknown");
+                assert!(node(log_type, &[Some(number), Some(other)]), "{log_type:?} {number} and another network");
+                assert!(node(log_type, &[Some(number), None]), "{log_type:?} {number} and an unknown network");
             }
             assert!(node(log_type, &[Some(other)]) && node(log_type, &[None]) && node(log_type, &[]), "{log_type:?}");
         }
     }
 
     #[test]
-    fn an_eks_node_must_be_in_both_groups() {
+    fn an_eks_node_outside_of_its_groups_matches() {
         for groups in [&["system:nodes"][..], &["system:authenticated"], &[]] {
             let user_groups = groups.iter().map(|group| Text::from(*group)).collect();
             let asn = vec![asn(Some("AS16509"), None)];
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clouds_own_principals_are_left_alone_on_their_cloud_only() {
+    fn a_clouds_principals_match_on_other_clouds_only() {
         let arn = "arn:aws:sts::1:assumed-role/AWSWesleyClusterManagerLambda-Add/session";
         for username in ["eks:addon-manager", "eks:node-manager"] {
             let with_arn = |log_type| matches(&Event { user_arn: Some(arn.into()), ..used(log_type, username) });
