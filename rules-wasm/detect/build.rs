@@ -1,4 +1,4 @@
-//! Reads the specs of the rules: what they say of alerts becomes a part of the program.
+//! Compiles the rules' specs into the library: the properties that they give to alerts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,8 @@ use serde::Deserialize;
 /// The crates of the rules.
 const RULES: [&str; 2] = ["nodeport-service", "system-principal-public-ip"];
 
-/// The keys of a spec that concern alerts. That the whole of it is Panther's schema, the host's build and tests check.
+/// The keys of a spec that concern alerts. The host's build and tests check specs against the whole of Panther's
+/// schema.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Spec {
@@ -18,7 +19,7 @@ struct Spec {
     rule_id: String,
     log_types: Vec<String>,
     severity: String,
-    #[serde(default = "an_hour")]
+    #[serde(default = "default_dedup_period")]
     dedup_period_minutes: u32,
     #[serde(default)]
     reports: Reports,
@@ -28,8 +29,8 @@ struct Spec {
     tags: Vec<String>,
 }
 
-/// Panther's default.
-fn an_hour() -> u32 {
+/// Panther's default, in minutes.
+fn default_dedup_period() -> u32 {
     60
 }
 
@@ -45,7 +46,8 @@ fn main() -> Result<()> {
         let file = Path::new("..").join(rule).join("rule.yml");
         println!("cargo::rerun-if-changed={}", file.display());
         let yaml = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let spec: Spec = serde_saphyr::from_str(&yaml).with_context(|| format!("{} is no spec", file.display()))?;
+        let spec: Spec =
+            serde_saphyr::from_str(&yaml).with_context(|| format!("{} is not a valid spec", file.display()))?;
         let name = rule.replace('-', "_").to_uppercase();
         writeln!(
             specs,

@@ -1,4 +1,5 @@
-//! Both rules in one, with all that the host does between a record and an alert: for programs that have no host.
+//! Turns records into alerts without a Portcullis host: contains the normalization, both rules and what the host does
+//! to make an alert.
 //!
 //! ```
 //! use portcullis_detect::{Buffers, detect};
@@ -6,12 +7,12 @@
 //! let record = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create",
 //!     "user":{"username":"ada"},"objectRef":{"resource":"services","namespace":"prod","name":"web"},
 //!     "requestObject":{"spec":{"type":"NodePort"}}}"#;
-//! let alerts = detect(record, &mut Buffers::default()).expect("an audit event");
+//! let alerts = detect(record, &mut Buffers::default()).expect("the record is an audit event");
 //! assert_eq!(alerts[0].title, "NodePort service prod/web deployed by ada");
 //! ```
 
 mod filter;
-mod look;
+mod prescan;
 mod rules;
 
 use std::convert::Infallible;
@@ -23,26 +24,26 @@ pub use portcullis_event::{Buffers, Ignored, Rejected};
 use portcullis_event::{Event, LISTS, Outcome, json, normalize};
 
 pub use filter::filter;
-pub use look::may_match;
+pub use prescan::may_match;
 pub use rules::Context;
 use rules::RULES;
 
-/// Why a record was not shown to the rules.
+/// The reason why the rules did not evaluate a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unjudged {
-    /// It is no Kubernetes audit event.
+pub enum NotEvaluated {
+    /// The record is not a Kubernetes audit event.
     Ignored(Ignored),
-    /// It is no record, but holds many, in this member: they are to be taken out first.
-    Wrapping(&'static str),
-    /// It cannot be read.
+    /// The input is an envelope that has a list of records in this member. Pass each record on its own.
+    Envelope(&'static str),
+    /// The record cannot be read.
     Rejected(Rejected),
 }
 
-impl fmt::Display for Unjudged {
+impl fmt::Display for NotEvaluated {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ignored(ignored) => ignored.fmt(formatter),
-            Self::Wrapping(list) => {
+            Self::Envelope(list) => {
                 write!(formatter, "not a record, but a list of them in {list}: take them out first")
             }
             Self::Rejected(rejected) => rejected.fmt(formatter),
@@ -50,40 +51,42 @@ impl fmt::Display for Unjudged {
     }
 }
 
-/// An alert as JSON: one object on one line.
+/// Returns an alert as JSON: one object on one line.
 #[must_use]
 pub fn to_json(alert: &Alert<Context>) -> String {
-    // Texts, numbers and what is JSON already have no way not to be JSON.
+    // Writing texts, numbers and raw JSON to memory cannot fail.
     serde_json::to_string(alert).unwrap_or_default()
 }
 
-/// The alerts of a record of EKS, AKS or GKE, in the order of the rules' ids: those that the host would give, for the
-/// tenant [`DEFAULT_TENANT`].
+/// Returns the alerts of a record of EKS, AKS or GKE, in the order of the rules' ids. They are the alerts that the host
+/// returns for the tenant [`DEFAULT_TENANT`].
 ///
 /// # Errors
-/// It is ignored or rejected.
-pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, Unjudged> {
+/// Fails if the record is ignored or rejected.
+pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, NotEvaluated> {
     let event = match normalize(record, buffers) {
         Outcome::Evaluated(event) => event,
-        Outcome::Ignored(ignored) => return Err(list(record).map_or(Unjudged::Ignored(ignored), Unjudged::Wrapping)),
-        Outcome::Rejected(rejected) => return Err(Unjudged::Rejected(rejected)),
+        Outcome::Ignored(ignored) => {
+            return Err(list_member(record).map_or(NotEvaluated::Ignored(ignored), NotEvaluated::Envelope));
+        }
+        Outcome::Rejected(rejected) => return Err(NotEvaluated::Rejected(rejected)),
     };
-    Ok(answers(&event).collect())
+    Ok(evaluate(&event).collect())
 }
 
-/// The alerts of a record, or where it is none, of all records that are in it: in members and lists, and in texts of JSON. Base64 is
-/// not looked into.
+/// Returns the alerts of a record, or of all records in an envelope: in its members, its lists and its texts of JSON.
+/// Does not decode base64.
 ///
 /// # Errors
-/// There is no record: what it is itself.
-pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, Unjudged> {
-    let unjudged = match detect(record, buffers) {
+/// Fails if no record is found, with the reason why the input itself is not one.
+pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, NotEvaluated> {
+    let not_evaluated = match detect(record, buffers) {
         Err(
-            unjudged @ (Unjudged::Ignored(Ignored::Shape)
-            | Unjudged::Wrapping(_)
-            | Unjudged::Rejected(Rejected::NotAnObject | Rejected::NotJson(_) | Rejected::CutOff)),
-        ) => unjudged,
-        judged => return judged,
+            not_evaluated @ (NotEvaluated::Ignored(Ignored::Shape)
+            | NotEvaluated::Envelope(_)
+            | NotEvaluated::Rejected(Rejected::NotAnObject | Rejected::NotJson(_) | Rejected::CutOff)),
+        ) => not_evaluated,
+        result => return result,
     };
     *buffers = Buffers::default();
     let text = std::str::from_utf8(record).unwrap_or_default();
@@ -91,23 +94,23 @@ pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<C
     let mut no_base64 = |_: &str, _: usize| Decoded::Nothing;
     let mut each = |_: &[u8], _: &Path<'_>, outcome: Outcome<'_>| {
         if let Outcome::Evaluated(event) = outcome {
-            alerts.extend(answers(&event));
+            alerts.extend(evaluate(&event));
         }
         Ok::<(), Infallible>(())
     };
     let Ok(found) = Search::new(&mut no_base64, 0, &mut each).run(text);
-    if found { Ok(alerts) } else { Err(unjudged) }
+    if found { Ok(alerts) } else { Err(not_evaluated) }
 }
 
-/// The alerts of an event.
-fn answers(event: &Event<'_>) -> impl Iterator<Item = Alert<Context>> {
+/// Evaluates both rules on an event, and returns the alerts.
+fn evaluate(event: &Event<'_>) -> impl Iterator<Item = Alert<Context>> {
     let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(event)?)));
     answers.map(|(rule, answer)| Alert::new(rule.about(), answer, event, DEFAULT_TENANT))
 }
 
-/// The member in which a wrapping holds its records.
-fn list(wrapping: &[u8]) -> Option<&'static str> {
-    let members = json::members(std::str::from_utf8(wrapping).ok()?, LISTS).ok()?;
+/// Returns the name of the member that holds an envelope's list of records.
+fn list_member(envelope: &[u8]) -> Option<&'static str> {
+    let members = json::members(std::str::from_utf8(envelope).ok()?, LISTS).ok()?;
     let mut lists = LISTS.into_iter().zip(members);
     lists.find_map(|(name, value)| value.is_some_and(|value| value.get().starts_with('[')).then_some(name))
 }

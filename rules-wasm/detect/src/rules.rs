@@ -1,19 +1,19 @@
-//! The rules: their functions, and what their specs say.
+//! The rules as functions, with the properties from their specs.
 
 use nodeport_service::NodePortService;
 use portcullis_alert::{About, Answer, Severity, compact_json, readable_context};
 use portcullis_event::Event;
-use portcullis_rule::{Alert, Exported, Severity as OfRule};
+use portcullis_rule::{Alert, Exported, Severity as RuleSeverity};
 use serde_json::value::RawValue;
 use system_principal_public_ip::SystemPrincipalPublicIp;
 
 include!(concat!(env!("OUT_DIR"), "/specs.rs"));
 
-/// All of them, by id.
+/// All rules, by id.
 pub(crate) static RULES: [Rule; 2] =
     [Rule::new::<NodePortService>(NODEPORT_SERVICE), Rule::new::<SystemPrincipalPublicIp>(SYSTEM_PRINCIPAL_PUBLIC_IP)];
 
-/// What a spec says about events and alerts.
+/// The keys of a spec that concern events and alerts.
 struct Spec {
     rule_id: &'static str,
     log_types: &'static [&'static str],
@@ -25,13 +25,13 @@ struct Spec {
     tags: &'static [&'static str],
 }
 
-/// A context as its text.
+/// A context as JSON text.
 pub type Context = Box<RawValue>;
 
 fn context(json: &str) -> Context {
-    // What the SDK has written is an object.
+    // The SDK writes an object, so this does not fail.
     let readable = readable_context(json).unwrap_or_default();
-    // Values that rules take out of a record have the record's white space, and an alert is to be one line.
+    // Values that a rule takes from a record contain the record's white space, but an alert must be one line.
     let line = String::from_utf8(compact_json(readable.as_bytes())).unwrap_or_default();
     RawValue::from_string(line).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
@@ -49,7 +49,7 @@ impl Rule {
         Self { spec, version: R::VERSION, prefilter: R::PREFILTER, evaluate: R::evaluate }
     }
 
-    /// What it says of an event.
+    /// Evaluates the rule on an event, if the rule subscribes to its log type.
     pub(crate) fn evaluate(&self, event: &Event<'_>) -> Option<Answer<Context>> {
         let subscribes = self.spec.log_types.contains(&event.log_type.as_str());
         let alert = subscribes.then(|| (self.evaluate)(event)).flatten()?;
@@ -57,17 +57,17 @@ impl Rule {
             title: alert.title().to_owned(),
             dedup: alert.dedup().to_owned(),
             severity: alert.severity_override().map(|severity| match severity {
-                OfRule::Info => Severity::Info,
-                OfRule::Low => Severity::Low,
-                OfRule::Medium => Severity::Medium,
-                OfRule::High => Severity::High,
-                OfRule::Critical => Severity::Critical,
+                RuleSeverity::Info => Severity::Info,
+                RuleSeverity::Low => Severity::Low,
+                RuleSeverity::Medium => Severity::Medium,
+                RuleSeverity::High => Severity::High,
+                RuleSeverity::Critical => Severity::Critical,
             }),
             context: context(&alert.context()),
         })
     }
 
-    /// What is said in all of its alerts.
+    /// Returns the properties that all alerts of the rule share.
     pub(crate) fn about(&self) -> About {
         let Spec { rule_id, severity, dedup_period_minutes, mitre, reference, runbook, tags, .. } = self.spec;
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
@@ -89,19 +89,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_rule_is_left_out() {
-        let folders = std::fs::read_dir("..").expect("the rules' folder").map(|entry| entry.expect("an entry").path());
+    fn every_rule_is_included() {
+        let folders = std::fs::read_dir("..")
+            .expect("the rules' folder is readable")
+            .map(|entry| entry.expect("its entries are readable").path());
         let mut specs: Vec<String> = folders
             .filter_map(|folder| std::fs::read_to_string(folder.join("rule.yml")).ok())
             .filter_map(|spec| spec.lines().find_map(|line| line.strip_prefix("RuleID:")).map(ToOwned::to_owned))
             .map(|id| id.trim().trim_matches('"').to_owned())
             .collect();
         specs.sort();
-        assert_eq!(RULES.each_ref().map(|rule| rule.spec.rule_id.to_owned()), *specs, "in the order of their ids");
+        assert_eq!(
+            RULES.each_ref().map(|rule| rule.spec.rule_id.to_owned()),
+            *specs,
+            "every rule, ordered by id: add new rules to RULES in build.rs and in src/rules.rs"
+        );
     }
 
     #[test]
-    fn a_context_is_one_line_and_its_texts_are_as_they_were() {
+    fn a_context_is_one_line_with_its_texts_unchanged() {
         let written = "{\"a b\": [1,\r\n\t 2 ], \"c\" :\"d \\\" e\\\\\" , \"f\": \" \" }";
         assert_eq!(context(written).get(), r#"{"a b":[1,2],"c":"d \" e\\","f":" "}"#);
     }

@@ -1,11 +1,11 @@
-//! The exported function, and its types.
+//! The exported function and its types.
 
-use portcullis_alert::{Alert, Severity as Known};
-use portcullis_detect::{Buffers, Context, Rejected, Unjudged};
+use portcullis_alert::{Alert, Severity as AlertSeverity};
+use portcullis_detect::{Buffers, Context, NotEvaluated, Rejected};
 
 use bindings::exports::portcullis::detection::records::{DetectError, Finding, Guest, Severity};
 
-/// What wit-bindgen makes of `wit/detector.wit`.
+/// Bindings that wit-bindgen generates from `wit/detector.wit`.
 #[expect(clippy::same_length_and_capacity, reason = "generated")]
 mod bindings {
     wit_bindgen::generate!({ world: "detector", path: "../../wit", default_bindings_module: "crate::component::bindings" });
@@ -19,14 +19,15 @@ impl Guest for Detector {
     fn detect(record_json: String) -> Result<Vec<Finding>, DetectError> {
         match portcullis_detect::detect(record_json.as_bytes(), &mut Buffers::default()) {
             Ok(alerts) => Ok(alerts.into_iter().map(finding).collect()),
-            Err(Unjudged::Ignored(ignored)) => Err(DetectError::Ignored(ignored.to_string())),
-            Err(Unjudged::Wrapping(list)) => Err(DetectError::Wrapping(list.to_owned())),
-            Err(Unjudged::Rejected(rejected)) => Err(match rejected {
+            Err(NotEvaluated::Ignored(ignored)) => Err(DetectError::Ignored(ignored.to_string())),
+            Err(NotEvaluated::Envelope(list)) => Err(DetectError::Wrapping(list.to_owned())),
+            Err(NotEvaluated::Rejected(rejected)) => Err(match rejected {
                 Rejected::Empty => DetectError::Empty,
                 Rejected::NotAnObject => DetectError::NotAnObject,
                 Rejected::NoAuditEvent(what) => DetectError::NoAuditEvent(what),
                 Rejected::NotJson(message) => DetectError::NotJson(message),
-                // A string is UTF-8, and nobody here has a limit.
+                // These have no case of their own in the WIT. Most never occur here, because the record is a string and
+                // has no length limit.
                 Rejected::NotUtf8 { .. }
                 | Rejected::Utf16
                 | Rejected::CutOff
@@ -45,11 +46,11 @@ fn finding(alert: Alert<Context>) -> Finding {
         rule_id: alert.rule_id,
         rule_version: alert.rule_version,
         severity: match alert.severity {
-            Known::Info => Severity::Info,
-            Known::Low => Severity::Low,
-            Known::Medium => Severity::Medium,
-            Known::High => Severity::High,
-            Known::Critical => Severity::Critical,
+            AlertSeverity::Info => Severity::Info,
+            AlertSeverity::Low => Severity::Low,
+            AlertSeverity::Medium => Severity::Medium,
+            AlertSeverity::High => Severity::High,
+            AlertSeverity::Critical => Severity::Critical,
         },
         title: alert.title,
         dedup: alert.dedup,

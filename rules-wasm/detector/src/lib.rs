@@ -1,5 +1,6 @@
-//! The world `detector` of `wit/detector.wit`: from a raw record to its alerts, in a component that imports nothing.
+//! Implements the world `detector` of `wit/detector.wit`: a component that turns a raw record into its alerts, and
+//! imports nothing.
 
 #[cfg(target_arch = "wasm32")]
-#[expect(unsafe_code, reason = "what is generated there to pass values over")]
+#[expect(unsafe_code, reason = "generated code that passes values across the boundary")]
 mod component;

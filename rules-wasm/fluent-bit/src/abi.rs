@@ -1,5 +1,5 @@
-//! What Fluent Bit's `filter_wasm` calls: six numbers in, the address of a text out that ends in a zero byte. No text, or
-//! an empty one, drops the record, and so does a trap.
+//! The functions that Fluent Bit's `filter_wasm` calls. The filter takes six numbers, and returns the address of a text
+//! that ends in a zero byte. A null address, an empty text and a trap drop the record.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
@@ -7,20 +7,21 @@ use std::ptr::null_mut;
 
 use portcullis_detect::{Buffers, filter};
 
-/// What stays from one record to the next.
+/// State that is kept between records.
 #[derive(Default)]
 struct State {
     buffers: Buffers,
-    /// The last answer. Fluent Bit copies it before it calls again, and gives nothing back.
-    answer: Vec<u8>,
+    /// The last output. Fluent Bit copies it before the next call, and does not free it.
+    output: Vec<u8>,
 }
 
 thread_local! {
-    /// Taken while a call lasts: one that ends in a trap, as of a stack that is too small, must not cost all the calls after it.
+    /// Each call takes the state out of the cell. A call that traps, for example because the stack is too small, then
+    /// does not break the calls after it.
     static STATE: Cell<Option<Box<State>>> = const { Cell::new(None) };
 }
 
-/// The filter. The record is JSON, of so many bytes and a zero byte behind them.
+/// Filters a record: `length` bytes of JSON, followed by a zero byte.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn portcullis(
     _tag: *const u8,
@@ -31,56 +32,56 @@ pub(crate) extern "C" fn portcullis(
     length: u32,
 ) -> *const u8 {
     let mut state = STATE.take().unwrap_or_default();
-    let answer = state.answer(record, length as usize);
+    let output = state.filter(record, length as usize);
     STATE.set(Some(state));
-    answer
+    output
 }
 
 impl State {
-    /// The address of the answer, which is the record's if that has nothing to say.
-    fn answer(&mut self, record: *const u8, length: usize) -> *const u8 {
-        let Self { buffers, answer } = self;
-        answer.clear();
-        let Some(bytes) = memory(record, length) else {
-            // There is no record to give back; whoever looks at what comes out sees that one is missing.
-            answer.extend_from_slice(
+    /// Returns the address of the output. For a record without alerts it is the address of the record.
+    fn filter(&mut self, record: *const u8, length: usize) -> *const u8 {
+        let Self { buffers, output } = self;
+        output.clear();
+        let Some(bytes) = readable(record, length) else {
+            // The record itself is unreachable, so the output says that one is missing.
+            output.extend_from_slice(
                 format!("{{\"portcullis\":{{\"error\":\"a record of {length} bytes did not reach the filter\"}}}}\0")
                     .as_bytes(),
             );
-            return answer.as_ptr();
+            return output.as_ptr();
         };
         if let Some(annotated) = filter(bytes, buffers) {
-            answer.extend_from_slice(annotated.as_bytes());
-        } else if memory(record, length + 1).is_some_and(|with_end| with_end[length] == 0) {
+            output.extend_from_slice(annotated.as_bytes());
+        } else if readable(record, length + 1).is_some_and(|with_end| with_end[length] == 0) {
             return record;
         } else {
-            answer.extend_from_slice(bytes);
+            output.extend_from_slice(bytes);
         }
-        answer.push(0);
-        answer.as_ptr()
+        output.push(0);
+        output.as_ptr()
     }
 }
 
-/// What stands in the memory there, if all of that is memory.
-fn memory<'m>(begin: *const u8, length: usize) -> Option<&'m [u8]> {
+/// Returns the bytes at an address, if all of them are within the memory.
+fn readable<'m>(begin: *const u8, length: usize) -> Option<&'m [u8]> {
     const PAGE: usize = 64 << 10;
     let end = (begin as usize).checked_add(length)?;
     if begin.is_null() || end.div_ceil(PAGE) > core::arch::wasm32::memory_size(0) {
         return None;
     }
-    // SAFETY: all of it is memory, which has no byte that could not be read; while a call lasts, nobody else writes there.
+    // SAFETY: the range is within the memory, where every byte is readable. Nothing else writes to it during a call.
     Some(unsafe { std::slice::from_raw_parts(begin, length) })
 }
 
-/// The length of what `malloc` has given away stands in front of it.
+/// Size of the header before each allocation, which has the allocation's size.
 const HEADER: usize = 8;
 
-/// Room for what Fluent Bit hands over: without it, larger records do not get here.
+/// Allocates memory for a record. Without this function, Fluent Bit cannot pass large records.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc(size: usize) -> *mut u8 {
     let layout = size.checked_add(HEADER).and_then(|size| Layout::from_size_align(size, HEADER).ok());
     let Some(layout) = layout else { return null_mut() };
-    // SAFETY: the size is not 0; what is there is as long and as aligned as is said.
+    // SAFETY: the layout's size is not 0, and the allocation is large enough and aligned for the header.
     unsafe {
         let begin = alloc(layout);
         if begin.is_null() {
@@ -91,16 +92,16 @@ pub(crate) extern "C" fn malloc(size: usize) -> *mut u8 {
     }
 }
 
-/// Takes back what `malloc` has given away.
+/// Frees an allocation of `malloc`.
 ///
 /// # Safety
-/// It has, and has not had it back.
+/// `malloc` returned the address, and it was not freed since.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free(begin: *mut u8) {
     if begin.is_null() {
         return;
     }
-    // SAFETY: `malloc` has written the length there.
+    // SAFETY: `malloc` wrote the size to the header.
     unsafe {
         let begin = begin.sub(HEADER);
         let size = begin.cast::<usize>().read_unaligned();

@@ -1,6 +1,6 @@
-//! Both rules as a filter for Fluent Bit: a record that matches says so in a member `portcullis`, any other goes on as it
-//! came.
+//! Both rules as a filter for Fluent Bit. Adds the alerts to a record that matches, in a member `portcullis`, and
+//! returns every other record unchanged.
 
 #[cfg(target_arch = "wasm32")]
-#[expect(unsafe_code, reason = "Fluent Bit hands over addresses, and calls functions by their names")]
+#[expect(unsafe_code, reason = "Fluent Bit passes addresses, and calls functions by name")]
 mod abi;

@@ -35,7 +35,7 @@ const EKS_MANAGER_ROLE: &str = ":assumed-role/AWSWesleyClusterManagerLambda";
 const AKS_NODE_ACCOUNTS: [&str; 4] =
     ["csi-azuredisk-node-sa", "csi-azurefile-node-sa", "csi-secrets-store-provider-azure", "cloud-node-manager"];
 
-/// Amazon has two networks.
+/// Amazon's two networks.
 const AWS: &[&str] = &["AS16509", "AS14618"];
 const AZURE: &[&str] = &["AS8075"];
 const GOOGLE: &[&str] = &["AS15169", "AS396982"];

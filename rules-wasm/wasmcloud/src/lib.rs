@@ -1,5 +1,5 @@
-//! A component for wasmCloud: a message is a record, and each of its alerts a message on another subject.
+//! A component for wasmCloud: each message is a record, and each alert becomes a message on another subject.
 
 #[cfg(target_arch = "wasm32")]
-#[expect(unsafe_code, reason = "what is generated there to pass values over")]
+#[expect(unsafe_code, reason = "generated code that passes values across the boundary")]
 mod component;

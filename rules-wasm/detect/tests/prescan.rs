@@ -1,4 +1,4 @@
-//! The look spares the reading, and costs no alert.
+//! The scan of a record's bytes never misses a record that alerts.
 
 use std::fs;
 use std::path::Path;
@@ -11,35 +11,35 @@ use serde_json::json;
 
 static RECORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/events.ndjson");
-    fs::read_to_string(file).expect("the records").lines().map(ToOwned::to_owned).collect()
+    fs::read_to_string(file).expect("the parity records are readable").lines().map(ToOwned::to_owned).collect()
 });
 
-/// Whether the record alerts, by itself or as the text of one that nobody has parsed.
+/// Checks that the scan does not miss the record, alone or in envelopes. Returns whether the record alerts.
 fn check(record: &[u8]) -> bool {
     let alerts = detect(record, &mut Buffers::default()).is_ok_and(|alerts| !alerts.is_empty());
     assert!(may_match(record) || !alerts, "{}", record.escape_ascii());
-    // What is cut off alerts, and has no end to which anything could be added.
+    // A record that is cut off can alert, but the filter cannot add a member to it.
     let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(record).is_ok();
     assert!(filter(record, &mut Buffers::default()).is_some() || !alerts || !is_json, "{}", record.escape_ascii());
     if let Ok(text) = std::str::from_utf8(record) {
-        let mut wrapped = text.to_owned();
-        // Each wrapping puts a backslash before quotes, and doubles those that are there.
+        let mut envelope = text.to_owned();
+        // Each envelope adds a backslash before quotes, and doubles existing backslashes.
         for _ in 0..2 {
-            wrapped = json!({ "log": wrapped }).to_string();
-            assert!(may_match(wrapped.as_bytes()) || !alerts, "{wrapped}");
+            envelope = json!({ "log": envelope }).to_string();
+            assert!(may_match(envelope.as_bytes()) || !alerts, "{envelope}");
         }
     }
     alerts
 }
 
 #[test]
-fn whatever_alerts_may_match() {
+fn every_record_that_alerts_may_match() {
     let alerting = RECORDS.iter().filter(|record| check(record.as_bytes())).count();
-    let spared = RECORDS.iter().filter(|record| !may_match(record.as_bytes())).count();
-    assert!(alerting > 1000 && spared > 100, "{alerting} alert, {spared} are spared");
+    let skipped = RECORDS.iter().filter(|record| !may_match(record.as_bytes())).count();
+    assert!(alerting > 1000 && skipped > 100, "{alerting} records alert, {skipped} are skipped");
 }
 
-/// What is a letter of a string may be written in another way.
+/// Writes some letters of a text as Unicode escapes.
 fn escaped(text: &str, at: Index, letters: usize) -> String {
     let mut escaped = String::new();
     let at = at.index(text.len());
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_alerts_after_changes_may_match(
+    fn every_changed_record_that_alerts_may_match(
         record in any::<Index>(),
         escapes in prop::collection::vec((any::<Index>(), 1_usize..10), 0..3),
         changes in prop::collection::vec((any::<Index>(), 0_usize..6, prop::sample::select(vec!["", "\"", "\\", " ", "N", "NodePort", "system:", "\\/", "{", "}"])), 0..3),
@@ -75,9 +75,9 @@ proptest! {
         check(&bytes);
     }
 
-    /// With the escapes within the values that the look is for.
+    /// Escapes letters within the values that the scan searches for.
     #[test]
-    fn a_value_is_found_however_it_is_written(record in any::<Index>(), value in prop::sample::select(vec!["\"NodePort", "\"system:", "\"aks"]), at in any::<Index>(), letters in 1_usize..10) {
+    fn an_escaped_value_may_match(record in any::<Index>(), value in prop::sample::select(vec!["\"NodePort", "\"system:", "\"aks"]), at in any::<Index>(), letters in 1_usize..10) {
         let text = record.get(&RECORDS);
         let written = escaped(&value[1..], at, letters);
         check(text.replace(value, &format!("\"{written}")).as_bytes());
