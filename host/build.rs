@@ -18,7 +18,7 @@ mod guests;
 mod sections;
 
 fn main() {
-    // Without the backtrace that an error from `main` would carry: the message says what to do.
+    // Printed here because an error returned from `main` would carry a backtrace; the message says what to do.
     if let Err(error) = build() {
         eprintln!("{error:#}");
         std::process::exit(1);
@@ -26,7 +26,7 @@ fn main() {
 }
 
 fn build() -> Result<()> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).with_context(|| format!("cargo sets {name}"));
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run this build script with cargo"));
     let out = variable("OUT_DIR")?;
     let workspace = variable("CARGO_MANIFEST_DIR")?.join("..").canonicalize()?;
     for input in ["rules-wasm", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
@@ -59,7 +59,7 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-/// Writes files, and a table of their names and contents.
+/// Writes files, and a Rust table that has their names and includes their contents.
 fn embed(out: &Path, table: &str, files: &[(&str, Vec<u8>)]) -> Result<()> {
     let mut lines = String::from("&[\n");
     for (name, bytes) in files {
@@ -72,7 +72,7 @@ fn embed(out: &Path, table: &str, files: &[(&str, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
-/// The sources that a rule is written against, as a table of their paths in a crate of its own and their texts.
+/// Returns a Rust table of the SDK's source files for `portcullis new`: their paths in the new crate, and their texts.
 fn sdk(workspace: &Path) -> Result<String> {
     let mut table = String::from("&[\n");
     for (from, to) in [("rules-wasm/event/src", "sdk/event/src"), ("rules-wasm/sdk/src", "sdk/rule/src")] {
@@ -88,7 +88,7 @@ fn sdk(workspace: &Path) -> Result<String> {
     Ok(table)
 }
 
-/// The files in a folder and in those in it, sorted.
+/// Returns the files in a folder and its subfolders, sorted.
 fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -99,7 +99,7 @@ fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Installs the compiler's target for the rules where it is missing.
+/// Installs the compiler's target for the rules, if it is missing.
 fn install_target() -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();

@@ -1,8 +1,8 @@
-//! See `record` in the harness.
+//! Fuzz target of `harness::record`.
 #![no_main]
 
 #[path = "../harness/mod.rs"]
-#[expect(unused, reason = "each target runs one of the harnesses")]
+#[expect(unused, reason = "each target uses one harness")]
 mod harness;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::record(data));

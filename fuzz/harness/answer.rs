@@ -1,4 +1,4 @@
-//! A rule's answer, which the host reads out of memory that the rule has written.
+//! Fuzzes a rule's answer, which the host reads from the rule's memory.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
@@ -12,65 +12,67 @@ use serde_json::{Map, Value, json};
 use super::component::{ENGINE, OPEN_MANIFEST, PARROT, SPEC, package};
 use super::output::check_alert;
 
-/// Where the parrot writes its answer.
+/// Address at which the parrot writes its answer.
 const ANSWER: usize = 0x1_0000;
 
-/// The most that the parrot is told to write: twice that fits its input's two pages.
-const MOST: usize = 16 << 10;
+/// Maximum number of bytes that the parrot writes. Its input has two digits for each, in two pages of memory.
+const MAX_BYTES: usize = 16 << 10;
 
 static PACKAGE: LazyLock<Package> = LazyLock::new(|| {
-    Package::load(&ENGINE, &package(&PARROT, SPEC, OPEN_MANIFEST), "the parrot").expect("the parrot is a package")
+    Package::load(&ENGINE, &package(&PARROT, SPEC, OPEN_MANIFEST), "the parrot").expect("the parrot is a valid package")
 });
 
-/// With an even first byte, the others are what the rule writes: first the address of its answer. With an odd one, they are
-/// the plan of an answer that is mostly right.
+/// Runs a rule that writes an answer. If the first byte is even, the others are the bytes that the rule writes,
+/// starting with the address of the answer. If it is odd, the others describe a mostly valid answer.
 pub(crate) fn answer(data: &[u8]) {
-    let Some((way, rest)) = data.split_first() else { return };
-    if way % 2 == 0 {
+    let Some((kind, rest)) = data.split_first() else { return };
+    if kind % 2 == 0 {
         drop(evaluate(rest));
         return;
     }
     let Ok(plan) = Plan::arbitrary(&mut Unstructured::new(rest)) else { return };
     let (memory, context) = plan.memory();
     let answer = evaluate(&memory);
-    if memory.len() <= MOST && plan.pokes.is_empty() {
-        let answer = answer.expect("it is well-formed").expect("it is there");
+    if memory.len() <= MAX_BYTES && plan.overwrites.is_empty() {
+        let answer = answer.expect("the answer is well-formed").expect("the answer is an alert");
         assert_eq!((&*answer.title, &*answer.dedup, answer.context), (plan.title, plan.dedup, context));
         assert_eq!(answer.severity.map(|severity| severity as u8), plan.severity.map(|severity| severity % 5));
     }
 }
 
-/// Has the rule write these bytes, and gives what the sandbox makes of them. A judge makes the same of them, or a fault
-/// that the answer deserves.
+/// Makes the rule write these bytes, and returns the sandbox's result. Checks that a judge has the same result, or a
+/// fault that the answer justifies.
 fn evaluate(memory: &[u8]) -> Result<Option<Answer>, Fault> {
-    let memory = &memory[..memory.len().min(MOST)];
+    let memory = &memory[..memory.len().min(MAX_BYTES)];
     let digits = memory.iter().fold(String::from("#"), |mut digits, byte| {
         let _ = write!(digits, "{byte:02x}");
         digits
     });
     let record = json!({"p_log_type": "Amazon.EKS.Audit", "userAgent": digits}).to_string();
     let mut buffers = Buffers::default();
-    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("not evaluated") };
+    let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else {
+        panic!("the record was not evaluated")
+    };
 
     let mut sandbox = Sandbox::new(PACKAGE.clone(), Limits::default());
     let answer = sandbox.evaluate(&serde_json::to_string(&event).expect("an event is JSON"));
 
-    let rules = RuleSet::new(vec![PACKAGE.clone()]).expect("one rule");
+    let rules = RuleSet::new(vec![PACKAGE.clone()]).expect("one rule is a rule set");
     let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event).into_asked().pop();
     match (&answer, verdict.map(|RuleVerdict { verdict, .. }| verdict)) {
         (Ok(None), Some(Verdict::NoMatch)) => {}
         (Ok(Some(answer)), Some(Verdict::Alert(alert))) => check(answer, &alert),
         (Ok(Some(answer)), Some(Verdict::Fault(Fault::Answer(_)))) => {
-            let wrong = answer.title.trim().is_empty() || !is_object(&answer.context);
-            assert!(wrong || json_length(answer) > Limits::default().alert, "{answer:?}");
+            let is_invalid = answer.title.trim().is_empty() || !is_object(&answer.context);
+            assert!(is_invalid || json_length(answer) > Limits::default().alert, "{answer:?}");
         }
         (Err(fault), Some(Verdict::Fault(found))) => assert_eq!(*fault, found),
-        (answer, verdict) => panic!("{answer:?} became {verdict:?}"),
+        (answer, verdict) => panic!("the answer {answer:?} became the verdict {verdict:?}"),
     }
     answer
 }
 
-/// What the rule said is what the alert says.
+/// Checks that an alert has the content of the rule's answer.
 fn check(answer: &Answer, alert: &Alert) {
     assert!(!answer.title.trim().is_empty() && is_object(&answer.context), "{answer:?}");
     assert_eq!((&alert.title, &alert.dedup), (&answer.title, &answer.dedup));
@@ -87,8 +89,7 @@ fn check(answer: &Answer, alert: &Alert) {
     check_alert(alert, PACKAGE.spec());
 }
 
-/// The bytes that the texts have as JSON. A context's may become fewer, as it loses its white space, and a few more, as numbers
-/// are written another way.
+/// Returns an upper bound of the texts' length as JSON. A context may become longer, because numbers are reformatted.
 fn json_length(answer: &Answer) -> usize {
     json!([answer.title, answer.dedup]).to_string().len() + 2 * answer.context.len()
 }
@@ -97,29 +98,30 @@ fn is_object(json: &str) -> bool {
     json.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(json).is_ok()
 }
 
-/// An answer, and the bytes of it that are other than they should be: place and value.
+/// Describes an answer.
 #[derive(Arbitrary)]
 struct Plan<'p> {
     title: &'p str,
     dedup: &'p str,
     severity: Option<u8>,
     context: Context<'p>,
-    pokes: Vec<(u16, u8)>,
+    /// Bytes that are overwritten: offset and value.
+    overwrites: Vec<(u16, u8)>,
 }
 
 #[derive(Arbitrary)]
 enum Context<'p> {
-    /// Whatever it is.
+    /// Any text.
     Text(&'p str),
     /// An object.
     Members(Vec<(Name<'p>, Leaf<'p>)>),
-    /// An object of so many lists or objects in one another.
+    /// An object with this many nested lists or objects.
     Deep { objects: bool, depth: u8 },
 }
 
 #[derive(Arbitrary)]
 enum Name<'p> {
-    /// One that other formats than JSON look for.
+    /// A name that some output format reads.
     Known(u8),
     Other(&'p str),
 }
@@ -130,7 +132,7 @@ enum Leaf<'p> {
     Texts(Vec<&'p str>),
     Code(i64),
     Member(&'p str, &'p str),
-    /// Not necessarily JSON.
+    /// A text that need not be JSON.
     Raw(&'p str),
 }
 
@@ -149,8 +151,8 @@ const KNOWN: [&str; 10] = [
 ];
 
 impl Plan<'_> {
-    /// What the rule writes, and the context in it: the address of the answer, the answer as the canonical ABI has it, and
-    /// the texts.
+    /// Returns the bytes that the rule writes, and the context in them. The bytes are the address of the answer, the
+    /// answer in the canonical ABI, and the texts.
     fn memory(&self) -> (Vec<u8>, String) {
         let context = self.context.json();
         let texts = [self.title, self.dedup, &*context];
@@ -163,11 +165,13 @@ impl Plan<'_> {
         let severity = self.severity.map_or(0, |severity| 1 | usize::from(severity % 5) << 8);
         let some = 1;
         let words = [&[ANSWER + 4, some][..], &title, &dedup, &[severity], &context_text].concat();
-        let mut memory: Vec<u8> =
-            words.into_iter().flat_map(|word| u32::try_from(word).expect("a small number").to_le_bytes()).collect();
+        let mut memory: Vec<u8> = words
+            .into_iter()
+            .flat_map(|word| u32::try_from(word).expect("addresses and lengths are small").to_le_bytes())
+            .collect();
         memory.extend(texts.concat().bytes());
-        for (place, value) in &self.pokes {
-            if let Some(byte) = memory.get_mut(usize::from(*place)) {
+        for (offset, value) in &self.overwrites {
+            if let Some(byte) = memory.get_mut(usize::from(*offset)) {
                 *byte = *value;
             }
         }

@@ -1,6 +1,7 @@
-//! What the fuzz targets do with their bytes. The tests run the same over the seeds and near them (`tests/fuzzing.rs`).
+//! The harnesses of the fuzz targets. The tests run them on the seeds and on mutations of the seeds
+//! (`tests/fuzzing.rs`).
 //!
-//! A harness panics exactly when the project breaks a promise: that bytes are refused is none.
+//! A harness panics only if the project breaks a guarantee. Refusing bytes does not break one.
 
 mod answer;
 mod component;

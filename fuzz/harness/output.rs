@@ -1,25 +1,25 @@
-//! What the project promises of everything that it writes.
+//! Checks of everything that the project writes.
 
 use jiff::Timestamp;
 use portcullis::package::Spec;
 use portcullis::{Alert, Incident, TextStyle, ocsf, printable};
 use serde_json::Value;
 
-/// The time by every clock: no run depends on the machine's.
+/// The current time of all runs, which must not depend on the machine's clock.
 pub(super) const NOW: Timestamp = Timestamp::constant(1_900_000_000, 0);
 
-/// The least and the most that a text may have.
+/// The styles with the fewest and with the most parts.
 const STYLES: [TextStyle; 2] = [TextStyle { color: false, runbook: false }, TextStyle { color: true, runbook: true }];
 
-/// The object that is written as one line of JSON, which any reader takes.
+/// Checks that a line is one JSON object, and returns it.
 pub(super) fn json_line(line: &str) -> Value {
-    assert!(!line.as_bytes().contains(&b'\n') && !line.as_bytes().contains(&b'\r'), "not one line: {line}");
+    assert!(!line.as_bytes().contains(&b'\n') && !line.as_bytes().contains(&b'\r'), "more than one line: {line}");
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    assert!(value.is_object(), "no object: {line}");
+    assert!(value.is_object(), "not an object: {line}");
     value
 }
 
-/// An alert in each form that it is written in.
+/// Checks an alert in each output format.
 pub(super) fn check_alert(alert: &Alert, spec: &Spec) {
     let value = json_line(&serde_json::to_string(alert).expect("an alert is JSON"));
     for (name, expected) in [("alert_id", &alert.alert_id), ("title", &alert.title), ("dedup", &alert.dedup)] {
@@ -30,7 +30,7 @@ pub(super) fn check_alert(alert: &Alert, spec: &Spec) {
     check_text(|style| alert.text(style));
 }
 
-/// An incident in each form that it is written in.
+/// Checks an incident in each output format.
 pub(super) fn check_incident(incident: &Incident, spec: &Spec) {
     let value = json_line(&serde_json::to_string(incident).expect("an incident is JSON"));
     assert_eq!(value["count"], incident.count);
@@ -38,7 +38,7 @@ pub(super) fn check_incident(incident: &Incident, spec: &Spec) {
     check_text(|style| incident.text(style));
 }
 
-/// A text for a person has nothing in it that steers a terminal but its own colours.
+/// Checks that a text for a person has no control characters except those of its own colors.
 fn check_text(text: impl Fn(TextStyle) -> String) {
     for style in STYLES {
         let mut text = text(style);
@@ -52,12 +52,12 @@ fn check_text(text: impl Fn(TextStyle) -> String) {
     }
 }
 
-/// The text without what selects a colour, `ESC [ numbers m`.
+/// Removes the sequences that select colors, `ESC [ numbers m`.
 fn without_colors(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
         let plain = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
-        text + plain.strip_prefix('m').expect("a colour")
+        text + plain.strip_prefix('m').expect("an escape sequence selects a color")
     })
 }

@@ -1,4 +1,4 @@
-//! A package that a stranger wrote: its file, its code and its manifest.
+//! Fuzzes an untrusted package: its file, its code and its manifest.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,17 +11,17 @@ use wasm_smith::{Config, Module};
 
 use super::component::{self, ENGINE, OPEN_MANIFEST, PARROT, SPEC, component};
 
-/// The first byte says what the others are.
+/// Fuzzes the part of a package that the first byte selects with the other bytes.
 pub(crate) fn package(data: &[u8]) {
-    let Some((way, rest)) = data.split_first() else { return };
-    match way % 3 {
+    let Some((kind, rest)) = data.split_first() else { return };
+    match kind % 3 {
         0 => file(rest),
         1 => drop(module(&mut Unstructured::new(rest))),
         _ => manifest(rest),
     }
 }
 
-/// Tight, so that what runs into them costs little.
+/// Returns low limits, so that exceeding them takes little time.
 fn limits() -> Limits {
     Limits {
         time: Duration::from_millis(2),
@@ -33,14 +33,14 @@ fn limits() -> Limits {
     }
 }
 
-/// More than one instance sees, and of different lengths.
+/// Inputs of different lengths, more of them than one instance evaluates.
 const EVENTS: [&str; 3] = [
     r#"{"logType":"Amazon.EKS.Audit","userGroups":[],"sourceIPs":[],"sourceScope":"none","asn":[],"malformed":[]}"#,
     "",
     r#"{"logType":"GCP.AuditLog","verb":"create","username":"ünïcode","userGroups":["a","b"],"sourceIPs":["8.8.8.8"]}"#,
 ];
 
-/// Whatever the rule answers or does is fine; what must not happen is that it takes the process along.
+/// Runs a rule, which may do anything except crash the process.
 fn run(package: Package) {
     let mut sandbox = Sandbox::new(package, limits());
     for event in EVENTS {
@@ -50,7 +50,7 @@ fn run(package: Package) {
     }
 }
 
-/// A file: the gate, the sections, the compiler; and what is let in is run.
+/// Loads bytes as a package file, and runs the rule if the package is accepted.
 fn file(bytes: &[u8]) {
     let package = match Package::load(&ENGINE, bytes, "the file") {
         Ok(package) => package,
@@ -67,8 +67,8 @@ fn file(bytes: &[u8]) {
     run(package);
 }
 
-/// What a module exports that becomes a component of the world, with memories of different sizes: of no page, of one that
-/// may grow or not, of as much as the limit allows and of more.
+/// Modules whose exports the generated modules have, with different memories: empty, one page that may or may not grow,
+/// as large as the limit, and larger.
 static SHAPES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let shape = |memory: &&str| {
         wat::parse_str(format!(
@@ -77,12 +77,12 @@ static SHAPES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
                 (func (export "{RULE_INTERFACE}#evaluate") (param i32 i32) (result i32) unreachable))"#
         ))
-        .expect("the module's text is right")
+        .expect("the module's text is valid")
     };
     ["0", "1", "1 1", "16", "17 20"].iter().map(shape).collect()
 });
 
-/// A module that is valid WebAssembly with the features that the engine has is let in, and run.
+/// Generates a valid module that uses the engine's features, checks that it is accepted, and runs it.
 fn module(unstructured: &mut Unstructured<'_>) -> Result<()> {
     let references = unstructured.ratio(1, 8)?;
     let config = Config {
@@ -91,9 +91,9 @@ fn module(unstructured: &mut Unstructured<'_>) -> Result<()> {
         simd_enabled: false,
         extended_const_enabled: false,
         multi_value_enabled: unstructured.arbitrary()?,
-        // Without garbage collection the engine has not all of them.
+        // The engine lacks some reference types, because garbage collection is switched off.
         reference_types_enabled: references,
-        // Small: what is compiled in ten milliseconds finds more than what takes a hundred.
+        // Small modules compile faster, so that more of them are tried.
         max_imports: 0,
         max_memories: 0,
         max_tables: 2,
@@ -123,7 +123,7 @@ fn module(unstructured: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Records that differ in what prefilters name.
+/// Records that differ in the fields of prefilters.
 const RECORDS: [&str; 3] = [
     r#"{"p_log_type":"Amazon.EKS.Audit"}"#,
     r#"{"p_log_type":"Amazon.EKS.Audit","verb":"create","stage":"ResponseComplete","user":{"username":"system:node:a"},
@@ -132,22 +132,24 @@ const RECORDS: [&str; 3] = [
         "sourceIPs":["8.8.8.8"],"objectRef":{"resource":"pods","subresource":"exec","apiGroup":"a"},"requestURI":"/api"}"#,
 ];
 
-/// A manifest: one that is read means the same when it is written and read again, and the same to the index of a rule set
-/// as by itself.
+/// Reads bytes as a manifest. Checks that writing and reading it again gives an equal manifest, and that its prefilter
+/// gives the same result in the index of a rule set as alone.
 fn manifest(json: &[u8]) {
     let Ok(manifest) = Manifest::from_json(json) else { return };
     let again = serde_json::json!({"version": manifest.version.to_string(), "prefilter": manifest.prefilter.to_json()});
-    let again = Manifest::from_json(again.to_string().as_bytes()).expect("it is a manifest");
+    let again = Manifest::from_json(again.to_string().as_bytes()).expect("a written manifest can be read");
     assert_eq!(again, manifest);
 
     let Ok(text) = std::str::from_utf8(json) else { return };
     let bytes = component::package(&PARROT, SPEC, text);
-    let package = Package::load(&ENGINE, &bytes, "the package").expect("a package with a manifest");
-    let rules = RuleSet::new(vec![package.clone()]).expect("one rule");
+    let package = Package::load(&ENGINE, &bytes, "the package").expect("a package with a valid manifest loads");
+    let rules = RuleSet::new(vec![package.clone()]).expect("one rule is a rule set");
     let mut judge = Judge::new(Arc::new(rules), limits());
     let mut buffers = Buffers::default();
     for record in RECORDS {
-        let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else { panic!("{record}") };
+        let Outcome::Evaluated(event) = normalize(record.as_bytes(), &mut buffers) else {
+            panic!("the record was not evaluated: {record}")
+        };
         let verdicts = judge.event(&event);
         let skipped = verdicts.all().all(|(_, verdict)| matches!(verdict, Verdict::Skipped));
         assert_eq!(skipped, package.prefilter().first_miss(&event).is_some(), "{record}: {verdicts:?}");

@@ -1,15 +1,15 @@
-;; Answers what it is told to. Its input holds a `#` and behind it pairs of lower-case hexadecimal digits up to the end of
-;; a string; they are the bytes that it writes to 0x10000. It returns the address that the first four of them are, so that
-;; whoever writes the input writes every byte that the host reads: discriminants, pointers, lengths and texts.
+;; Answers with the bytes in its input. After a `#`, the input has pairs of lower-case hexadecimal digits up to the end of
+;; the string. The component writes these bytes to 0x10000, and returns the address in the first four of them. So the
+;; input determines every byte that the host reads: discriminants, pointers, lengths and texts.
 ;;
-;; The memory: page 0 is never written, so that zeros lie there; page 1 is the answer; pages 2 and 3 are the input.
+;; Memory: page 0 is never written and has only zeros, page 1 has the answer, and pages 2 and 3 have the input.
 (module
   (memory (export "memory") 4)
 
-  ;; The only thing that the host allocates is the input.
+  ;; The host allocates only the input.
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 0x20000)
 
-  ;; The value of a digit: the low four bits, and 9 more for a letter.
+  ;; Returns the value of a digit: its low four bits, plus 9 for a letter.
   (func $digit (param $at i32) (result i32)
     (local $byte i32)
     (local.set $byte (i32.load8_u (local.get $at)))
@@ -17,7 +17,7 @@
       (i32.and (local.get $byte) (i32.const 15))
       (i32.mul (i32.shr_u (local.get $byte) (i32.const 6)) (i32.const 9))))
 
-  ;; Without a `#`, or without the end of a string behind it, this runs out of the memory and traps.
+  ;; Without a `#`, or without the end of the string after it, this reads beyond the memory and traps.
   (func (export "portcullis:detection/rule@1.0.0#evaluate") (param $at i32) (param $length i32) (result i32)
     (local $answer i32)
     (local.set $answer (i32.const 0x10000))

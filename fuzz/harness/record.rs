@@ -1,4 +1,4 @@
-//! The bytes of an input, from decompression to what is written about each record.
+//! Fuzzes an input file, from decompression to the output about each record.
 
 use std::io::{self, Read};
 use std::sync::{Arc, LazyLock};
@@ -19,54 +19,56 @@ use serde_json::Value;
 use super::component::ENGINE;
 use super::output::{NOW, check_alert, check_incident, json_line};
 
-/// So much of what is decompressed is read: a few bytes can be gigabytes, which costs time and finds nothing.
-const MOST: u64 = 256 << 10;
+/// Maximum number of decompressed bytes that are read. A few bytes can decompress to gigabytes, which takes time and
+/// finds nothing.
+const MAX_BYTES: u64 = 256 << 10;
 
-/// Ten times the usual time, so that no rule faults for a slow or busy machine.
+/// Ten times the default, so that rules do not exceed it on a slow or busy machine.
 const TIME: Duration = Duration::from_millis(100);
 
 static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
     let packages = embedded::packages(&ENGINE).expect("the embedded rules load");
-    Arc::new(RuleSet::new(packages).expect("two rules"))
+    Arc::new(RuleSet::new(packages).expect("the embedded rules are a rule set"))
 });
 
-/// Reads the bytes as an input file, and judges its records.
+/// Reads the bytes as an input file, and evaluates its records.
 pub(crate) fn record(data: &[u8]) {
     let Ok(input) = decompressed(Box::new(io::Cursor::new(data.to_vec()))) else { return };
     let mut run = Run::new();
     let mut seen = Vec::new();
-    read(input.take(MOST), |record, outcome| {
-        seen.push(described(record));
+    read(input.take(MAX_BYTES), |record, outcome| {
+        seen.push(description(record));
         run.record(record, outcome);
     });
     run.finish();
 
-    let is_line = data.len() as u64 <= MOST && !data.contains(&b'\n');
+    let is_line = data.len() as u64 <= MAX_BYTES && !data.contains(&b'\n');
     if is_line && matches!(normalize(data, &mut Buffers::default()), Outcome::Evaluated(_)) {
         let line = data.trim_ascii_end().escape_ascii();
-        assert_eq!(seen, [format!("1: {line}")], "a line that is a record is that record");
+        assert_eq!(seen, [format!("1: {line}")], "a line that is a record must be read as that record");
     }
 
     if let Some(data) = plain(data) {
         let mut again = Vec::new();
         let step = 1 + data.len() % 61;
-        read(Trickle { data, at: 0, step }, |record, _| again.push(described(record)));
-        assert_eq!(seen, again, "however the bytes arrive, here {step} at a time, the records are the same");
+        read(Trickle { data, at: 0, step }, |record, _| again.push(description(record)));
+        assert_eq!(seen, again, "the records must not depend on how many bytes each read returns, here {step}");
     }
 }
 
-fn described(record: &Record<'_>) -> String {
+fn description(record: &Record<'_>) -> String {
     format!("{}: {}", record.place, record.bytes.escape_ascii())
 }
 
-/// The bytes without their compression, unless that is broken: where that shows depends on how much is read at once.
+/// Decompresses the bytes. Returns `None` if the compression is broken: how much is read before the error depends on
+/// the size of reads.
 fn plain(data: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
-    decompressed(Box::new(io::Cursor::new(data.to_vec()))).ok()?.take(MOST).read_to_end(&mut plain).ok()?;
+    decompressed(Box::new(io::Cursor::new(data.to_vec()))).ok()?.take(MAX_BYTES).read_to_end(&mut plain).ok()?;
     Some(plain)
 }
 
-/// Shows each record of an input.
+/// Calls `each` with each record of an input.
 fn read(input: impl Read, mut each: impl FnMut(&Record<'_>, Outcome<'_>)) {
     let mut documents = Documents::new(input);
     let mut records = Records::default();
@@ -79,7 +81,7 @@ fn read(input: impl Read, mut each: impl FnMut(&Record<'_>, Outcome<'_>)) {
     }
 }
 
-/// An input whose bytes arrive a few at a time.
+/// An input that returns only a few bytes per read.
 struct Trickle {
     data: Vec<u8>,
     at: usize,
@@ -96,13 +98,13 @@ impl Read for Trickle {
     }
 }
 
-/// A run of the command, and what its account must come to.
+/// A run over all records of an input, with what is needed to check its accounting.
 struct Run {
     judge: Judge,
-    asking_always: Judge,
+    without_prefilters: Judge,
     accounting: Accounting,
     incidents: Incidents,
-    /// For each rule the events that it subscribes to.
+    /// Number of events that each rule subscribes to.
     subscribed: Vec<u64>,
     alerts: u64,
     in_incidents: u64,
@@ -114,7 +116,7 @@ impl Run {
         let judge = || Judge::new(Arc::clone(&RULES), limits);
         Self {
             judge: judge(),
-            asking_always: judge().without_prefilters(),
+            without_prefilters: judge().without_prefilters(),
             accounting: Accounting::new(&RULES),
             incidents: Incidents::new(|| NOW),
             subscribed: vec![0; RULES.packages().len()],
@@ -131,26 +133,26 @@ impl Run {
         let n = self.accounting.read();
         let judgement = self.judge.outcome(outcome);
         self.accounting.count(&judgement);
-        assert_eq!(self.accounting.read(), n + 1, "every record has one outcome");
+        assert_eq!(self.accounting.read(), n + 1, "every record must have one outcome");
         check_lines(n, record, &judgement);
 
-        let alone = self.asking_always.record(record.bytes);
+        let alone = self.without_prefilters.record(record.bytes);
         match (&judgement, &alone) {
             (
                 Judgement::Evaluated { malformed, verdicts },
                 Judgement::Evaluated { malformed: malformed_alone, verdicts: verdicts_alone },
             ) => {
-                // Where an envelope was closed only it knows.
+                // Only the envelope shows whether the record was cut off.
                 let own = |paths: &[String]| paths.iter().filter(|path| **path != Event::CUT_OFF).count();
                 assert_eq!(own(malformed), own(malformed_alone));
                 self.verdicts(verdicts, verdicts_alone);
             }
-            // That a text speaks of an audit event, only its search says.
+            // Only the search for records in envelopes marks ignored records as suspect.
             (Judgement::Ignored(Ignored::Suspect { reason, .. }), Judgement::Ignored(alone)) => {
                 assert_eq!(**reason, *alone);
             }
-            // That an item is an audit event, the list around it may say; what stands behind a prefix is no record alone; and what
-            // takes too long or is too long in a search, is neither by itself.
+            // A list may say that its items are audit events, a line with a prefix is not a record on its own, and the
+            // limits of the search do not apply to a single record.
             (
                 Judgement::Evaluated { .. },
                 Judgement::Ignored(Ignored::Shape) | Judgement::Rejected(Rejected::CutOff),
@@ -167,61 +169,67 @@ impl Run {
             *count += u64::from(package.spec().log_types.contains(&event.log_type));
         }
         for incident in self.incidents.advance(event.event_time.as_deref()) {
-            self.over(&incident);
+            self.check_closed(&incident);
         }
     }
 
-    /// `asked` is what the rules say without their prefilters.
-    fn verdicts(&mut self, verdicts: &Verdicts, asked: &Verdicts) {
-        assert_eq!(verdicts.all().count(), asked.all().count());
+    /// Compares the verdicts with `unfiltered`, the verdicts without prefilters.
+    fn verdicts(&mut self, verdicts: &Verdicts, unfiltered: &Verdicts) {
+        assert_eq!(verdicts.all().count(), unfiltered.all().count());
         assert!(verdicts.asked().iter().all(|verdict| verdict.notices.is_empty()));
-        for ((package, verdict), (also, asked)) in verdicts.all().zip(asked.all()) {
-            assert_eq!(package, also);
+        for ((package, verdict), (other_package, unfiltered)) in verdicts.all().zip(unfiltered.all()) {
+            assert_eq!(package, other_package);
             let spec = package.spec();
-            match (verdict, asked) {
+            match (verdict, unfiltered) {
                 (Verdict::NoMatch | Verdict::Skipped, Verdict::NoMatch) => {}
                 (Verdict::Alert(alert), Verdict::Alert(other)) => {
-                    assert_eq!(alert, other, "one record has one alert");
+                    assert_eq!(alert, other, "a record must raise the same alert with and without prefilters");
                     check_alert(alert, spec);
                     self.alerts += 1;
-                    let (_, made_room) = self.incidents.add(alert, spec);
-                    for incident in made_room {
-                        self.over(&incident);
+                    let (_, closed) = self.incidents.add(alert, spec);
+                    for incident in closed {
+                        self.check_closed(&incident);
                     }
                 }
-                (verdict, asked) => panic!("{}: {verdict:?}, and asked always {asked:?}", spec.rule_id),
+                (verdict, unfiltered) => {
+                    panic!("{}: {verdict:?} with prefilters, {unfiltered:?} without", spec.rule_id)
+                }
             }
         }
     }
 
-    fn over(&mut self, incident: &Incident) {
+    fn check_closed(&mut self, incident: &Incident) {
         let package = RULES.packages().iter().find(|package| package.rule_id() == incident.alert.rule_id);
-        check_incident(incident, package.expect("one of the rules").spec());
+        check_incident(incident, package.expect("an incident is of one of the rules").spec());
         self.in_incidents += incident.count;
     }
 
-    /// The account closes.
+    /// Checks the accounting at the end of the run.
     fn finish(mut self) {
         for incident in self.incidents.close_all() {
-            self.over(&incident);
+            self.check_closed(&incident);
         }
-        assert_eq!(self.in_incidents + self.incidents.below_threshold(), self.alerts, "every alert is in one incident");
+        assert_eq!(
+            self.in_incidents + self.incidents.below_threshold(),
+            self.alerts,
+            "every alert must be in one incident"
+        );
         let rules = self.accounting.rules();
         let counted: Vec<u64> =
             rules.iter().map(|rule| rule.alert + rule.excluded + rule.no_match + rule.skipped() + rule.fault).collect();
-        assert_eq!(counted, self.subscribed, "every rule has a verdict on what it subscribes to");
+        assert_eq!(counted, self.subscribed, "every rule must have a verdict on each event that it subscribes to");
         assert_eq!(self.alerts, rules.iter().map(|rule| rule.alert).sum::<u64>());
     }
 }
 
-/// A record's outcome, against what JSON says about it.
+/// Checks a record's outcome against whether the record is JSON.
 fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
-    // It skips without recursing, and so takes any depth.
+    // `IgnoredAny` does not recurse, so it accepts any depth.
     let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-    let right = match outcome {
+    let is_consistent = match outcome {
         Outcome::Evaluated(event) if event.malformed.iter().any(|path| path == Event::CUT_OFF) => true,
         Outcome::Evaluated(_) | Outcome::Rejected(Rejected::NoAuditEvent(_)) => is_json,
-        // Or its end is missing, or it stands behind a prefix.
+        // It may also be cut off, or have a prefix.
         Outcome::Ignored(_) => is_json || bytes.contains(&b'{'),
         Outcome::Rejected(Rejected::NotAnObject) => is_json && !bytes.trim_ascii_start().starts_with(b"{"),
         Outcome::Rejected(Rejected::NotJson(_) | Rejected::CutOff | Rejected::Utf16) => !is_json,
@@ -231,16 +239,16 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
         }
         Outcome::Rejected(Rejected::Tangled | Rejected::TooLong { .. }) => true,
     };
-    assert!(right, "{outcome:?} of {}", bytes.escape_ascii());
+    assert!(is_consistent, "{outcome:?} of {}", bytes.escape_ascii());
 }
 
-/// What is written down about a record.
+/// Checks the output lines about a record.
 fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     let place = record.place.to_string();
     let line = ledger_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement);
     let line = json_line(&line.numbered(n));
     assert_eq!(line["n"], n);
-    let (outcome, wrong) = match judgement {
+    let (outcome, has_reject_line) = match judgement {
         Judgement::Evaluated { malformed, .. } => ("evaluated", !malformed.is_empty()),
         Judgement::Ignored(_) => ("ignored", false),
         Judgement::Rejected(_) | Judgement::Unowned(_) => ("rejected", true),
@@ -249,17 +257,17 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     assert_eq!(line["place"].as_str(), (outcome != "evaluated").then_some(&*place));
     assert_eq!(line["reason"].is_string(), outcome != "evaluated");
     let Some(line) = reject_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement) else {
-        assert!(!wrong, "no line for {judgement:?}");
+        assert!(!has_reject_line, "no line for {judgement:?}");
         return;
     };
     let line = line.numbered(n);
-    assert!(wrong, "{line}");
+    assert!(has_reject_line, "{line}");
     let line = json_line(&line);
     assert_eq!((&line["n"], &line["place"]), (&n.into(), &place.into()));
     let kept = match (&line["record"], &line["record_base64"]) {
         (Value::String(text), Value::Null) => text.clone().into_bytes(),
-        (Value::Null, Value::String(base64)) => BASE64_STANDARD.decode(base64).expect("base64"),
+        (Value::Null, Value::String(base64)) => BASE64_STANDARD.decode(base64).expect("the record is base64"),
         _ => panic!("{line}"),
     };
-    assert_eq!(kept, record.bytes, "nothing is lost");
+    assert_eq!(kept, record.bytes, "the line must have the whole record");
 }

@@ -1,10 +1,10 @@
-//! A rule's spec, which a stranger's package brings along.
+//! Fuzzes a rule's spec, which is part of an untrusted package.
 
 use portcullis::package::Spec;
 use portcullis_event::{Buffers, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 
-/// Reads the bytes as a spec; one that is accepted says what the host relies on.
+/// Reads the bytes as a spec. Checks of an accepted spec what the host relies on.
 pub(crate) fn spec(data: &[u8]) {
     let spec = match Spec::from_yaml(data) {
         Ok(spec) => spec,
@@ -13,14 +13,14 @@ pub(crate) fn spec(data: &[u8]) {
             return;
         }
     };
-    // The id is part of a file's name, and of every line that is written about the rule.
+    // The id is part of file names and of output lines.
     assert!(!spec.rule_id.is_empty() && !spec.rule_id.starts_with('.'), "{:?}", spec.rule_id);
     assert!(!spec.rule_id.contains(|c: char| c == '/' || c.is_control()), "{:?}", spec.rule_id);
     assert!(!spec.log_types.is_empty());
     assert!(spec.threshold > 0);
     let mut buffers = Buffers::default();
-    for vector in &spec.vectors {
-        let record = vector.record.to_string();
+    for test_case in &spec.vectors {
+        let record = test_case.record.to_string();
         assert!(serde_json::from_str::<IgnoredAny>(&record).is_ok(), "{record}");
         let outcome = normalize(record.as_bytes(), &mut buffers);
         assert!(!matches!(outcome, Outcome::Rejected(Rejected::NotJson(_) | Rejected::NotUtf8 { .. })), "{outcome:?}");

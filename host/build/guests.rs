@@ -1,5 +1,5 @@
-//! Builds the rules under `rules-wasm/` and makes packages of them, and what takes both rules into a pipeline without a
-//! host. Used by the build script, and by the test that two clean builds give the same bytes.
+//! Builds the rules under `rules-wasm/` as packages, and the modules that run both rules in a pipeline without a host.
+//! Used by the build script, and by the test that two clean builds give the same bytes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,15 +10,16 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{componentize, sections};
 
-/// What the rules are compiled for.
+/// The target that the rules are compiled for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What is built in one go: crates that are to share no features.
+/// A cargo profile, which also selects the crates of one call of cargo. Crates of different profiles must not share
+/// features.
 #[derive(Clone, Copy)]
 pub(crate) enum Profile {
-    /// Each rule is a component.
+    /// Rules, each as a component.
     Guest,
-    /// Both are functions of a program.
+    /// Modules that contain both rules as functions.
     Module,
 }
 
@@ -31,16 +32,16 @@ impl Profile {
     }
 }
 
-/// The crates that take both rules into a pipeline: the file that each becomes, without its extension.
+/// The crates that run both rules in a pipeline.
 pub(crate) const PIPELINES: [Pipeline; 3] = [
     Pipeline { file: "detector", is_component: true },
     Pipeline { file: "fluent-bit", is_component: false },
     Pipeline { file: "wasmcloud", is_component: true },
 ];
 
-/// A crate that takes both rules into a pipeline.
+/// A crate that runs both rules in a pipeline.
 pub(crate) struct Pipeline {
-    /// Its folder, and the file.
+    /// Name of its folder, and of the built file without its extension.
     pub(crate) file: &'static str,
     is_component: bool,
 }
@@ -51,27 +52,28 @@ impl Pipeline {
         format!("portcullis-{}", self.file)
     }
 
-    /// What was compiled, as those take it that it is for.
+    /// Returns the compiled WebAssembly in the form that its users load: a component, or a core module.
     pub(crate) fn wasm(&self, target_dir: &Path) -> Result<Vec<u8>> {
         let name = self.crate_name();
         let module = module(target_dir, Profile::Module, &name);
         let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
         if self.is_component {
-            componentize::component(&core, &name).with_context(|| format!("{name}: cannot make a component of it"))
+            componentize::component(&core, &name)
+                .with_context(|| format!("{name}: cannot make a component from its module"))
         } else {
             componentize::with_own_names(&core, &name)
         }
     }
 }
 
-/// A rule's crate: a folder with a `rule.yml`, named as the crate is.
+/// A rule's crate. Its folder has a `rule.yml` and the crate's name.
 pub(crate) struct Guest {
     /// The crate's name.
     pub(crate) name: String,
     folder: PathBuf,
 }
 
-/// The rules of a workspace, by name.
+/// Returns the rules of a workspace, sorted by name.
 pub(crate) fn discover(workspace: &Path) -> Result<Vec<Guest>> {
     let rules = workspace.join("rules-wasm");
     let mut guests = Vec::new();
@@ -86,8 +88,8 @@ pub(crate) fn discover(workspace: &Path) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Compiles crates in a target directory of their own: one that is shared with the cargo that runs a build script
-/// dead-locks.
+/// Compiles crates in a separate target directory: sharing one with the cargo that runs this build script would
+/// deadlock.
 pub(crate) fn compile<N: AsRef<OsStr>>(
     workspace: &Path,
     target_dir: &Path,
@@ -102,7 +104,7 @@ pub(crate) fn compile<N: AsRef<OsStr>>(
     for name in crates {
         command.arg("--package").arg(name);
     }
-    // What the caller asked of its own build (flags, coverage, clippy) is not meant for the rules, and would change them.
+    // The settings of the outer build (flags, coverage, clippy) would change the rules, so they are removed.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         let is_setting = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"].contains(&&*name)
@@ -113,7 +115,8 @@ pub(crate) fn compile<N: AsRef<OsStr>>(
             command.env_remove(&*name);
         }
     }
-    // Panics name source files; where those lie on this machine must not be in a package.
+    // Panic messages contain the paths of source files, and a package must not contain paths of the machine that built
+    // it.
     let cargo_home =
         std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let mut flags = vec![format!("--remap-path-prefix={}=portcullis", workspace.display())];
@@ -122,17 +125,17 @@ pub(crate) fn compile<N: AsRef<OsStr>>(
 
     let status = command.status().context("cannot start cargo to build the rules")?;
     if !status.success() {
-        bail!("the rules do not build for {TARGET} (the compiler's messages are above)");
+        bail!("cannot compile the rules for {TARGET} (the compiler's messages are above)");
     }
     Ok(())
 }
 
-/// Where the compiled module of a crate lies.
+/// Returns the path of a crate's compiled module.
 pub(crate) fn module(target_dir: &Path, profile: Profile, crate_name: &str) -> PathBuf {
     target_dir.join(TARGET).join(profile.name()).join(crate_name.replace('-', "_")).with_extension("wasm")
 }
 
-/// The package of a rule that was compiled: its component, its spec and its manifest.
+/// Returns the package of a compiled rule: its component, its spec and its manifest.
 pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
     let module = module(target_dir, Profile::Guest, &guest.name);
     let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
@@ -140,10 +143,10 @@ pub(crate) fn package(target_dir: &Path, guest: &Guest) -> Result<Vec<u8>> {
     let spec = fs::read(&spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
     let manifests = sections::find(&core, sections::MANIFEST)?;
     let [manifest] = manifests[..] else {
-        bail!("{}: export_rule! must stand there once, and stands {} times", guest.name, manifests.len());
+        bail!("{}: found {} uses of export_rule!, expected one", guest.name, manifests.len());
     };
     let mut package = componentize::component(&core, &guest.name)
-        .with_context(|| format!("{}: cannot make a component of it", guest.name))?;
+        .with_context(|| format!("{}: cannot make a component from its module", guest.name))?;
     sections::append(&mut package, sections::SPEC, &spec);
     sections::append(&mut package, sections::MANIFEST, manifest);
     Ok(package)

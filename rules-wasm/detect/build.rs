@@ -63,7 +63,7 @@ fn main() -> Result<()> {
             spec.tags
         )?;
     }
-    let out = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    let out = env::var_os("OUT_DIR").context("OUT_DIR is not set: run this build script with cargo")?;
     fs::write(Path::new(&out).join("specs.rs"), specs)?;
     Ok(())
 }

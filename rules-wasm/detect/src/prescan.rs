@@ -6,7 +6,7 @@ use memchr::memchr2;
 
 use crate::rules::RULES;
 
-/// Fields whose value is the beginning of a string in the record, on every cloud.
+/// Fields whose value begins like a string in the record, on every cloud.
 const VERBATIM_FIELDS: [&str; 2] = ["serviceType", "username"];
 
 /// Prefixes of strings, one of which is in every record that a rule matches. `None` if a rule's prefilter does not
