@@ -1,28 +1,28 @@
-// Source addresses, as clouds and proxies write them.
+// Parses source addresses as clouds and proxies write them.
 
-// What Unicode holds for white space; `trim` takes another list.
+// White space according to Unicode. `trim` removes a different set of characters.
 const SPACE = '[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 const SPACE_AROUND = new RegExp(`^${SPACE}+|${SPACE}+$`, 'g');
 
-// Reads the address out of a text that may carry white space around it, a port (`1.2.3.4:443`, `[2001:db8::1]:443`), a
-// zone (`%eth0`) or a prefix length (`/24`). The address in its one canonical form, in which an IPv4-mapped IPv6
-// address is the IPv4 address; nothing if there is none.
+// Parses an address that may have white space around it, a port (`1.2.3.4:443`, `[2001:db8::1]:443`), a zone (`%eth0`)
+// or a prefix length (`/24`). Returns the address in its canonical form, in which an IPv4-mapped IPv6 address is the
+// IPv4 address. Returns undefined for an invalid address.
 export function parseAddress(text) {
-  const address = undressed(text);
+  const address = bareAddress(text);
   if (address === undefined) {
     return undefined;
   }
-  const octets = readIpv4(address);
+  const octets = parseIpv4(address);
   if (octets !== undefined) {
     return octets.join('.');
   }
-  const groups = readIpv6(address);
-  return groups === undefined ? undefined : writeIpv6(groups);
+  const groups = parseIpv6(address);
+  return groups === undefined ? undefined : formatIpv6(groups);
 }
 
-// The address in what may stand around it.
-function undressed(dressed) {
-  let [text, length] = split(dressed.replace(SPACE_AROUND, ''), '/');
+// Removes white space, port, zone and prefix length.
+function bareAddress(decorated) {
+  let [text, length] = split(decorated.replace(SPACE_AROUND, ''), '/');
   if (length !== undefined && !isNumber(length)) {
     return undefined;
   }
@@ -43,42 +43,42 @@ function undressed(dressed) {
   return zone === '' || zone?.includes('%') ? undefined : address;
 }
 
-// What is before and behind the first of these marks; behind is undefined where there is none.
-function split(text, mark) {
-  const place = text.indexOf(mark);
-  return place < 0 ? [text, undefined] : [text.slice(0, place), text.slice(place + mark.length)];
+// Splits a text at the first separator. Without one, the second part is undefined.
+function split(text, separator) {
+  const position = text.indexOf(separator);
+  return position < 0 ? [text, undefined] : [text.slice(0, position), text.slice(position + separator.length)];
 }
 
 function isNumber(text) {
   return /^[0-9]+$/.test(text);
 }
 
-// Four octets, none with a leading zero, which some would read as octal.
-function readIpv4(text) {
+// Parses four octets. Refuses leading zeros, because some parsers read such octets as octal.
+function parseIpv4(text) {
   const octets = text.split('.');
   const isOctet = (octet) => /^(0|[1-9][0-9]{0,2})$/.test(octet) && Number(octet) <= 255;
   return octets.length === 4 && octets.every(isOctet) ? octets.map(Number) : undefined;
 }
 
-// Eight groups of 16 bits.
-function readIpv6(text) {
+// Parses eight groups of 16 bits.
+function parseIpv6(text) {
   const [head, tail] = split(text, '::');
   if (tail === undefined) {
-    const groups = readGroups(head, true);
+    const groups = parseGroups(head, true);
     return groups?.length === 8 ? groups : undefined;
   }
-  const before = readGroups(head, false);
-  const behind = readGroups(tail, true);
+  const before = parseGroups(head, false);
+  const after = parseGroups(tail, true);
   // `::` stands for one group at least.
-  if (before === undefined || behind === undefined || before.length + behind.length > 7) {
+  if (before === undefined || after === undefined || before.length + after.length > 7) {
     return undefined;
   }
-  return [...before, ...Array(8 - before.length - behind.length).fill(0), ...behind];
+  return [...before, ...Array(8 - before.length - after.length).fill(0), ...after];
 }
 
-// The groups of a part of an IPv6 address, of which the last two may be written as an IPv4 address if the part is the
-// last one.
-function readGroups(text, isLast) {
+// Parses the groups of a part of an IPv6 address. The last two groups of the last part may be written as an IPv4
+// address.
+function parseGroups(text, isLast) {
   if (text === '') {
     return [];
   }
@@ -89,7 +89,7 @@ function readGroups(text, isLast) {
       groups.push(parseInt(part, 16));
       continue;
     }
-    const octets = isLast && n === parts.length - 1 ? readIpv4(part) : undefined;
+    const octets = isLast && n === parts.length - 1 ? parseIpv4(part) : undefined;
     if (octets === undefined) {
       return undefined;
     }
@@ -98,8 +98,9 @@ function readGroups(text, isLast) {
   return groups;
 }
 
-// As RFC 5952 has it: the first of the longest runs of two zeros or more is `::`, and digits are lower-case.
-function writeIpv6(groups) {
+// Formats an address as RFC 5952 specifies: the first of the longest runs of two or more zeros is `::`, and digits are
+// lower-case.
+function formatIpv6(groups) {
   if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
     return groups.slice(6).flatMap((group) => [group >> 8, group & 0xff]).join('.');
   }
@@ -113,6 +114,6 @@ function writeIpv6(groups) {
       [start, length] = [n, end - n];
     }
   }
-  const write = (some) => some.map((group) => group.toString(16)).join(':');
-  return length < 2 ? write(groups) : `${write(groups.slice(0, start))}::${write(groups.slice(start + length))}`;
+  const format = (some) => some.map((group) => group.toString(16)).join(':');
+  return length < 2 ? format(groups) : `${format(groups.slice(0, start))}::${format(groups.slice(start + length))}`;
 }

@@ -1,8 +1,8 @@
-// What a match becomes, kept to a size that the host is sure to take.
+// Creates alerts, limited to a size that the host accepts.
 //
-// Much of it is written by the client that the rule suspects. An alert must not become too large for the host, which
-// would hide the match; so every text has a limit in bytes of UTF-8, where it is cut and ends in `…`, and every list one
-// in items. The limits are those of the SDK for Rust (rules-wasm/sdk/src/alert.rs).
+// Clients control much of an alert's content, and a client could hide a match behind an alert that is too large for the
+// host. So every text has a limit in bytes of UTF-8, beyond which it is truncated and ends in `…`, and every list has a
+// limit in items. The limits are those of the SDK for Rust (rules-wasm/sdk/src/alert.rs).
 
 const MAX_LINE = 1024;
 const MAX_TEXT = 2048;
@@ -11,16 +11,16 @@ const MAX_GROUP = 128;
 const MAX_ITEMS = 32;
 const MAX_CONTEXT = 48 << 10;
 
-const MARK = '…';
+const ELLIPSIS = '…';
 const encoder = new TextEncoder();
-const room = new Uint8Array(Math.max(MAX_LINE, MAX_TEXT));
+const buffer = new Uint8Array(Math.max(MAX_LINE, MAX_TEXT));
 
-// An alert about an event. The context begins with who, from where, did what to which object and how it ended, and as
-// whom, and goes on with what the rule adds.
+// Returns an alert about an event. The context begins with the event's user, source addresses, request, response and
+// impersonated user, followed by the members that the rule adds.
 export function makeAlert(event, { title, dedup, context }) {
   return {
-    title: cut(title, MAX_LINE),
-    dedup: cut(dedup, MAX_LINE),
+    title: truncate(title, MAX_LINE),
+    dedup: truncate(dedup, MAX_LINE),
     severity: undefined,
     context: writeContext({
       username: event.username,
@@ -40,13 +40,13 @@ export function makeAlert(event, { title, dedup, context }) {
   };
 }
 
-// A JSON object. What is absent is null, and so is a value that does not fit any more.
+// Returns the context as a JSON object. Absent values are null, and so are values that would exceed the limit.
 function writeContext(context) {
   const members = Object.entries(context).map(([key, value]) => {
     const [name, json] = [JSON.stringify(key), JSON.stringify(limited(value))];
     return { name, json, length: lengthWith(name, json), lengthOfNull: lengthWith(name, 'null') };
   });
-  // What the members need when all that follow are null.
+  // Length of the remaining members if all of them are null.
   let reserve = members.reduce((sum, { lengthOfNull }) => sum + lengthOfNull, 0);
   let written = '{'.length;
   const parts = members.map(({ name, json, length, lengthOfNull }, n) => {
@@ -65,37 +65,36 @@ function lengthWith(name, json) {
 
 function limited(value) {
   if (typeof value === 'string') {
-    return cut(value, MAX_TEXT);
+    return truncate(value, MAX_TEXT);
   }
   return Array.isArray(value) ? value.slice(0, MAX_ITEMS).map(limited) : (value ?? null);
 }
 
-// The source addresses; of many the last, which are the ones that the client cannot write, after a mark. The longest
-// address has 45 characters; what is much longer is none.
+// Returns the source addresses. If there are too many, returns only the last ones, after a text that counts the others:
+// the client cannot write the last address. An address has at most 45 characters; a longer text is not one.
 function sourceIps(addresses) {
   if (addresses.length === 0) {
     return undefined;
   }
   const leftOut = addresses.length - (MAX_ITEMS - 1);
   const kept = leftOut > 1 ? addresses.slice(leftOut) : addresses;
-  const texts = kept.map((address) => cut(address, MAX_ADDRESS));
-  return leftOut > 1 ? [`${MARK} ${leftOut} more`, ...texts] : texts;
+  const texts = kept.map((address) => truncate(address, MAX_ADDRESS));
+  return leftOut > 1 ? [`${ELLIPSIS} ${leftOut} more`, ...texts] : texts;
 }
 
-// The groups that the user acted with: as many as a list has, each with as much as leaves room for the rest of the
-// context.
+// Returns the impersonated groups, each truncated to 128 bytes so that together they leave space for the other members.
 function impersonatedGroups(groups) {
-  return groups.length === 0 ? undefined : groups.slice(0, MAX_ITEMS).map((group) => cut(group, MAX_GROUP));
+  return groups.length === 0 ? undefined : groups.slice(0, MAX_ITEMS).map((group) => truncate(group, MAX_GROUP));
 }
 
-// The text, or as much of its beginning as fits with `…` into `max` bytes.
-function cut(text, max) {
-  // A unit of UTF-16 has three bytes of UTF-8 at the most.
-  if (text.length * 3 <= max || encoder.encodeInto(text, room.subarray(0, max)).read === text.length) {
+// Truncates a text to `max` bytes, including the `…` at its end.
+function truncate(text, max) {
+  // A UTF-16 code unit has at most three bytes in UTF-8.
+  if (text.length * 3 <= max || encoder.encodeInto(text, buffer.subarray(0, max)).read === text.length) {
     return text;
   }
-  const { read } = encoder.encodeInto(text, room.subarray(0, max - byteLength(MARK)));
-  return text.slice(0, read) + MARK;
+  const { read } = encoder.encodeInto(text, buffer.subarray(0, max - byteLength(ELLIPSIS)));
+  return text.slice(0, read) + ELLIPSIS;
 }
 
 function byteLength(text) {

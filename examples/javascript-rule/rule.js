@@ -1,7 +1,7 @@
-// *Kubernetes.System.Principal.PublicIP* in JavaScript: a service account, a node or one of the cloud's own principals
-// was used from a public address that is not the cloud's own machinery. Its token may be stolen.
+// *Kubernetes.System.Principal.PublicIP* in JavaScript: detects service accounts, nodes and principals of the cloud
+// that were used from a public address outside the cloud's own infrastructure. Their tokens may be stolen.
 //
-// It says of every event what the rule in Rust says (rules-wasm/system-principal-public-ip).
+// It has the same verdict on every event as the rule in Rust (rules-wasm/system-principal-public-ip).
 
 import { parseAddress } from './address.js';
 import { makeAlert } from './alert.js';
@@ -13,11 +13,11 @@ const GKE = 'GCP.AuditLog';
 
 const SYSTEM_PRINCIPALS = ['system:serviceaccount:', 'system:node:', 'eks:', 'aks:'];
 
-// The role in which AWS's control plane manages add-ons and nodes.
+// Role that AWS's control plane assumes to manage add-ons and nodes.
 const EKS_MANAGERS = ['eks:addon-manager', 'eks:node-manager'];
 const EKS_MANAGER_ROLE = ':assumed-role/AWSWesleyClusterManagerLambda';
 
-// Service accounts of `kube-system` that AKS runs on the nodes.
+// Service accounts in `kube-system` of the components that AKS runs on nodes.
 const AKS_NODE_ACCOUNTS = [
   'csi-azuredisk-node-sa',
   'csi-azurefile-node-sa',
@@ -25,12 +25,12 @@ const AKS_NODE_ACCOUNTS = [
   'cloud-node-manager',
 ].map((name) => `system:serviceaccount:kube-system:${name}`);
 
-// Amazon, and Amazon's second network.
+// Amazon's two networks.
 const AWS = ['AS16509', 'AS14618'];
 const AZURE = ['AS8075'];
 const GOOGLE = ['AS15169', 'AS396982'];
 
-// What the component exports: the interface `rule` of wit/detection.wit.
+// The component's export: the interface `rule` of wit/detection.wit.
 export const rule = {
   evaluate(eventJson) {
     const event = readEvent(eventJson);
@@ -43,21 +43,22 @@ function matches(event) {
   return (
     username != null &&
     isComplete(event) &&
-    !isRefused(event) &&
+    !isDenied(event) &&
     SYSTEM_PRINCIPALS.some((prefix) => username.startsWith(prefix)) &&
     event.sourceScope === 'public' &&
-    !isCloudMachinery(event)
+    !isCloudInfrastructure(event)
   );
 }
 
-// 403, and on GKE its counterpart of gRPC, `PERMISSION_DENIED`.
-function isRefused({ responseStatus, logType }) {
+// Returns whether the API server denied the request: with HTTP status 403, or on GKE with gRPC code 7,
+// `PERMISSION_DENIED`.
+function isDenied({ responseStatus, logType }) {
   const code = responseStatus?.code;
   return code === 403 || (code === 7 && logType === GKE);
 }
 
-// Principals that the cloud itself uses from its own public addresses.
-function isCloudMachinery(event) {
+// Returns whether the principal is one that the cloud itself uses from its own public addresses.
+function isCloudInfrastructure(event) {
   const { username, userGroups, userArn } = event;
   const isNode = username.startsWith('system:node:');
   switch (event.logType) {
@@ -76,8 +77,8 @@ function isCloudMachinery(event) {
   }
 }
 
-// Whether every known network of the source addresses is the provider's. All of them: the client can write the first
-// addresses.
+// Returns whether all known networks of the source addresses are the provider's. One is not enough, because clients can
+// write all addresses but the last.
 function isFrom({ asn }, provider) {
   return asn.length > 0 && asn.every((entry) => provider.includes(entry.asn));
 }
@@ -100,7 +101,7 @@ function alertAbout(event) {
   });
 }
 
-// The last address is the only one that the client cannot write.
+// Returns the last valid source address. Clients can write all addresses but the last.
 function lastAddress(texts) {
   for (let n = texts.length - 1; n >= 0; n -= 1) {
     const address = parseAddress(texts[n]);
@@ -111,7 +112,7 @@ function lastAddress(texts) {
   return undefined;
 }
 
-// The network of one source address: the entry that names the address, or the only one there is if it names none.
+// Returns the network of a source address: the entry with this address, or the only entry if it has no address.
 function networkOf({ asn }, sourceIp) {
   if (asn.length === 1 && asn[0].address == null) {
     return asn[0];

@@ -1,5 +1,6 @@
-// Records of EKS, AKS or GKE, one a line, from a file or standard input; findings, one a line, on standard output, as
-// `portcullis run --format ndjson` writes alerts; on standard error how many records were what.
+// Reads records of EKS, AKS or GKE from a file or standard input, one per line. Writes findings to standard output, one
+// per line, as `portcullis run --format ndjson` writes alerts. Writes the number of records of each outcome to standard
+// error.
 
 import { createReadStream } from "node:fs";
 import { stdin, stdout, stderr, argv } from "node:process";
@@ -10,32 +11,32 @@ import { records } from "./generated/detector.js";
 /** @typedef {import("./generated/interfaces/portcullis-detection-records.js").Finding} Finding */
 /** @typedef {import("./generated/interfaces/portcullis-detection-records.js").DetectError} DetectError */
 
-// What is no UTF-8 is an error here: it would otherwise become other text, which the rules would judge.
+// Throws on invalid UTF-8, which would otherwise be replaced, and evaluated as a different text.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Lines end with a line feed and nothing else. `node:readline` would also end one at U+2028, which JSON allows in texts.
+ * Splits an input at line feeds only. `node:readline` also splits at U+2028, which JSON allows in strings.
  * @param {AsyncIterable<Buffer>} input
  */
 async function* lines(input) {
   /** @type {Buffer[]} */
-  let begun = [];
+  let parts = [];
   for await (const chunk of input) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      begun.push(chunk.subarray(start, end));
-      yield Buffer.concat(begun);
-      begun = [];
+      parts.push(chunk.subarray(start, end));
+      yield Buffer.concat(parts);
+      parts = [];
       start = end + 1;
     }
-    if (start < chunk.length) begun.push(chunk.subarray(start));
+    if (start < chunk.length) parts.push(chunk.subarray(start));
   }
-  if (begun.length > 0) yield Buffer.concat(begun);
+  if (parts.length > 0) yield Buffer.concat(parts);
 }
 
 /**
- * The detector's own error. jco throws an `Error` whose `payload` is the error of the WIT; anything else is none of the
- * record's: a trap, after which the instance is not to be used any more.
+ * Returns the WIT's error, which jco puts into the `payload` of an `Error`. Rethrows anything else: it is not about the
+ * record, but a trap, and the instance must not be used after it.
  * @param {unknown} thrown
  * @returns {DetectError}
  */
@@ -45,8 +46,8 @@ function reason(thrown) {
 }
 
 /**
- * What is absent is `null` here, as in the alerts of the command, and not left out. The context stays the text that it is:
- * `JSON.parse` would round long numbers.
+ * Formats a finding as a line of JSON. Absent values are `null`, as in the command's alerts. The context is not parsed,
+ * because `JSON.parse` would round long numbers.
  * @param {Finding} finding
  */
 function line(finding) {
@@ -73,8 +74,8 @@ function line(finding) {
 
 /** @type {Map<DetectError["tag"] | "evaluated" | "not-utf8", number>} */
 const counts = new Map([["evaluated", 0]]);
-/** @param {DetectError["tag"] | "evaluated" | "not-utf8"} what */
-const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
+/** @param {DetectError["tag"] | "evaluated" | "not-utf8"} outcome */
+const count = (outcome) => counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
 
 const began = performance.now();
 for await (const record of lines(argv[2] ? createReadStream(argv[2]) : stdin)) {

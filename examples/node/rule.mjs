@@ -1,5 +1,5 @@
-// One rule alone, a package as `portcullis run` loads it: a normalized event in, perhaps an alert out. What an event has is
-// in rules-wasm/event/event.schema.json.
+// Runs a single rule from its package, the file that `portcullis run` loads. The rule takes a normalized event,
+// described in rules-wasm/event/event.schema.json, and may return an alert.
 
 import { rule } from "./generated/nodeport.js";
 
