@@ -38,7 +38,7 @@ pub(crate) extern "C" fn portcullis(
 }
 
 impl State {
-    /// Returns the address of the output. For a record without alerts it is the address of the record.
+    /// Returns the address of the output. A record without alerts is its own output, if a zero byte follows it.
     fn filter(&mut self, record: *const u8, length: usize) -> *const u8 {
         let Self { buffers, output } = self;
         output.clear();
