@@ -26,7 +26,11 @@ fn main() {
 }
 
 fn build() -> Result<()> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run this build script with cargo"));
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .with_context(|| format!("{name} is not set: run this build script with cargo"))
+    };
     let out = variable("OUT_DIR")?;
     let workspace = variable("CARGO_MANIFEST_DIR")?.join("..").canonicalize()?;
     for input in ["rules-wasm", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
