@@ -263,7 +263,7 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
 
 #[test]
 fn the_readmes_config_is_one() {
-    let readme = fs::read_to_string(project("README.md")).expect("the README");
+    let readme = fs::read_to_string(project("docs/rules.md")).expect("the page");
     let configs = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
     let configs: Vec<&str> =
         configs.map(|(config, _)| config).filter(|config| config.contains("[activation]")).collect();

@@ -230,7 +230,7 @@ fn without_enrichment_one_warning_says_what_will_look_like_an_intruder() {
 #[test]
 fn the_readmes_config_does_what_the_readme_says() {
     let sources = Sources::new();
-    let readme = fs::read_to_string(crate::support::project("README.md")).expect("the README");
+    let readme = fs::read_to_string(crate::support::project("docs/config.md")).expect("the page");
     let (_, config) = readme.split_once("```toml\n").expect("a config");
     let (config, _) = config.split_once("```").expect("its end");
     // The README's addresses are those that are kept for documentation, which are never public.

@@ -315,7 +315,7 @@ fn a_wrong_config_is_named_with_line_key_and_what_would_be_right() {
 /// The example of the README.
 #[test]
 fn the_readmes_config_is_one() {
-    let readme = fs::read_to_string(crate::support::project("README.md")).expect("the README");
+    let readme = fs::read_to_string(crate::support::project("docs/config.md")).expect("the page");
     let configs: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(configs.iter().any(|config| config.contains("[[tenants]]")), "there is one of tenants");
     for config in configs.iter().filter(|config| config.contains("[[tenants]]")) {
