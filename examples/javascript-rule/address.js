@@ -1,12 +1,12 @@
 // Parses source addresses as clouds and proxies write them.
 
-// White space as Unicode defines it; `trim` uses another list.
+// White space according to Unicode. `trim` removes a different set of characters.
 const SPACE = '[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 const SPACE_AROUND = new RegExp(`^${SPACE}+|${SPACE}+$`, 'g');
 
-// Reads an address from a text that may have white space around it, a port (`1.2.3.4:443`, `[2001:db8::1]:443`), a zone
-// (`%eth0`) or a prefix length (`/24`). Returns the address in its canonical form, in which an IPv4-mapped IPv6 address
-// is the IPv4 address, or undefined.
+// Parses an address that may have white space around it, a port (`1.2.3.4:443`, `[2001:db8::1]:443`), a zone (`%eth0`)
+// or a prefix length (`/24`). Returns the address in its canonical form, in which an IPv4-mapped IPv6 address is the
+// IPv4 address. Returns undefined for an invalid address.
 export function parseAddress(text) {
   const address = bareAddress(text);
   if (address === undefined) {
@@ -20,9 +20,9 @@ export function parseAddress(text) {
   return groups === undefined ? undefined : formatIpv6(groups);
 }
 
-// The address without white space, brackets, port, zone and prefix length.
-function undressed(dressed) {
-  let [text, length] = split(dressed.replace(SPACE_AROUND, ''), '/');
+// Removes white space, port, zone and prefix length.
+function bareAddress(decorated) {
+  let [text, length] = split(decorated.replace(SPACE_AROUND, ''), '/');
   if (length !== undefined && !isNumber(length)) {
     return undefined;
   }
@@ -43,18 +43,18 @@ function undressed(dressed) {
   return zone === '' || zone?.includes('%') ? undefined : address;
 }
 
-// The text before and after the first of these marks; the second is undefined if there is no mark.
-function split(text, mark) {
-  const place = text.indexOf(mark);
-  return place < 0 ? [text, undefined] : [text.slice(0, place), text.slice(place + mark.length)];
+// Splits a text at the first separator. Without one, the second part is undefined.
+function split(text, separator) {
+  const position = text.indexOf(separator);
+  return position < 0 ? [text, undefined] : [text.slice(0, position), text.slice(position + separator.length)];
 }
 
 function isNumber(text) {
   return /^[0-9]+$/.test(text);
 }
 
-// Four octets without leading zeros, which some programs read as octal.
-function readIpv4(text) {
+// Parses four octets. Refuses leading zeros, because some parsers read such octets as octal.
+function parseIpv4(text) {
   const octets = text.split('.');
   const isOctet = (octet) => /^(0|[1-9][0-9]{0,2})$/.test(octet) && Number(octet) <= 255;
   return octets.length === 4 && octets.every(isOctet) ? octets.map(Number) : undefined;
@@ -67,17 +67,18 @@ function parseIpv6(text) {
     const groups = parseGroups(head, true);
     return groups?.length === 8 ? groups : undefined;
   }
-  const before = readGroups(head, false);
-  const behind = readGroups(tail, true);
-  // `::` stands for at least one group.
-  if (before === undefined || behind === undefined || before.length + behind.length > 7) {
+  const before = parseGroups(head, false);
+  const after = parseGroups(tail, true);
+  // `::` stands for one group at least.
+  if (before === undefined || after === undefined || before.length + after.length > 7) {
     return undefined;
   }
   return [...before, ...Array(8 - before.length - after.length).fill(0), ...after];
 }
 
-// The groups of one part of an IPv6 address. In the last part, the last two groups may be written as an IPv4 address.
-function readGroups(text, isLast) {
+// Parses the groups of a part of an IPv6 address. The last two groups of the last part may be written as an IPv4
+// address.
+function parseGroups(text, isLast) {
   if (text === '') {
     return [];
   }
@@ -97,8 +98,9 @@ function readGroups(text, isLast) {
   return groups;
 }
 
-// As in RFC 5952: the first of the longest runs of at least two zeros is `::`, and digits are lower-case.
-function writeIpv6(groups) {
+// Formats an address as RFC 5952 specifies: the first of the longest runs of two or more zeros is `::`, and digits are
+// lower-case.
+function formatIpv6(groups) {
   if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
     return groups.slice(6).flatMap((group) => [group >> 8, group & 0xff]).join('.');
   }

@@ -1,8 +1,8 @@
-// Builds the alert of a match, within a size that the host always accepts.
+// Creates alerts, limited to a size that the host accepts.
 //
-// Much of an alert is written by the client that the rule suspects. An alert that is too large for the host would hide
-// the match. So every text has a limit in bytes of UTF-8, where it is cut and ends in `…`, and every list has a limit
-// in items. The limits are those of the SDK for Rust (rules-wasm/sdk/src/alert.rs).
+// Clients control much of an alert's content, and a client could hide a match behind an alert that is too large for the
+// host. So every text has a limit in bytes of UTF-8, beyond which it is truncated and ends in `…`, and every list has a
+// limit in items. The limits are those of the SDK for Rust (rules-wasm/sdk/src/alert.rs).
 
 const MAX_LINE = 1024;
 const MAX_TEXT = 2048;
@@ -15,8 +15,8 @@ const ELLIPSIS = '…';
 const encoder = new TextEncoder();
 const buffer = new Uint8Array(Math.max(MAX_LINE, MAX_TEXT));
 
-// An alert about an event. The context begins with who did what, from where, to which object, how it ended and as whom
-// the user acted. Then it has what the rule adds.
+// Returns an alert about an event. The context begins with the event's user, source addresses, request, response and
+// impersonated user, followed by the members that the rule adds.
 export function makeAlert(event, { title, dedup, context }) {
   return {
     title: truncate(title, MAX_LINE),
@@ -40,13 +40,13 @@ export function makeAlert(event, { title, dedup, context }) {
   };
 }
 
-// A JSON object. An absent value is null, and so is a value that does not fit any more.
+// Returns the context as a JSON object. Absent values are null, and so are values that would exceed the limit.
 function writeContext(context) {
   const members = Object.entries(context).map(([key, value]) => {
     const [name, json] = [JSON.stringify(key), JSON.stringify(limited(value))];
     return { name, json, length: lengthWith(name, json), lengthOfNull: lengthWith(name, 'null') };
   });
-  // The bytes that the remaining members need if all of them are null.
+  // Length of the remaining members if all of them are null.
   let reserve = members.reduce((sum, { lengthOfNull }) => sum + lengthOfNull, 0);
   let written = '{'.length;
   const parts = members.map(({ name, json, length, lengthOfNull }, n) => {
@@ -70,8 +70,8 @@ function limited(value) {
   return Array.isArray(value) ? value.slice(0, MAX_ITEMS).map(limited) : (value ?? null);
 }
 
-// The source addresses. Of many, only the last ones after a mark, because the client cannot write the last address. The
-// longest address has 45 characters; a much longer text is not an address.
+// Returns the source addresses. If there are too many, returns only the last ones, after a text that counts the others:
+// the client cannot write the last address. An address has at most 45 characters; a longer text is not one.
 function sourceIps(addresses) {
   if (addresses.length === 0) {
     return undefined;
@@ -82,15 +82,15 @@ function sourceIps(addresses) {
   return leftOut > 1 ? [`${ELLIPSIS} ${leftOut} more`, ...texts] : texts;
 }
 
-// The groups that the user acted with, within the limit of a list. Each is cut so that the rest of the context fits.
+// Returns the impersonated groups, each truncated to 128 bytes so that together they leave space for the other members.
 function impersonatedGroups(groups) {
   return groups.length === 0 ? undefined : groups.slice(0, MAX_ITEMS).map((group) => truncate(group, MAX_GROUP));
 }
 
-// The text, or as much of its beginning as fits into `max` bytes together with `…`.
-function cut(text, max) {
-  // A unit of UTF-16 takes at most three bytes of UTF-8.
-  if (text.length * 3 <= max || encoder.encodeInto(text, room.subarray(0, max)).read === text.length) {
+// Truncates a text to `max` bytes, including the `…` at its end.
+function truncate(text, max) {
+  // A UTF-16 code unit has at most three bytes in UTF-8.
+  if (text.length * 3 <= max || encoder.encodeInto(text, buffer.subarray(0, max)).read === text.length) {
     return text;
   }
   const { read } = encoder.encodeInto(text, buffer.subarray(0, max - byteLength(ELLIPSIS)));

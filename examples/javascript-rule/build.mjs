@@ -1,4 +1,4 @@
-// Makes a component of rule.js: `node build.mjs [FILE]`. The default file is target/rule.wasm.
+// Builds a component from rule.js: `node build.mjs [FILE]`. The default file is target/rule.wasm.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -13,7 +13,8 @@ const { component } = await componentize({
   sourcePath: here('rule.js'),
   witPath: here('../../wit'),
   worldName: 'detection',
-  // All features. The rest of WASI is stubbed, so that the component imports nothing: a host refuses any other.
+  // All features. componentize-js stubs the rest of WASI, so that the component imports nothing. Hosts refuse
+  // components with imports.
   disableFeatures: ['stdio', 'random', 'clocks', 'http', 'fetch-event'],
 });
 

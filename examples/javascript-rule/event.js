@@ -2,8 +2,8 @@
 
 const LOG_TYPES = ['Amazon.EKS.Audit', 'Azure.MonitorActivity', 'GCP.AuditLog'];
 
-// The event in a text, without its request object. For any other text it throws. In a component without imports that is
-// a trap: a fault that the host reports, instead of a verdict on something misread.
+// Returns the event without its request object. Throws on any other input. In a component without imports that is a
+// trap: the host reports a fault, and the rule returns no verdict on wrong input.
 export function readEvent(json) {
   const text = withoutRequestObject(json);
   const event = JSON.parse(text);
@@ -18,22 +18,23 @@ export function readEvent(json) {
   return event;
 }
 
-// Whether the request is complete: the stage is `ResponseComplete`, or the record has no stage.
+// Returns whether the request is complete: its stage is `ResponseComplete`, or the record has no stage.
 export function isComplete({ stage }) {
   return stage == null || stage === 'ResponseComplete';
 }
 
-// A client writes the request object: up to 4 MiB, of any shape. A million empty lists, or ten thousand objects with
-// different names, would take more memory than the engine has, and the match would become a fault. This rule does not
-// use the object.
+// Removes the request object, which this rule does not read. The client chooses its content: up to 4 MiB of any shape.
+// A million empty lists, or ten thousand objects with distinct names, would exceed the engine's memory, and hide the
+// match behind a fault.
 function withoutRequestObject(json) {
-  // Quotes within a text are escaped, so this is a member's name. No earlier member has names that a client chose.
+  // Quotes in strings are escaped, so this is a member's name. Clients cannot choose the names of the members before
+  // it.
   const name = ',"requestObject":';
   const start = json.indexOf(name);
   return start < 0 ? json : json.slice(0, start) + json.slice(endOfValue(json, start + name.length));
 }
 
-// Where the value that begins here ends: at the comma or bracket after it.
+// Returns the end of the value that begins at `start`: the position of the comma or bracket after it.
 function endOfValue(json, start) {
   let depth = 0;
   for (let n = start; n < json.length; n += 1) {
@@ -51,8 +52,8 @@ function endOfValue(json, start) {
   return json.length;
 }
 
-// The place of the quote that closes the text that opens here.
-function endOfText(json, start) {
+// Returns the position of the quote that ends the string whose first quote is at `start`.
+function endOfString(json, start) {
   let end = start;
   do {
     end = json.indexOf('"', end + 1);
@@ -60,16 +61,16 @@ function endOfText(json, start) {
   return end < 0 ? json.length : end;
 }
 
-// Whether an odd number of backslashes is before this place.
-function isEscaped(json, place) {
-  let first = place;
+// Returns whether an odd number of backslashes precedes the position.
+function isEscaped(json, position) {
+  let first = position;
   while (json[first - 1] === '\\') {
     first -= 1;
   }
   return (position - first) % 2 === 1;
 }
 
-// The code as it is written: it has 64 bits, and a JavaScript number holds 53.
+// Returns the response code as written. It has 64 bits, and a JavaScript number represents only 53 of them exactly.
 function exactCode(text) {
   const { responseStatus } = JSON.parse(text, (key, value, { source }) =>
     key === 'code' && typeof value === 'number' ? JSON.rawJSON(source) : value,

@@ -1,7 +1,7 @@
-// *Kubernetes.System.Principal.PublicIP* in JavaScript: a service account, a node or one of the cloud's own principals
-// was used from a public address that does not belong to the cloud's own machinery. Its token may be stolen.
+// *Kubernetes.System.Principal.PublicIP* in JavaScript: detects service accounts, nodes and principals of the cloud
+// that were used from a public address outside the cloud's own infrastructure. Their tokens may be stolen.
 //
-// It gives the same answer as the rule in Rust on every event (rules-wasm/system-principal-public-ip).
+// It has the same verdict on every event as the rule in Rust (rules-wasm/system-principal-public-ip).
 
 import { parseAddress } from './address.js';
 import { makeAlert } from './alert.js';
@@ -30,7 +30,7 @@ const AWS = ['AS16509', 'AS14618'];
 const AZURE = ['AS8075'];
 const GOOGLE = ['AS15169', 'AS396982'];
 
-// The export of the component: the interface `rule` of wit/detection.wit.
+// The component's export: the interface `rule` of wit/detection.wit.
 export const rule = {
   evaluate(eventJson) {
     const event = readEvent(eventJson);
@@ -77,8 +77,8 @@ function isCloudInfrastructure(event) {
   }
 }
 
-// Whether every known network of the source addresses is the provider's. It checks all of them, because the client can
-// write the first addresses.
+// Returns whether all known networks of the source addresses are the provider's. One is not enough, because clients can
+// write all addresses but the last.
 function isFrom({ asn }, provider) {
   return asn.length > 0 && asn.every((entry) => provider.includes(entry.asn));
 }
@@ -112,7 +112,7 @@ function lastAddress(texts) {
   return undefined;
 }
 
-// The network of one source address: the entry that names the address, or the only entry if it names no address.
+// Returns the network of a source address: the entry with this address, or the only entry if it has no address.
 function networkOf({ asn }, sourceIp) {
   if (asn.length === 1 && asn[0].address == null) {
     return asn[0];

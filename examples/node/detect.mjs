@@ -1,5 +1,6 @@
-// Reads records of EKS, AKS or GKE, one a line, from a file or standard input. Writes findings, one a line, to standard
-// output, as `portcullis run --format ndjson` writes alerts. Counts the records by outcome on standard error.
+// Reads records of EKS, AKS or GKE from a file or standard input, one per line. Writes findings to standard output, one
+// per line, as `portcullis run --format ndjson` writes alerts. Writes the number of records of each outcome to standard
+// error.
 
 import { createReadStream } from "node:fs";
 import { stdin, stdout, stderr, argv } from "node:process";
@@ -10,11 +11,11 @@ import { records } from "./generated/detector.js";
 /** @typedef {import("./generated/interfaces/portcullis-detection-records.js").Finding} Finding */
 /** @typedef {import("./generated/interfaces/portcullis-detection-records.js").DetectError} DetectError */
 
-// Bytes that are not UTF-8 are an error here. Otherwise they would become other text, and the rules would judge that.
+// Throws on invalid UTF-8, which would otherwise be replaced, and evaluated as a different text.
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Lines end only with a line feed. `node:readline` would also end a line at U+2028, which JSON allows in texts.
+ * Splits an input at line feeds only. `node:readline` also splits at U+2028, which JSON allows in strings.
  * @param {AsyncIterable<Buffer>} input
  */
 async function* lines(input) {
@@ -34,8 +35,8 @@ async function* lines(input) {
 }
 
 /**
- * The detector's own error. jco throws an `Error` whose `payload` is the error of the WIT. Any other exception does not
- * concern the record: it is a trap, and the instance must not be used any more.
+ * Returns the WIT's error, which jco puts into the `payload` of an `Error`. Rethrows anything else: it is not about the
+ * record, but a trap, and the instance must not be used after it.
  * @param {unknown} thrown
  * @returns {DetectError}
  */
@@ -45,8 +46,8 @@ function reason(thrown) {
 }
 
 /**
- * An absent field is `null` here, as in the alerts of the command. The context stays text, because `JSON.parse` would
- * round long numbers.
+ * Formats a finding as a line of JSON. Absent values are `null`, as in the command's alerts. The context is not parsed,
+ * because `JSON.parse` would round long numbers.
  * @param {Finding} finding
  */
 function line(finding) {

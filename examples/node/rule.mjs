@@ -1,5 +1,5 @@
-// One rule alone, a package as `portcullis run` loads it: a normalized event in, an alert or nothing out.
-// rules-wasm/event/event.schema.json describes the event.
+// Runs a single rule from its package, the file that `portcullis run` loads. The rule takes a normalized event,
+// described in rules-wasm/event/event.schema.json, and may return an alert.
 
 import { rule } from "./generated/nodeport.js";
 

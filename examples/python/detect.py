@@ -1,5 +1,6 @@
-"""Reads records of EKS, AKS or GKE, one a line, from a file or standard input. Writes findings, one a line, to standard
-output, as `portcullis run --format ndjson` writes alerts. Counts the records by outcome on standard error.
+"""Reads records of EKS, AKS or GKE from a file or standard input, one per line. Writes findings to standard output, one
+per line, as `portcullis run --format ndjson` writes alerts. Writes the number of records of each outcome to standard
+error.
 
     python detect.py DETECTOR.wasm [FILE]
 """
@@ -14,8 +15,8 @@ from wasmtime.component import Component, Linker, Variant
 
 INTERFACE = "portcullis:detection/records@1.0.0"
 
-# The limits for one record. An instruction costs about one unit of fuel, and a record that alerts takes at most about
-# 300 for each byte. Fuel, unlike time, is the same on every machine.
+# Limits for one record. An instruction takes about one unit of fuel, and a record that alerts takes at most about 300
+# units per byte. Unlike time, fuel is the same on every machine.
 MEMORY = 256 << 20
 FUEL = 10_000_000
 FUEL_PER_BYTE = 2_000
@@ -41,23 +42,23 @@ class Detector:
         self.store = Store(self.engine)
         self.store.set_limits(memory_size=MEMORY, instances=10, tables=10, memories=10)
         self.store.set_fuel(FUEL)
-        # The linker is empty: a component that imports anything does not start.
+        # The linker is empty, so a component with imports does not start.
         self.detect_record = Linker(self.engine).instantiate(self.store, self.component).get_func(self.store, self.export)
 
     def detect(self, record):
-        """Returns the findings, or a Variant with the tag and payload of the WIT's `detect-error`. If the two have
-        different Python types, wasmtime returns the value of a result without saying which of the two it is."""
+        """Returns the findings, or a Variant with the tag and payload of the WIT's `detect-error`. wasmtime returns the
+        bare value of a result if the Python types of success and error differ."""
         try:
             self.store.set_fuel(FUEL + FUEL_PER_BYTE * len(record))
             return self.detect_record(self.store, record)
         except (Trap, WasmtimeError) as error:
-            # After a trap, an instance is unusable.
+            # An instance cannot be called again after a trap.
             self.start()
             raise Fault(str(error).strip().splitlines()[-1].strip()) from error
 
 
 def line(finding):
-    """The context stays text, because it may have numbers that a float would round."""
+    """Formats a finding as a line of JSON. The context is not parsed, because a float would round long numbers."""
     fields = {name.replace("-", "_"): value for name, value in vars(finding).items()}
     context = fields.pop("context")
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "context": {context}}}\n'
@@ -69,7 +70,7 @@ def main():
     output = open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False)
     counts = Counter(evaluated=0)
     began = time.perf_counter()
-    # Lines of bytes end only with a line feed.
+    # Iterating over bytes splits at line feeds only.
     for number, record in enumerate(source, 1):
         try:
             findings = detector.detect(record.removesuffix(b"\n").decode())

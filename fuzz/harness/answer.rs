@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Arbitrary, Unstructured};
-use portcullis::{Alert, Answer, Fault, Judge, Limits, Package, RuleSet, RuleVerdict, Sandbox, Verdict};
+use portcullis::pipeline::RuleVerdict;
+use portcullis::sandbox::{Answer, Sandbox};
+use portcullis::{Alert, Fault, Judge, Limits, Package, RuleSet, Verdict};
 use portcullis_event::{Buffers, Outcome, normalize};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};

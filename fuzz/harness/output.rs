@@ -1,8 +1,10 @@
 //! Checks of everything that the project writes.
 
 use jiff::Timestamp;
+use portcullis::alert::{TextStyle, printable};
+use portcullis::incidents::Incident;
 use portcullis::package::Spec;
-use portcullis::{Alert, Incident, TextStyle, ocsf, printable};
+use portcullis::{Alert, ocsf};
 use serde_json::Value;
 
 /// The current time of all runs, which must not depend on the machine's clock.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use portcullis::package::{Manifest, RULE_INTERFACE};
-use portcullis::{Judge, Limits, Package, RuleSet, Sandbox, Verdict};
+use portcullis::sandbox::Sandbox;
+use portcullis::{Judge, Limits, Package, RuleSet, Verdict};
 use portcullis_event::{Buffers, Outcome, normalize};
 use wasm_smith::{Config, Module};
 
@@ -28,7 +29,7 @@ fn limits() -> Limits {
         memory: 1 << 20,
         table_elements: 1_000,
         answer: 4 << 10,
-        batch: 2,
+        events_per_instance: 2,
         ..Limits::default()
     }
 }

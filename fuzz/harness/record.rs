@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use portcullis::incidents::{Incident, Incidents};
+use portcullis::pipeline::{DEFAULT_TENANT, Verdicts, ledger_line, reject_line};
 use portcullis::read::{Documents, Record, Records, decompressed};
-use portcullis::vectors::pretty;
-use portcullis::{
-    Accounting, DEFAULT_TENANT, Incident, Incidents, Judge, Judgement, Limits, RuleSet, Verdict, Verdicts, embedded,
-    ledger_line, reject_line,
-};
+use portcullis::test_cases::pretty;
+use portcullis::{Accounting, Judge, Judgement, Limits, RuleSet, Verdict, embedded};
 use portcullis_event::{Buffers, Event, Ignored, Outcome, Rejected, normalize};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -251,7 +250,7 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     let (outcome, has_reject_line) = match judgement {
         Judgement::Evaluated { malformed, .. } => ("evaluated", !malformed.is_empty()),
         Judgement::Ignored(_) => ("ignored", false),
-        Judgement::Rejected(_) | Judgement::Unowned(_) => ("rejected", true),
+        Judgement::Rejected(_) | Judgement::Unclaimed(_) => ("rejected", true),
     };
     assert_eq!(line["outcome"], outcome);
     assert_eq!(line["place"].as_str(), (outcome != "evaluated").then_some(&*place));

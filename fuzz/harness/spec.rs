@@ -19,7 +19,7 @@ pub(crate) fn spec(data: &[u8]) {
     assert!(!spec.log_types.is_empty());
     assert!(spec.threshold > 0);
     let mut buffers = Buffers::default();
-    for test_case in &spec.vectors {
+    for test_case in &spec.test_cases {
         let record = test_case.record.to_string();
         assert!(serde_json::from_str::<IgnoredAny>(&record).is_ok(), "{record}");
         let outcome = normalize(record.as_bytes(), &mut buffers);

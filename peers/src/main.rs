@@ -9,7 +9,7 @@ mod chart;
 mod engines;
 mod measure;
 #[rustfmt::skip] // The file belongs to another workspace, which formats it.
-#[path = "../../host/benches/support/records.rs"]
+#[path = "../../host/cli/benches/support/records.rs"]
 mod records;
 mod report;
 mod verdicts;

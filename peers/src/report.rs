@@ -32,13 +32,13 @@ fn caption(results: &Results) -> String {
     #[expect(clippy::cast_precision_loss, reason = "the number of records is far below 2^52")]
     let records = grouped(results.records as f64);
     format!(
-        "The same two rules over the same {records} invented audit records of EKS, AKS and GKE, of 1 to 4 KB, on one \
-         core{machine}; the middle of five rounds. {nodeport} of the records make the NodePort rule alert, {system_principal} \
-         the system principal rule, and every engine gives the same verdict on each record.\n\n\
-         Engines that get raw records know the three clouds. The others do not: their input is normalized beforehand, and \
-         their time is parsing the normalized event, written as JSON, and evaluating both rules. Normalizing is part of \
-         Portcullis's time, and alone takes {} µs a record.\n",
-        figure(results.normalizing),
+        "The same two rules over the same {records} generated audit records of EKS, AKS and GKE, of 1 to 4 KB, on one \
+         core{machine}; the median of five rounds. {nodeport} of the records raise an alert of the NodePort rule, \
+         {system_principal} of the system principal rule, and all engines have the same verdicts on each record.\n\n\
+         Engines that read raw records know the formats of the three clouds. For the other engines the records are \
+         normalized beforehand: their time is parsing the normalized event as JSON and evaluating both rules. \
+         Portcullis's time includes normalizing, which alone takes {} µs per record.\n",
+        format_number(results.normalizing),
     )
 }
 

@@ -50,7 +50,7 @@ impl Workload {
         let workload = Self::from_records(records::records(seed, count))?;
         ensure!(
             workload.len() == count,
-            "only {} of {count} generated records are audit events: fix the generator in host/benches/support",
+            "only {} of {count} generated records are audit events: fix the generator in host/cli/benches/support",
             workload.len()
         );
         Ok(workload)

@@ -5,10 +5,11 @@ pub(crate) mod api_server;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod endpoint;
+pub(crate) mod envelopes;
 mod live;
 pub(crate) mod nats;
 mod packages;
-#[path = "../../host/benches/support/records.rs"]
+#[path = "../../host/cli/benches/support/records.rs"]
 pub(crate) mod records;
 pub(crate) mod service;
 

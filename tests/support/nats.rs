@@ -78,7 +78,7 @@ impl Nats {
     }
 
     /// How things stand with deliveries, for a person.
-    pub(crate) fn standing(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         self.block_on(async |jetstream| {
             let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");
             let consumer = stream.consumer_info("judges").await;

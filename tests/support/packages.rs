@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder of the project.
 pub(crate) fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 /// A package of a component, a spec and a manifest.
@@ -80,12 +80,12 @@ pub(crate) enum Does {
     Loop,
 }
 
-/// A version of [`VERSIONED`], with a vector that says what it does.
+/// A version of [`VERSIONED`], with a test case that says what it does.
 pub(crate) fn version(version: &str, does: Does) -> Vec<u8> {
     package(&does.component(), &versioned_spec(does == Does::Alert), &versioned_manifest(version))
 }
 
-/// A version of [`VERSIONED`] with a vector that expects the contrary of what it does.
+/// A version of [`VERSIONED`] with a test case that expects the contrary of what it does.
 pub(crate) fn version_that_fails(version: &str, does: Does) -> Vec<u8> {
     package(&does.component(), &versioned_spec(does != Does::Alert), &versioned_manifest(version))
 }
@@ -94,7 +94,7 @@ fn versioned_manifest(version: &str) -> String {
     format!(r#"{{"version":"{version}","prefilter":{{}}}}"#)
 }
 
-/// A spec with one vector.
+/// A spec with one test case.
 pub(crate) fn versioned_spec(expected: bool) -> String {
     spec(VERSIONED)
         + &format!(

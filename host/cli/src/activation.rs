@@ -1,0 +1,216 @@
+//! Rules out of files: activated at the start, followed from then on, and what is told about it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, anyhow};
+use portcullis::activation::{Action, Activator, Control, History, Listed, News, Policy, Proof, Reload, Watched};
+use portcullis::package::{Cache, PublicKey};
+use portcullis::report::Notification;
+use portcullis::rule_set::RuleSetCell;
+use portcullis::{Compiler, Engine, PackageLimits, RuleSet, TenantLimits, embedded};
+
+use crate::failure::{Exit, Failure, OrExit, notify, warn};
+use crate::packages::compiler;
+use crate::progress::Progress;
+
+/// Where a tenant's rules come from.
+pub(crate) enum Rules {
+    /// They come with the program.
+    Embedded(Arc<RuleSet>),
+    /// Out of files, which the activator looks after: the number that it gives the tenant.
+    Followed(usize),
+}
+
+/// How rules out of files are activated.
+pub(crate) enum Start<'a> {
+    /// For a run: proved, and written down.
+    Run {
+        /// Whether a version that is refused leaves the others: else it is an error.
+        watch: bool,
+        history: Option<&'a Path>,
+    },
+    /// To look closely at what they do, also where their test cases fail.
+    Explain,
+    /// To see how they stand.
+    Look { history: Option<&'a Path> },
+}
+
+impl Start<'_> {
+    fn history(&self) -> Result<Arc<History>, Failure> {
+        let (path, history) = match self {
+            Self::Run { history: Some(path), .. } => (path, History::open(path)),
+            Self::Look { history: Some(path) } => (path, History::read(path)),
+            _ => return Ok(Arc::default()),
+        };
+        let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
+        for line in &history.unreadable {
+            warn(format_args!("warning: {}:{line}: is no entry of a history, and passed over", path.display()));
+        }
+        Ok(Arc::new(history))
+    }
+
+    /// Whether nothing that is refused is an error.
+    pub(crate) fn is_lenient(&self) -> bool {
+        matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
+    }
+}
+
+/// By what a store is known: tenants for whom all of it is the same share it, and the code that is compiled out of it.
+type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
+
+/// The activator of a command, and what its stores are compiled with.
+pub(crate) struct Activation {
+    activator: Activator,
+    is_lenient: bool,
+    is_told: bool,
+    several: bool,
+    /// The names of its tenants, by the activator's numbers for them.
+    names: Vec<Arc<str>>,
+    engines: BTreeMap<usize, Engine>,
+    stores: HashMap<StoreKey, usize>,
+    embedded: HashMap<usize, Arc<RuleSet>>,
+    cache: Option<Cache>,
+    /// The bar that is in the way of what is said, once there is one.
+    progress: Arc<OnceLock<Arc<Progress>>>,
+    /// A further listener to the news, once there is one.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
+    heard: Arc<OnceLock<Hears>>,
+}
+
+/// Hears news.
+pub(crate) type Hears = Box<dyn Fn(&News) + Send + Sync>;
+
+impl Activation {
+    pub(crate) fn new(start: &Start<'_>, several: bool, cache: Option<Cache>) -> Result<Self, Failure> {
+        let proof = if matches!(start, Start::Explain) { Proof::WithoutTestCases } else { Proof::TestCases };
+        let is_told = !matches!(start, Start::Look { .. });
+        let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
+        let heard: Arc<OnceLock<Hears>> = Arc::default();
+        let (bar, listener) = (Arc::clone(&progress), Arc::clone(&heard));
+        let tell = move |news: News| {
+            if let Some(hears) = listener.get() {
+                hears(&news);
+            }
+            let notification = notification(&news, several);
+            match bar.get() {
+                _ if !is_told => {}
+                Some(progress) => progress.aside(|| notify(&notification)),
+                None => notify(&notification),
+            }
+        };
+        Ok(Self {
+            activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, tell),
+            is_lenient: start.is_lenient(),
+            is_told,
+            several,
+            names: Vec::new(),
+            engines: BTreeMap::new(),
+            stores: HashMap::new(),
+            embedded: HashMap::new(),
+            cache,
+            progress,
+            heard,
+        })
+    }
+
+    /// The rules of a tenant: out of these files and folders, or without any the embedded ones.
+    pub(crate) fn rules(
+        &mut self,
+        name: &Arc<str>,
+        paths: &[PathBuf],
+        limits: &TenantLimits,
+        policy: Policy,
+    ) -> Result<Rules, Failure> {
+        let engine = match self.engines.get(&limits.stack) {
+            Some(engine) => engine.clone(),
+            None => Engine::with_stack(limits.stack).or_exit(Exit::Setup)?,
+        };
+        self.engines.insert(limits.stack, engine.clone());
+        if paths.is_empty() {
+            if let Some(rules) = self.embedded.get(&limits.stack) {
+                return Ok(Rules::Embedded(Arc::clone(rules)));
+            }
+            let compiler = Compiler::new(engine).with_cache(self.cache.clone());
+            let rules = RuleSet::new(embedded::compiled(&compiler).or_exit(Exit::Setup)?).or_exit(Exit::Setup)?;
+            let rules = Arc::new(rules);
+            self.embedded.insert(limits.stack, Arc::clone(&rules));
+            return Ok(Rules::Embedded(rules));
+        }
+        let keys = policy.trusted_keys.clone();
+        let key = (paths.to_vec(), limits.stack, limits.package, keys);
+        let (activator, cache) = (&mut self.activator, &self.cache);
+        let store = self.stores.entry(key).or_insert_with_key(|(paths, _, limits, keys)| {
+            let compiler = compiler(&engine, *limits).with_trusted_keys(keys.as_deref()).with_cache(cache.clone());
+            activator.add_store(paths.clone(), compiler)
+        });
+        self.names.push(Arc::clone(name));
+        Ok(Rules::Followed(activator.add_tenant(Arc::clone(name), *store, policy, limits.limits)))
+    }
+
+    /// Activates what is not activated yet. Where that is only looked at, a store must be there.
+    pub(crate) fn follow(&mut self) -> Result<(), Failure> {
+        if self.is_lenient {
+            self.activator.follow();
+        } else if let Err((tenant, error)) = self.activator.start_strictly() {
+            let failure = Failure::new(Exit::Setup, error);
+            let of = || format!("tenant {}", self.names[tenant]);
+            return Err(if self.several { failure.context(of()) } else { failure });
+        }
+        match self.activator.unreadable().next() {
+            Some(wrong) if !self.is_told => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn cell(&self, tenant: usize) -> Arc<RuleSetCell> {
+        self.activator.cell(tenant)
+    }
+
+    pub(crate) fn list(&self, tenant: usize) -> Vec<Listed> {
+        self.activator.list(tenant)
+    }
+
+    /// Has somebody hear the news from now on.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
+    pub(crate) fn heard_by(&self, hears: Hears) {
+        let _ = self.heard.set(hears);
+    }
+
+    /// Follows the stores from now on.
+    pub(crate) fn run(self, watched: Watched, reload: Reload, progress: &Arc<Progress>) -> Result<Control, Failure> {
+        let _ = self.progress.set(Arc::clone(progress));
+        self.activator.run(watched, reload).or_exit(Exit::Setup)
+    }
+}
+
+impl Rules {
+    /// Those that are active now.
+    pub(crate) fn now(&self, activation: &Activation) -> Arc<RuleSet> {
+        match self {
+            Self::Embedded(rules) => Arc::clone(rules),
+            Self::Followed(number) => activation.cell(*number).newer(&mut 0).expect("there are first rules"),
+        }
+    }
+}
+
+/// Returns news as a notification, which names the tenant where there are several.
+fn notification(news: &News, several: bool) -> Notification {
+    let of = |tenant: &str| if several { format!("tenant {tenant}: ") } else { String::new() };
+    match news {
+        News::Entry(entry) => {
+            let file = entry.file.as_ref().filter(|_| entry.action == Action::Refused && entry.rule_id.is_some());
+            let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
+            let text = format!("{}{file}{entry}", of(&entry.tenant));
+            match entry.action {
+                Action::Refused | Action::RolledBack => Notification::warning(text),
+                _ => Notification::info(text),
+            }
+        }
+        News::Problem { tenant, text } => {
+            Notification::warning(format!("{}{text}", tenant.as_deref().map(of).unwrap_or_default()))
+        }
+        News::HistoryFails(error) => Notification::warning(format!("warning: {error}")),
+    }
+}

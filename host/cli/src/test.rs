@@ -1,0 +1,144 @@
+//! `portcullis test`: the test cases of rules, run in the sandbox.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use clap::ValueEnum;
+use portcullis::alert::printable;
+use portcullis::test_cases::{self, TestResult};
+use portcullis::{Engine, Package};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde_json::{Value, json};
+
+use crate::failure::{Exit, Failure, OrExit};
+use crate::output::Output;
+use crate::packages::load_packages;
+use crate::setup::LimitsArgs;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Packages, or folders of them [default: the embedded rules]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Only test cases whose name, or whose rule's id, holds this text
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    #[command(flatten)]
+    limits: LimitsArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person
+    Text,
+    /// One JSON object
+    Json,
+    /// JUnit XML
+    Junit,
+}
+
+/// A package and how its test cases went.
+type Tested = (Package, Vec<TestResult>);
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let limits = args.limits.load()?;
+    let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
+    let wanted = args.filter.as_deref().unwrap_or("");
+    let tested: Vec<Tested> = load_packages(&engine, &args.paths, limits.package)?
+        .into_iter()
+        .map(|package| {
+            let whole_rule = package.rule_id().contains(wanted);
+            let results = test_cases::run(&package, limits.limits, |case| whole_rule || case.name.contains(wanted));
+            (package, results)
+        })
+        .filter(|(_, results)| args.filter.is_none() || !results.is_empty())
+        .collect();
+    let all = || tested.iter().flat_map(|(_, results)| results);
+    let passed = all().filter(|result| result.passed()).count();
+    let failed = all().count() - passed;
+    if passed + failed == 0 {
+        let nothing = match &args.filter {
+            Some(filter) => anyhow!("no test case has {filter:?} in its name or its rule's id"),
+            None => anyhow!("there is no test case: no spec has Tests"),
+        };
+        return Err(Failure::new(Exit::Usage, nothing));
+    }
+    let mut output = Output::standard();
+    output.write(&match args.format {
+        Format::Text => text(&tested, passed, failed),
+        Format::Json => json(&tested, passed, failed).to_string() + "\n",
+        Format::Junit => junit(&tested).or_exit(Exit::Io)?,
+    })?;
+    output.flush()?;
+    Ok(if failed == 0 { Exit::Done } else { Exit::TestFailed })
+}
+
+fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
+    let mut text = String::new();
+    for (package, results) in tested {
+        text.push_str(&format!("{} {}\n", printable(package.rule_id()), package.version()));
+        if results.is_empty() {
+            text.push_str("    has no test cases\n");
+        }
+        for result in results {
+            let word = if result.passed() { "pass" } else { "FAIL" };
+            text.push_str(&format!("    {word}  {}\n", printable(&result.name)));
+            if !result.passed() {
+                text.push_str(
+                    &details(result).lines().map(|line| format!("          {}\n", printable(line))).collect::<String>(),
+                );
+            }
+        }
+    }
+    text.push_str(&format!("{passed} of {} test cases passed\n", passed + failed));
+    text
+}
+
+/// What a failed test case expected, what came out, and the event that the rule saw.
+fn details(result: &TestResult) -> String {
+    let event = result.event.as_deref().unwrap_or("none");
+    format!("expected {}\nfound    {}\nevent\n{event}", result.expectation(), result.found())
+}
+
+fn json(tested: &[Tested], passed: usize, failed: usize) -> Value {
+    let case = |result: &TestResult| {
+        json!({
+            "name": result.name,
+            "passed": result.passed(),
+            "expected": result.expectation(),
+            "found": result.found(),
+            "event": result.event.as_deref().and_then(|event| serde_json::from_str::<Value>(event).ok()),
+        })
+    };
+    let rule = |(package, results): &Tested| {
+        json!({
+            "rule_id": package.rule_id(),
+            "version": package.version().to_string(),
+            "test_cases": results.iter().map(case).collect::<Vec<_>>(),
+        })
+    };
+    json!({"passed": passed, "failed": failed, "rules": tested.iter().map(rule).collect::<Vec<_>>()})
+}
+
+fn junit(tested: &[Tested]) -> anyhow::Result<String> {
+    let mut report = Report::new("portcullis test");
+    for (package, results) in tested {
+        let mut suite = TestSuite::new(format!("{} {}", package.rule_id(), package.version()));
+        for result in results {
+            let mut status = TestCaseStatus::success();
+            if !result.passed() {
+                status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_message(format!("expected {}, found {}", result.expectation(), result.found()));
+                status.set_description(details(result));
+            }
+            let mut case = TestCase::new(&*result.name, status);
+            case.set_classname(package.rule_id());
+            suite.add_test_case(case);
+        }
+        report.add_test_suite(suite);
+    }
+    report.to_string().context("cannot write the results as JUnit XML")
+}

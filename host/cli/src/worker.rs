@@ -1,0 +1,99 @@
+//! Workers: each judges batches on a thread of its own. What is to be written about them is written elsewhere, in order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use portcullis::read::Records;
+use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
+use portcullis::rule_set::RuleSets;
+use portcullis::{Accounting, Alert, Tenants};
+
+use crate::annotate::annotated;
+use crate::batch::{Batch, Source};
+
+/// A worker with its judges.
+pub(crate) struct Worker {
+    number: usize,
+    tenants: Tenants,
+    records: Records,
+    options: ReportOptions,
+}
+
+/// A batch that was judged.
+pub(crate) struct JudgedBatch {
+    /// The batch's number.
+    pub(crate) number: u64,
+    /// The rules that it was judged with.
+    pub(crate) rules: RuleSets,
+    /// Its bytes.
+    pub(crate) size: usize,
+    /// The worker, and what its judges have counted: by tenant, and of unclaimed records.
+    pub(crate) worker: usize,
+    pub(crate) accounts: (Vec<Accounting>, Accounting),
+    /// The input that it is of.
+    pub(crate) source: Arc<Source>,
+    /// The outcomes of its records.
+    pub(crate) outcomes: Outcomes,
+    /// What is to be written, in order.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Something to write.
+pub(crate) enum Entry {
+    /// What is to be written about a record.
+    Report(Box<RecordReport>),
+    /// A line of the input, with the alerts of its records.
+    Line(Vec<u8>),
+}
+
+impl Worker {
+    pub(crate) fn new(number: usize, tenants: Tenants, options: ReportOptions) -> Self {
+        Self { number, tenants, records: Records::default(), options }
+    }
+
+    pub(crate) fn judge(&mut self, batch: &Batch) -> JudgedBatch {
+        let Self { number: worker, tenants, records, options } = self;
+        for (tenant, rules) in batch.rules.iter().enumerate() {
+            tenants.judge(tenant).set_rules(rules);
+        }
+        let rules = Arc::clone(&batch.rules);
+        let (mut outcomes, mut entries) = (Outcomes::default(), Vec::new());
+        let origin = Origin { input: &batch.source.name, tenant: None };
+        for document in batch.documents() {
+            let line = document.bytes;
+            let document = if batch.lines { document.trimmed() } else { document };
+            let before = entries.len();
+            let done = records.for_each(&document, &mut |record, outcome| {
+                let report = judge_record(tenants, *options, &mut outcomes, origin, record, outcome);
+                entries.extend(report.map(Box::new).map(Entry::Report));
+                Ok::<(), Infallible>(())
+            });
+            let Ok(()) = done;
+            if batch.lines {
+                let alerts: Vec<&Alert> = entries[before..].iter().flat_map(Entry::alerts).collect();
+                let annotated = if alerts.is_empty() { None } else { annotated(document.bytes, &alerts) };
+                entries.push(Entry::Line(annotated.map_or_else(|| line.to_vec(), String::into_bytes)));
+            }
+        }
+        JudgedBatch {
+            number: batch.number,
+            rules,
+            size: batch.size(),
+            worker: *worker,
+            accounts: tenants.take_accounts(),
+            source: Arc::clone(&batch.source),
+            outcomes,
+            entries,
+        }
+    }
+}
+
+impl Entry {
+    fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        let report = match self {
+            Self::Report(report) => Some(report),
+            Self::Line(_) => None,
+        };
+        report.into_iter().flat_map(|report| report.alerts())
+    }
+}

@@ -1,0 +1,162 @@
+//! Keeps the rule sets of tenants in line with the packages that there are.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::following::Following;
+use super::history::History;
+use super::policy::Policy;
+use super::recorder::{ActivationError, News, Proof, Recorder};
+use super::store::Store;
+use crate::limits::Limits;
+use crate::package::Compiler;
+use crate::rule_set::{FolderError, RuleSetCell};
+
+/// Keeps the rule sets of tenants in line with the stores that they follow.
+pub struct Activator {
+    pub(super) recorder: Recorder,
+    pub(super) stores: Vec<Store>,
+    pub(super) tenants: Vec<Following>,
+    /// Of each store what is wrong with it, and has been said.
+    unreadable: Vec<Option<String>>,
+}
+
+impl Activator {
+    /// One without tenants. `tell` hears what happens, in the order in which it does.
+    #[must_use]
+    pub fn new(
+        history: Arc<History>,
+        proof: Proof,
+        clock: fn() -> Timestamp,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> Self {
+        let recorder = Recorder {
+            known: RefCell::new(history.past().clone()),
+            history,
+            clock,
+            proof,
+            tell: Box::new(tell),
+            entries: RefCell::default(),
+            is_strict: Cell::new(false),
+            missing: RefCell::new(None),
+        };
+        Self { recorder, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new() }
+    }
+
+    /// A store of packages in these files and folders, compiled by this compiler; its number.
+    pub fn add_store(&mut self, paths: Vec<PathBuf>, compiler: Compiler) -> usize {
+        self.stores.push(Store::new(paths, compiler));
+        self.unreadable.push(None);
+        self.stores.len() - 1
+    }
+
+    /// A tenant that follows a store, under these limits; its number.
+    ///
+    /// # Panics
+    /// There is no store of this number.
+    pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
+        assert!(store < self.stores.len(), "there is no store {store}");
+        self.tenants.push(Following::new(name, store, policy, limits));
+        self.tenants.len() - 1
+    }
+
+    /// Where a tenant's rule sets are published.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    #[must_use]
+    pub fn cell(&self, tenant: usize) -> Arc<RuleSetCell> {
+        Arc::clone(&self.tenants[tenant].cell)
+    }
+
+    /// Activates the rules of all tenants for the first time, in all or nothing: a package that is refused is an error.
+    ///
+    /// # Errors
+    /// Of which tenant, by its number: the store cannot be read, holds no package, or one that is refused, or a rule has no
+    /// version that can be active.
+    pub fn start_strictly(&mut self) -> Result<(), (usize, ActivationError)> {
+        self.recorder.is_strict.set(true);
+        let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant).err()?)));
+        self.recorder.is_strict.set(false);
+        self.recorder.end_strictly(wrong.is_none());
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn start(&mut self, tenant: usize) -> Result<(), ActivationError> {
+        let store = &mut self.stores[self.tenants[tenant].store];
+        store.scan()?;
+        if store.files().next().is_none() {
+            return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
+        }
+        self.tenants[tenant].follow(store, &self.recorder);
+        self.recorder.wrong().map_or(Ok(()), Err)
+    }
+
+    /// Looks at the stores, and brings the rule sets in line with them. Where one cannot be read, what is active stays.
+    pub fn follow(&mut self) {
+        let Self { recorder, stores, tenants, unreadable } = self;
+        for (number, store) in stores.iter_mut().enumerate() {
+            let mut following = tenants.iter_mut().filter(|tenant| tenant.store == number).peekable();
+            if following.peek().is_none() {
+                continue;
+            }
+            let error = store.scan().err().map(|error| error.to_string());
+            match &error {
+                None => following.for_each(|tenant| tenant.follow(store, recorder)),
+                Some(error) if unreadable[number].as_ref() != Some(error) => {
+                    for tenant in following {
+                        recorder.problem(Some(&tenant.name), format!("{error}; what is active stays so"));
+                    }
+                }
+                Some(_) => {}
+            }
+            unreadable[number] = error;
+        }
+    }
+
+    /// What is wrong with the stores that could not be read when they were looked at last.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().flatten().map(String::as_str)
+    }
+
+    /// Ends the shadows that are over.
+    pub fn look_after_shadows(&mut self) {
+        self.tenants.iter_mut().for_each(|tenant| tenant.look_after_shadows(&self.recorder));
+    }
+
+    /// Ends all shadows, whatever they have seen, for this reason.
+    pub(super) fn end_shadows(&mut self, reason: &str) {
+        self.tenants.iter_mut().for_each(|tenant| tenant.end_shadows(reason, &self.recorder));
+    }
+
+    /// Gives a tenant another policy, and what was refused another chance; `anew` also where the policy is the same.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    pub fn reconsider(&mut self, tenant: usize, policy: Policy, anew: bool) {
+        let following = &mut self.tenants[tenant];
+        if following.policy == policy && !anew {
+            return;
+        }
+        if following.policy.trusted_keys != policy.trusted_keys {
+            let other = self.stores[following.store].trusting(policy.trusted_keys.as_deref());
+            let old = following.store;
+            following.store = usize::MAX;
+            // Other tenants may go on with the keys that it had.
+            let number = if self.tenants.iter().any(|tenant| tenant.store == old) {
+                self.stores.push(other);
+                self.unreadable.push(None);
+                self.stores.len() - 1
+            } else {
+                self.stores[old] = other;
+                old
+            };
+            self.tenants[tenant].store = number;
+        }
+        let following = &mut self.tenants[tenant];
+        following.reconsider(policy, &self.recorder);
+    }
+}

@@ -1,0 +1,296 @@
+//! One tenant that follows a store: which version of each rule is active, and which candidate comes next.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::history::{Action, Entry, TestCounts};
+use super::policy::{Activate, Pin, Policy};
+use super::recorder::{Proof, Recorder};
+use super::rule_state::{Refused, RuleState, Why, in_order};
+use super::store::{Store, Versions};
+use crate::limits::Limits;
+use crate::package::{Candidate, Package, one_line};
+use crate::rule_set::{RuleSet, RuleSetCell};
+use crate::test_cases;
+
+/// A tenant's rules out of a store.
+pub(super) struct Following {
+    pub(super) name: Arc<str>,
+    pub(super) store: usize,
+    pub(super) policy: Policy,
+    pub(super) cell: Arc<RuleSetCell>,
+    limits: Limits,
+    pub(super) rules: BTreeMap<String, RuleState>,
+    /// What is wrong with files that are no packages, and has been said.
+    pub(super) told: HashSet<(String, Arc<str>)>,
+    /// The rules that are pinned and not there, which has been said.
+    pub(super) idle_pins: BTreeSet<String>,
+    pub(super) is_starting: bool,
+}
+
+/// A candidate that has proved itself.
+pub(super) struct Proved {
+    pub(super) package: Package,
+    pub(super) test_cases: TestCounts,
+}
+
+/// Why a candidate has not proved itself.
+struct NotProved {
+    reason: String,
+    why: Why,
+    test_cases: Option<TestCounts>,
+}
+
+/// After so long, what a machine in need has kept from being compiled is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+impl Following {
+    pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
+        Self {
+            name,
+            store,
+            policy,
+            cell: Arc::new(RuleSetCell::new(Arc::new(RuleSet::default()))),
+            limits,
+            rules: BTreeMap::new(),
+            told: HashSet::new(),
+            idle_pins: BTreeSet::new(),
+            is_starting: true,
+        }
+    }
+
+    /// Brings what is active in line with what is in the store, one rule after the other.
+    pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder) {
+        self.tell_of_broken_files(store, recorder);
+        let mut there = store.rules();
+        self.tell_of_idle_pins(&there, recorder);
+        for (rule_id, past) in recorder.history.past().rules(&self.name) {
+            self.rules.entry(rule_id.to_owned()).or_insert_with(|| RuleState::after(past));
+        }
+        for rule_id in there.keys() {
+            self.rules.entry(rule_id.clone()).or_default();
+        }
+        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
+        for rule_id in rule_ids {
+            let versions = there.remove(&rule_id).unwrap_or_default();
+            // Each at once, whatever others have yet to show; at the start, all together.
+            if self.follow_rule(&rule_id, &versions, store, recorder) && !self.is_starting {
+                self.publish(recorder);
+            }
+        }
+        if std::mem::take(&mut self.is_starting) {
+            self.publish(recorder);
+        } else {
+            recorder.publish(|| {});
+        }
+    }
+
+    /// Finds the best of the versions that are there; whether anything about the rule has changed.
+    fn follow_rule(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) -> bool {
+        let pin = self.policy.versions.get(rule_id).cloned();
+        let mut changed = false;
+        let mut found = false;
+        if self.is_starting {
+            self.go_on(rule_id, versions, store, recorder);
+        }
+        for candidate in in_order(versions, pin.as_ref()) {
+            let rule = self.rules.get_mut(rule_id).expect("it is there");
+            if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
+                rule.waiting = None;
+                changed |= self.end_shadow(rule_id, Some("it is no longer wanted"), recorder);
+                found = true;
+                break;
+            }
+            if rule.barred(candidate.sha256()).is_some() {
+                continue;
+            }
+            // What speaks against it may be gone by now, as another file that says it is the same version.
+            let same = &versions[candidate.version()];
+            if let Some(objection) = rule.objection(candidate, same, pin.as_ref()) {
+                self.refuse(rule_id, candidate, objection, Why::Objection, None, recorder);
+                continue;
+            }
+            if rule.refused.get(candidate.sha256()).is_some_and(|refused| refused.is_final((recorder.clock)())) {
+                continue;
+            }
+            let is_named = matches!(pin, Some(Pin::Exact(_)));
+            let waits = self.policy.activate == Activate::Manual && rule.waiting.as_deref() == Some(candidate.sha256());
+            let in_shadow = rule.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256());
+            if !is_named && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
+                return changed;
+            }
+            match self.prove(candidate, store, recorder.proof, recorder.clock) {
+                Err(NotProved { reason, why, test_cases }) => {
+                    self.refuse(rule_id, candidate, reason, why, test_cases, recorder);
+                }
+                Ok(proved) => {
+                    changed |= self.end_shadow(rule_id, Some("another version has come"), recorder);
+                    changed |= self.take(rule_id, proved, is_named, recorder);
+                    found = true;
+                    break;
+                }
+            }
+        }
+        changed | self.after_search(rule_id, versions, found, pin.as_ref(), store, recorder)
+    }
+
+    /// Activates what was active when the process before this one ended, whatever is wanted now: for a candidate to wait
+    /// behind, or to go back to.
+    fn go_on(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) {
+        let rule = &self.rules[rule_id];
+        let is_last = |candidate: &&Arc<Candidate>| {
+            rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
+                && !rule.refused.contains_key(candidate.sha256())
+                && rule.barred(candidate.sha256()).is_none()
+        };
+        let Some(last) = in_order(versions, None).into_iter().find(is_last) else { return };
+        match self.prove(last, store, recorder.proof, recorder.clock) {
+            Ok(proved) => self.activate(rule_id, proved, recorder),
+            Err(NotProved { reason, why, test_cases }) => self.refuse(rule_id, last, reason, why, test_cases, recorder),
+        }
+    }
+
+    /// A candidate that its signature, the gate and the compiler let through, and which passes its test cases under the
+    /// tenant's limits; else why not.
+    fn prove(
+        &self,
+        candidate: &Arc<Candidate>,
+        store: &mut Store,
+        proof: Proof,
+        clock: fn() -> Timestamp,
+    ) -> Result<Proved, NotProved> {
+        let package = store.compile(candidate).map_err(|error| {
+            let again = error.is_passing().then(|| clock() + AGAIN);
+            NotProved { reason: error.reason(), why: again.map_or(Why::Failed, Why::Passing), test_cases: None }
+        })?;
+        if proof == Proof::WithoutTestCases {
+            return Ok(Proved { package, test_cases: TestCounts { passed: 0, failed: 0 } });
+        }
+        let results = test_cases::run(&package, self.limits, |_| true);
+        let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
+        let test_cases = TestCounts { passed: results.len() - failed.len(), failed: failed.len() };
+        match failed.first() {
+            None => Ok(Proved { package, test_cases }),
+            Some(first) => {
+                let reason = format!(
+                    "{} of its {} test cases fail; of {:?}, {} was expected, and it found {}",
+                    failed.len(),
+                    results.len(),
+                    first.name,
+                    first.expectation(),
+                    first.found()
+                );
+                Err(NotProved { reason: one_line(&reason), why: Why::Failed, test_cases: Some(test_cases) })
+            }
+        }
+    }
+
+    /// What becomes of a candidate that has proved itself; whether the rule set changes.
+    fn take(&mut self, rule_id: &str, proved: Proved, is_named: bool, recorder: &Recorder) -> bool {
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        let sha256 = proved.package.sha256();
+        let goes_on = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
+        match self.policy.activate {
+            _ if is_named || goes_on => self.activate(rule_id, proved, recorder),
+            Activate::Auto => self.activate(rule_id, proved, recorder),
+            // There is nothing that it could be in the shadow of, or nothing that it could say there.
+            Activate::ShadowThenAuto if rule.active.is_none() || !proved.package.spec().enabled => {
+                self.activate(rule_id, proved, recorder);
+            }
+            Activate::ShadowThenAuto => self.begin_shadow(rule_id, proved, recorder),
+            Activate::Manual => {
+                let version = proved.package.version();
+                let reason =
+                    format!("to activate it, pin it in the config: versions = {{ {rule_id:?} = \"{version}\" }}");
+                rule.waiting = Some(sha256.to_owned());
+                let entry = Entry {
+                    reason: Some(reason),
+                    ..self.entry(Action::Waiting, &proved.package, Some(proved.test_cases), recorder)
+                };
+                recorder.record(entry);
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(super) fn activate(&mut self, rule_id: &str, proved: Proved, recorder: &Recorder) {
+        let Proved { package, test_cases } = proved;
+        let entry = self.entry(Action::Activated, &package, Some(test_cases), recorder);
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        let last = rule.last.take().filter(|_| self.is_starting);
+        let from = entry.from.clone().or_else(|| last.map(|(version, _)| version));
+        let resumed = self.is_starting && from.as_ref() == Some(package.version());
+        let action = if resumed { Action::Resumed } else { Action::Activated };
+        if !package.spec().enabled {
+            let version = package.version();
+            recorder
+                .problem(Some(&self.name), format!("{rule_id} {version} is left out: its spec says Enabled: false"));
+        }
+        rule.activated.insert(package.version().clone(), package.sha256().to_owned());
+        rule.refused.remove(package.sha256());
+        rule.waiting = None;
+        // Who goes back to an older version by name does not want to be brought forward again.
+        let is_newer = |before: &Package| before.version() < package.version();
+        rule.before = rule.active.take().filter(is_newer);
+        rule.active = Some(package);
+        recorder.record(Entry { action, from, ..entry });
+    }
+
+    /// Says why a candidate does not become active, and remembers it.
+    pub(super) fn refuse(
+        &mut self,
+        rule_id: &str,
+        candidate: &Candidate,
+        reason: String,
+        why: Why,
+        test_cases: Option<TestCounts>,
+        recorder: &Recorder,
+    ) {
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        let refused = Refused { reason: reason.clone(), why, is_stale: false };
+        let before = rule.refused.insert(candidate.sha256().to_owned(), refused);
+        if before.is_some_and(|before| before.reason == reason) {
+            return;
+        }
+        let from = rule.active.as_ref().map(|active| active.version().clone());
+        let entry = recorder.entry(&self.name, Action::Refused).about(candidate);
+        recorder.record(Entry { from, test_cases, reason: Some(reason), ..entry });
+    }
+
+    /// An entry about a package, from what is active now.
+    pub(super) fn entry(
+        &self,
+        action: Action,
+        package: &Package,
+        test_cases: Option<TestCounts>,
+        recorder: &Recorder,
+    ) -> Entry {
+        let active = self.rules.get(package.rule_id()).and_then(|rule| rule.active.as_ref());
+        let from = active.map(|active| active.version().clone());
+        Entry { from, test_cases, ..recorder.entry(&self.name, action).about(package.candidate()) }
+    }
+
+    /// Publishes what is active and in shadow now, and writes down what has been recorded about it: no roll-back of it can
+    /// be on record before.
+    pub(super) fn publish(&self, recorder: &Recorder) {
+        recorder.publish(|| self.cell.publish(Arc::new(self.rule_set())));
+    }
+
+    fn rule_set(&self) -> RuleSet {
+        let enabled = |package: &&Package| package.spec().enabled;
+        let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
+        let before = self.rules.values().filter_map(|rule| rule.before.as_ref()).filter(enabled).cloned().collect();
+        let reinstatement = |rule: &RuleState| {
+            let active = rule.active.as_ref()?;
+            Some((active.clone(), rule.rolled_back.get(active.sha256())?.reinstatement?))
+        };
+        let again = self.rules.values().filter_map(reinstatement).collect();
+        let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
+        let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
+        let rules = RuleSet::new(active).expect("one package of each rule");
+        rules.with_predecessors(before).with_reinstated(again).with_shadows(shadows)
+    }
+}

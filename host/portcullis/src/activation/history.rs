@@ -1,0 +1,335 @@
+//! What became of each version of each rule, on record: a file that is only ever appended to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::package::Candidate;
+use crate::rule_set::ShadowReport;
+
+/// What happened to a version of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It judges events from now on.
+    Activated,
+    /// It does so again, after a start.
+    Resumed,
+    /// It does not become active, or not again.
+    Refused,
+    /// It judges events beside the active version, without a say.
+    ShadowBegan,
+    /// It does so no longer.
+    ShadowEnded,
+    /// It has proved itself, and waits to be pinned.
+    Waiting,
+    /// It failed where the version before did not, which is active again.
+    RolledBack,
+    /// It judges no more, and no other version does.
+    Removed,
+}
+
+/// One line of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, RFC 3339.
+    pub time: String,
+    /// Whose rule.
+    pub tenant: String,
+    /// What happened.
+    pub action: Action,
+    /// The rule, if the package told.
+    pub rule_id: Option<String>,
+    /// The version that was active before.
+    pub from: Option<Version>,
+    /// The version that this is about; of a roll-back, the one that is active again.
+    pub to: Option<Version>,
+    /// Its package's SHA-256; of a roll-back, that of the package that failed.
+    pub sha256: Option<String>,
+    /// Whose key has signed it.
+    pub signer: Option<String>,
+    /// The package's file.
+    pub file: Option<String>,
+    /// How its test cases went, if it came so far.
+    pub test_cases: Option<TestCounts>,
+    /// What it would have changed, at the end of its shadow.
+    pub shadow: Option<ShadowReport>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Entry {
+    /// One of which no more is known.
+    pub(super) fn of(time: Timestamp, tenant: &str, action: Action) -> Self {
+        Self {
+            time: time.to_string(),
+            tenant: tenant.to_owned(),
+            action,
+            rule_id: None,
+            from: None,
+            to: None,
+            sha256: None,
+            signer: None,
+            file: None,
+            test_cases: None,
+            shadow: None,
+            reason: None,
+        }
+    }
+
+    /// The same, about this package.
+    pub(super) fn about(self, package: &Candidate) -> Self {
+        Self {
+            rule_id: Some(package.rule_id().to_owned()),
+            to: Some(package.version().clone()),
+            sha256: Some(package.sha256().to_owned()),
+            signer: package.signer().map(ToString::to_string),
+            file: Some(package.origin().to_owned()),
+            ..self
+        }
+    }
+}
+
+/// How test cases went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCounts {
+    /// How many passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
+}
+
+impl fmt::Display for Entry {
+    /// In words, without the tenant.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule_id.as_deref().or(self.file.as_deref()).unwrap_or("a package");
+        let version =
+            |version: &Option<Version>| version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
+        let to = version(&self.to);
+        match self.action {
+            Action::Activated => match &self.from {
+                Some(from) => write!(formatter, "{rule}{to} is active, in the place of {from}")?,
+                None => write!(formatter, "{rule}{to} is active")?,
+            },
+            Action::Resumed => write!(formatter, "{rule}{to} is active, as before")?,
+            Action::Refused => write!(formatter, "{rule}{to} is REFUSED")?,
+            Action::ShadowBegan => write!(formatter, "{rule}{to} judges in the shadow of{}", version(&self.from))?,
+            Action::ShadowEnded => write!(formatter, "{rule}{to} has been in the shadow of{}", version(&self.from))?,
+            Action::Waiting => write!(formatter, "{rule}{to} has proved itself, and waits")?,
+            Action::RolledBack => write!(formatter, "{rule}{} is ROLLED BACK to{to}", version(&self.from))?,
+            Action::Removed => write!(formatter, "{rule}{} is active no more", version(&self.from))?,
+        }
+        if let Some(ShadowReport { events, both, added, lost, .. }) = &self.shadow {
+            write!(
+                formatter,
+                ": of {events} events, both match {both}, it alone {added}, the active version alone {lost}"
+            )?;
+        }
+        match &self.reason {
+            Some(reason) => write!(formatter, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The history of one process: what others before it have left, and where it writes its own.
+#[derive(Debug, Default)]
+pub struct History {
+    past: Pasts,
+    file: Option<(PathBuf, Mutex<Appended>)>,
+    /// Held by who publishes something and writes it down, or writes down what has come of it.
+    turn: Mutex<()>,
+    /// Whether there is a file of it.
+    is_kept: bool,
+    /// The lines, from 1, that are no entries.
+    pub unreadable: Vec<usize>,
+}
+
+/// How each line begins.
+const BEGINNING: &[u8] = b"{\"time\":\"";
+
+/// The file, and whether its last line is not whole.
+#[derive(Debug)]
+struct Appended {
+    file: File,
+    is_torn: bool,
+}
+
+/// The history cannot be written.
+#[derive(Debug, Error)]
+#[error("{file}: cannot be written: {error}; the history lacks what follows", file = .file.display())]
+pub struct HistoryError {
+    /// The file.
+    pub file: PathBuf,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// What the history says of one rule of one tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The version that was active last, its SHA-256, and since when.
+    pub active: Option<(Version, String, String)>,
+    /// Every version that ever was, and its SHA-256.
+    pub activated: BTreeMap<Version, String>,
+    /// The package, by its SHA-256, that judges in the shadow of the active version, and since when.
+    pub shadow: Option<(String, String)>,
+    /// Why a package, by its SHA-256, was refused last.
+    pub refused: HashMap<String, Entry>,
+    /// How a package failed on live events, in shadow or not.
+    pub rolled_back: HashMap<String, Entry>,
+}
+
+/// What is known of each rule, by tenant and rule.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pasts(HashMap<(String, String), Past>);
+
+impl Pasts {
+    /// Takes in what an entry says.
+    pub(super) fn remember(&mut self, entry: Entry) {
+        let Some(rule_id) = entry.rule_id.clone() else { return };
+        let past = self.0.entry((entry.tenant.clone(), rule_id)).or_default();
+        let (version, sha256) = (entry.to.clone(), entry.sha256.clone());
+        match (entry.action, version, sha256) {
+            (Action::Activated | Action::Resumed, Some(version), Some(sha256)) => {
+                past.refused.remove(&sha256);
+                past.activated.insert(version.clone(), sha256.clone());
+                if past.active.as_ref().is_none_or(|(active, ..)| *active != version) {
+                    past.active = Some((version, sha256, entry.time));
+                }
+            }
+            (Action::Refused, _, Some(sha256)) => {
+                past.refused.insert(sha256, entry);
+            }
+            (Action::RolledBack, Some(version), Some(failed)) => {
+                // Unless another version had come by then.
+                if past.active.as_ref().is_some_and(|(_, active, _)| *active == failed) {
+                    let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
+                    past.active = Some((version, sha256, entry.time.clone()));
+                }
+                past.rolled_back.insert(failed, entry);
+            }
+            (Action::ShadowBegan, _, Some(sha256)) => past.shadow = Some((sha256, entry.time)),
+            (Action::ShadowEnded, _, sha256) => {
+                past.shadow = None;
+                let has_failed = entry.shadow.as_ref().is_some_and(|report| report.fault.is_some());
+                past.rolled_back.extend(sha256.filter(|_| has_failed).map(|sha256| (sha256, entry)));
+            }
+            (Action::Removed, ..) => past.active = None,
+            _ => {}
+        }
+    }
+
+    /// What is known of a tenant's rule.
+    pub(super) fn of(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
+        self.0.get(&(tenant.to_owned(), rule_id.to_owned()))
+    }
+
+    /// The rules of a tenant that are known.
+    pub(super) fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
+        self.0.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
+    }
+}
+
+impl History {
+    /// The history in a file, which need not be there yet. It is opened to be added to.
+    ///
+    /// # Errors
+    /// The file cannot be read, or not be written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        check(path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut history = Self::of(&mut file)?;
+        let is_torn = ends_in_a_line(&mut file)?;
+        history.file = Some((path.to_owned(), Mutex::new(Appended { file, is_torn })));
+        Ok(history)
+    }
+
+    /// The history in a file, to be looked at only.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        check(path)?;
+        Self::of(&mut File::open(path)?)
+    }
+
+    fn of(file: &mut File) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // What is something else, as a file of records, is not to be appended to.
+        if !bytes.is_empty() && !bytes.starts_with(BEGINNING) {
+            return Err(io::Error::other("it is no history: its first line is no entry"));
+        }
+        let mut history = Self { is_kept: true, ..Self::default() };
+        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(entry) => history.past.remember(entry),
+                Err(_) if line.is_empty() => {}
+                Err(_) => history.unreadable.push(number + 1),
+            }
+        }
+        Ok(history)
+    }
+
+    /// What was there before this process.
+    pub(super) fn past(&self) -> &Pasts {
+        &self.past
+    }
+
+    /// Waits until nobody else is between publishing something and writing it down.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a file of it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Adds an entry to the file, if there is one, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn append(&self, entry: &Entry) -> Result<(), HistoryError> {
+        let Some((path, appended)) = &self.file else { return Ok(()) };
+        let failed = |error| HistoryError { file: path.clone(), error };
+        let mut line = serde_json::to_vec(entry).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        let mut appended = appended.lock().unwrap_or_else(PoisonError::into_inner);
+        let Appended { file, is_torn } = &mut *appended;
+        if *is_torn {
+            line.insert(0, b'\n');
+        }
+        // One write: a line of another process does not come into the middle of it.
+        *is_torn = true;
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
+        *is_torn = false;
+        Ok(())
+    }
+}
+
+/// A pipe or a device keeps nothing, and may not even open.
+fn check(path: &Path) -> io::Result<()> {
+    let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+    if is_other { Err(io::Error::other("it is no regular file")) } else { Ok(()) }
+}
+
+/// Whether the last line was not ended: its writer was killed in the middle of it.
+fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}

@@ -1,0 +1,167 @@
+//! What there is of each rule, and how it stands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use semver::Version;
+use serde::Serialize;
+
+use super::activator::Activator;
+use super::following::Following;
+use super::history::{Past, Pasts};
+use crate::package::Candidate;
+
+/// A package of a store, or one that was active and lies there no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The rule, if the file is a package.
+    pub rule_id: Option<String>,
+    /// Its version.
+    pub version: Option<Version>,
+    /// How it stands.
+    pub state: VersionState,
+    /// Since when, RFC 3339, if the history tells.
+    pub since: Option<String>,
+    /// Why it is refused.
+    pub reason: Option<String>,
+    /// The file.
+    pub file: Option<String>,
+    /// The SHA-256 of the file.
+    pub sha256: Option<String>,
+    /// Whose key has signed it.
+    pub signer: Option<String>,
+}
+
+/// How a package stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VersionState {
+    /// It judges, as the history has it; without one, it is what a run would judge with.
+    Active,
+    /// It judges in the shadow of the active version.
+    Shadow,
+    /// It has proved itself, and takes over when somebody follows the store.
+    Next,
+    /// It has proved itself, and waits to be pinned.
+    Waiting,
+    /// It does not become active.
+    Refused,
+    /// Another version is wanted.
+    Inactive,
+}
+
+impl VersionState {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Next => "next",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+impl Activator {
+    /// What lies in a tenant's store and how it stands, by rule and version, the newest first; what is no package at the
+    /// end.
+    ///
+    /// # Panics
+    /// There is no tenant of this number.
+    #[must_use]
+    pub fn list(&self, tenant: usize) -> Vec<Listed> {
+        self.list_by(tenant, self.recorder.history.past(), self.recorder.history.is_kept())
+    }
+
+    /// The same for whoever judges with it: what has been told since the start counts as the history.
+    pub(super) fn list_at_work(&self, tenant: usize) -> Vec<Listed> {
+        self.list_by(tenant, &self.recorder.known.borrow(), true)
+    }
+
+    fn list_by(&self, tenant: usize, known: &Pasts, has_history: bool) -> Vec<Listed> {
+        let following = &self.tenants[tenant];
+        let mut listed: Vec<Listed> = self.stores[following.store]
+            .files()
+            .map(|(file, found)| match found {
+                Ok(candidate) => {
+                    let past = known.of(&following.name, candidate.rule_id());
+                    listed(following, file, candidate, past, has_history)
+                }
+                Err(reason) => Listed {
+                    rule_id: None,
+                    version: None,
+                    state: VersionState::Refused,
+                    since: None,
+                    reason: Some(reason.to_string()),
+                    file: Some(file.display().to_string()),
+                    sha256: None,
+                    signer: None,
+                },
+            })
+            .collect();
+        for (rule_id, past) in known.rules(&following.name) {
+            let Some((version, sha256, since)) = &past.active else { continue };
+            if !listed.iter().any(|listed| listed.sha256.as_ref() == Some(sha256)) {
+                listed.push(Listed {
+                    rule_id: Some(rule_id.to_owned()),
+                    version: Some(version.clone()),
+                    state: VersionState::Active,
+                    since: Some(since.clone()),
+                    reason: Some("its file is gone".to_owned()),
+                    file: None,
+                    sha256: Some(sha256.clone()),
+                    signer: None,
+                });
+            }
+        }
+        let key = |listed: &Listed| (listed.rule_id.is_none(), listed.rule_id.clone());
+        listed.sort_by(|a, b| key(a).cmp(&key(b)).then(b.version.cmp(&a.version)).then(a.file.cmp(&b.file)));
+        listed
+    }
+}
+
+fn listed(
+    following: &Following,
+    file: &Path,
+    candidate: &Arc<Candidate>,
+    past: Option<&Past>,
+    has_history: bool,
+) -> Listed {
+    let sha256 = candidate.sha256();
+    let state = &following.rules[candidate.rule_id()];
+    let is = |other: Option<&str>| other == Some(sha256);
+    let active = past.and_then(|past| past.active.as_ref()).filter(|(_, active, _)| active == sha256);
+    let shadow = past.and_then(|past| past.shadow.as_ref()).filter(|(shadow, _)| shadow == sha256);
+    let before = past.and_then(|past| past.rolled_back.get(sha256).or(past.refused.get(sha256)));
+    let refused = state.barred(sha256).map(|barred| &barred.reason);
+    let refused = refused.or(state.refused.get(sha256).map(|refused| &refused.reason));
+    let (state, since, reason) = if let Some((_, _, since)) = active {
+        (VersionState::Active, Some(since), None)
+    } else if let Some((_, since)) = shadow {
+        (VersionState::Shadow, Some(since), None)
+    } else if let Some(reason) = refused {
+        let time = before.filter(|entry| entry.reason.as_ref() == Some(reason)).map(|entry| &entry.time);
+        (VersionState::Refused, time, Some(reason))
+    } else if is(state.active.as_ref().map(crate::package::Package::sha256)) {
+        (if has_history { VersionState::Next } else { VersionState::Active }, None, None)
+    } else if is(state.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256())) {
+        (VersionState::Next, None, None)
+    } else if is(state.waiting.as_deref()) {
+        (VersionState::Waiting, None, None)
+    } else {
+        (VersionState::Inactive, None, None)
+    };
+    Listed {
+        rule_id: Some(candidate.rule_id().to_owned()),
+        version: Some(candidate.version().clone()),
+        state,
+        since: since.cloned(),
+        reason: reason.cloned(),
+        file: Some(file.display().to_string()),
+        sha256: Some(sha256.to_owned()),
+        signer: candidate.signer().map(ToString::to_string),
+    }
+}

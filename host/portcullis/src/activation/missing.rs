@@ -1,0 +1,120 @@
+//! What a tenant's store does not have: files that are no packages, versions that are pinned, rules that were removed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::following::Following;
+use super::history::{Action, Entry};
+use super::policy::Pin;
+use super::recorder::Recorder;
+use super::rule_state::RuleState;
+use super::store::{Store, Versions};
+
+impl Following {
+    /// Says of each file that is no package why, once.
+    pub(super) fn tell_of_broken_files(&mut self, store: &Store, recorder: &Recorder) {
+        let broken =
+            store.files().filter_map(|(file, found)| Some((file.display().to_string(), found.as_ref().err()?)));
+        let broken: HashSet<(String, Arc<str>)> = broken.map(|(file, why)| (file, Arc::clone(why))).collect();
+        let mut new: Vec<_> = broken.difference(&self.told).cloned().collect();
+        new.sort();
+        for (file, reason) in new {
+            let entry = Entry {
+                file: Some(file),
+                reason: Some(reason.to_string()),
+                ..recorder.entry(&self.name, Action::Refused)
+            };
+            recorder.record(entry);
+        }
+        self.told = broken;
+    }
+
+    /// Says of each rule that is pinned, and of which there is no version, that there is none, once.
+    pub(super) fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, recorder: &Recorder) {
+        let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
+        let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
+        for rule_id in idle.difference(&self.idle_pins) {
+            let known: Vec<&str> = there.keys().map(String::as_str).collect();
+            let text = format!("versions: there is no package of {rule_id}; there are: {}", known.join(", "));
+            recorder.problem(Some(&self.name), text);
+        }
+        self.idle_pins = idle;
+    }
+
+    /// What is to do where no version was found: remove a rule that is gone, and say which pin nothing answers to.
+    pub(super) fn after_search(
+        &mut self,
+        rule_id: &str,
+        versions: &Versions,
+        found: bool,
+        pin: Option<&Pin>,
+        store: &Store,
+        recorder: &Recorder,
+    ) -> bool {
+        let mut changed = false;
+        if !found {
+            changed |= self.end_shadow(rule_id, Some("it is not there any more, or not wanted"), recorder);
+        }
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        let missing = if found { None } else { rule.missing(rule_id, versions, pin, self.is_starting) };
+        if let Some(missing) = &missing
+            && rule.missing.as_ref() != Some(missing)
+        {
+            recorder.missing(&self.name, missing.clone());
+        }
+        rule.missing = missing;
+        if let Some(active) = &rule.active
+            && versions.is_empty()
+            && !store.may_be_coming(rule_id, active)
+        {
+            let entry = Entry {
+                rule_id: Some(rule_id.to_owned()),
+                from: Some(active.version().clone()),
+                file: Some(active.origin().to_owned()),
+                reason: Some("its file is gone".to_owned()),
+                ..recorder.entry(&self.name, Action::Removed)
+            };
+            let removed = rule.active.take();
+            rule.last = removed.map(|removed| (removed.version().clone(), removed.sha256().to_owned()));
+            rule.before = None;
+            recorder.record(entry);
+            changed = true;
+        }
+        if let Some((version, _)) = &rule.last
+            && self.is_starting
+            && rule.active.is_none()
+        {
+            let reason = if versions.is_empty() { "its file is gone" } else { "it is not there any more, or refused" };
+            let entry = Entry {
+                rule_id: Some(rule_id.to_owned()),
+                from: Some(version.clone()),
+                reason: Some(format!("{reason}, since the run before")),
+                ..recorder.entry(&self.name, Action::Removed)
+            };
+            recorder.record(entry);
+        }
+        changed
+    }
+}
+
+impl RuleState {
+    /// What is wanted of a rule and cannot be, where no version was found: what a pin names, and at the start any at all.
+    fn missing(&self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, is_starting: bool) -> Option<String> {
+        let candidates = || versions.values().flatten();
+        let wanted = || candidates().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version())));
+        if let Some(pin) = pin.filter(|_| wanted().next().is_none()) {
+            let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            return Some(format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
+        }
+        let barred = wanted().find_map(|candidate| self.barred(candidate.sha256()))?;
+        let is_wanted = pin.is_some() || (is_starting && self.active.is_none());
+        is_wanted.then(|| {
+            format!(
+                "{rule_id} {} was rolled back ({}); to try it again, pin it exactly while a run goes on, anew if it is \
+                 pinned already",
+                barred.version, barred.reason
+            )
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! What comes to a tenant from elsewhere: the config, when it has been read again, and what judges have done by themselves.
+
+use super::following::Following;
+use super::history::{Action, Entry};
+use super::policy::{Pin, Policy};
+use super::recorder::Recorder;
+use super::rule_state::RolledBack;
+use crate::package::Package;
+
+const UNTRUSTED: &str = "its signer is none of the trusted keys any more";
+
+impl Following {
+    /// A judge has put `failed`'s predecessor back, because it failed on an event on which that did not. That is on
+    /// record already.
+    pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, entry: &Entry, recorder: &Recorder) {
+        let is_trusted = self.is_trusted(to);
+        let Some(rule) = self.rules.get_mut(failed.rule_id()) else { return };
+        let (version, reason) = (failed.version().clone(), entry.reason.clone().unwrap_or_default());
+        let rolled_back = RolledBack { version, reason, reinstatement: None };
+        rule.rolled_back.insert(failed.sha256().to_owned(), rolled_back);
+        rule.before.take_if(|before| before == failed);
+        let is_older = |active: &Package| to.version() < active.version();
+        if rule.active.as_ref() == Some(failed) {
+            rule.active = Some(to.clone());
+            rule.before = None;
+            if !is_trusted {
+                self.remove_untrusted(to, recorder);
+            }
+        } else if rule.before.is_none() && is_trusted && rule.active.as_ref().is_some_and(is_older) {
+            // Another version has come meanwhile: what it goes back to is not what failed.
+            rule.before = Some(to.clone());
+        }
+        self.publish(recorder);
+    }
+
+    /// A version of a key that is trusted no more judges no more.
+    fn remove_untrusted(&mut self, package: &Package, recorder: &Recorder) {
+        let entry = self.entry(Action::Removed, package, None, recorder);
+        recorder.record(Entry { to: None, reason: Some(UNTRUSTED.to_owned()), ..entry });
+        if let Some(rule) = self.rules.get_mut(package.rule_id()) {
+            rule.active = None;
+        }
+    }
+
+    /// The config has been read again: what was refused may pass now, and what is active may be trusted no more.
+    pub(super) fn reconsider(&mut self, policy: Policy, recorder: &Recorder) {
+        let shadow = |policy: &Policy| (policy.activate, policy.shadow_events, policy.shadow_time);
+        let ends_shadows = shadow(&policy) != shadow(&self.policy);
+        let before = std::mem::replace(&mut self.policy, policy);
+        let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
+        for rule_id in &rule_ids {
+            let rule = &self.rules[rule_id];
+            let shadow = rule.shadow.as_ref().map(|shadow| &shadow.shadow.package);
+            match shadow {
+                Some(package) if !self.is_trusted(package) => drop(self.end_shadow(rule_id, Some(UNTRUSTED), recorder)),
+                Some(_) if ends_shadows => drop(self.end_shadow(rule_id, Some("the config has changed"), recorder)),
+                _ => {}
+            }
+            let rule = &self.rules[rule_id];
+            let keeps_before = rule.before.as_ref().is_some_and(|before| self.is_trusted(before));
+            if let Some(package) = rule.active.clone().filter(|active| !self.is_trusted(active)) {
+                self.remove_untrusted(&package, recorder);
+            }
+            let pin = self.policy.versions.get(rule_id);
+            let is_new = pin != before.versions.get(rule_id);
+            let rule = self.rules.get_mut(rule_id).expect("it is there");
+            if !keeps_before {
+                rule.before = None;
+            }
+            for refused in rule.refused.values_mut() {
+                refused.is_stale = true;
+            }
+            for (sha256, rolled_back) in &mut rule.rolled_back {
+                let is_active = rule.active.as_ref().is_some_and(|active| active.sha256() == sha256);
+                let is_named = matches!(pin, Some(Pin::Exact(version)) if *version == rolled_back.version);
+                // To write the pin is the pardon; to have it in the config is none.
+                if is_named && is_new {
+                    rule.reinstatements += 1;
+                    rolled_back.reinstatement = Some(rule.reinstatements);
+                } else if !is_named && !is_active {
+                    rolled_back.reinstatement = None;
+                }
+            }
+        }
+        self.publish(recorder);
+    }
+
+    fn is_trusted(&self, package: &Package) -> bool {
+        let keys = self.policy.trusted_keys.as_ref();
+        keys.is_none_or(|keys| package.signer().is_some_and(|signer| keys.contains(signer)))
+    }
+}

@@ -1,0 +1,199 @@
+//! The store: files of packages, read when they change and compiled when they are wanted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+use semver::Version;
+
+use crate::package::{Candidate, Compiler, Package, PackageError, PublicKey};
+use crate::rule_set::{FolderError, package_files};
+
+/// A file that changed so short ago could change again without a trace: the system's clock for files ticks in steps.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Packages in files and folders, for tenants with equal limits and trusted keys.
+pub(super) struct Store {
+    pub(super) paths: Vec<PathBuf>,
+    compiler: Compiler,
+    files: BTreeMap<PathBuf, Shelved>,
+    /// By the SHA-256 of the file.
+    compiled: HashMap<String, Package>,
+    /// What was compiled before anybody wanted it, and what came of it.
+    ahead: HashMap<String, Result<Package, PackageError>>,
+}
+
+struct Shelved {
+    /// By what a changed file is known; none of one that has changed only now.
+    stamp: Option<Stamp>,
+    found: Found,
+}
+
+/// A package, or why a file is none.
+pub(super) type Found = Result<Arc<Candidate>, Arc<str>>;
+
+/// The versions of one rule, and for each the packages that say they are it: should be one.
+pub(super) type Versions = BTreeMap<Version, Vec<Arc<Candidate>>>;
+
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Store {
+    pub(super) fn new(paths: Vec<PathBuf>, compiler: Compiler) -> Self {
+        Self { paths, compiler, files: BTreeMap::new(), compiled: HashMap::new(), ahead: HashMap::new() }
+    }
+
+    /// A store of the same files, which takes packages that these keys have signed; without any list, everybody's.
+    pub(super) fn trusting(&self, keys: Option<&[PublicKey]>) -> Self {
+        Self::new(self.paths.clone(), self.compiler.clone().with_trusted_keys(keys))
+    }
+
+    /// Looks at the files, and reads those that have changed. Where a path cannot be read, nothing changes.
+    pub(super) fn scan(&mut self) -> Result<(), FolderError> {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            files.extend(package_files(path)?);
+        }
+        let mut before = std::mem::take(&mut self.files);
+        let is_first = before.is_empty();
+        for file in files {
+            let stamp = fs::metadata(&file).and_then(|metadata| Stamp::of(&metadata));
+            if stamp.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                continue;
+            }
+            let shelved = match (before.remove(&file), stamp) {
+                (Some(shelved), Ok(stamp)) if shelved.stamp.is_some() && shelved.stamp == stamp => shelved,
+                (before, stamp) => {
+                    let found = self.read(&file);
+                    // The same again is the same package, and the same refusal.
+                    let found = match (before.map(|shelved| shelved.found), found) {
+                        (Some(Ok(before)), Ok(now)) if before.sha256() == now.sha256() => Ok(before),
+                        (_, found) => found,
+                    };
+                    Shelved { stamp: stamp.unwrap_or_default(), found }
+                }
+            };
+            self.files.insert(file, shelved);
+        }
+        let is_there = |sha256: &String| self.candidates().any(|candidate| candidate.sha256() == sha256);
+        let gone: Vec<String> = self.compiled.keys().filter(|sha256| !is_there(sha256)).cloned().collect();
+        for sha256 in &gone {
+            self.compiled.remove(sha256);
+        }
+        if is_first {
+            self.compile_ahead();
+        }
+        Ok(())
+    }
+
+    /// Compiles the newest version of each rule on all processors: most likely it is wanted.
+    fn compile_ahead(&mut self) {
+        let newest = |versions: Versions| versions.into_values().next_back()?.into_iter().next();
+        let newest: Vec<Arc<Candidate>> = self.rules().into_values().filter_map(newest).collect();
+        let next = AtomicUsize::new(0);
+        let compile = || {
+            let next = || newest.get(next.fetch_add(1, Ordering::Relaxed));
+            let compiled = |candidate: &Arc<Candidate>| {
+                (candidate.sha256().to_owned(), self.compiler.compile(Arc::clone(candidate)))
+            };
+            std::iter::from_fn(next).map(compiled).collect::<Vec<_>>()
+        };
+        let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(newest.len());
+        self.ahead = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(compile)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
+    }
+
+    fn read(&self, file: &Path) -> Found {
+        let refused = |reason: String| Err(reason.into());
+        match self.compiler.read(file) {
+            Err(error) => refused(format!("cannot be read: {error}")),
+            Ok(Err(error)) => refused(error.reason()),
+            Ok(Ok(candidate)) => match name_of(file) {
+                Some((rule_id, version)) if (rule_id, &version) != (candidate.rule_id(), candidate.version()) => {
+                    refused(format!(
+                        "is {} {} by its content, and not what its name says",
+                        candidate.rule_id(),
+                        candidate.version()
+                    ))
+                }
+                _ => Ok(Arc::new(candidate)),
+            },
+        }
+    }
+
+    /// The files, and what is in each.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &Found)> {
+        self.files.iter().map(|(file, shelved)| (&**file, &shelved.found))
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Arc<Candidate>> {
+        self.files.values().filter_map(|shelved| shelved.found.as_ref().ok())
+    }
+
+    /// The packages by rule and version; one that is there twice counts once.
+    pub(super) fn rules(&self) -> BTreeMap<String, Versions> {
+        let mut rules: BTreeMap<String, Versions> = BTreeMap::new();
+        for candidate in self.candidates() {
+            let versions = rules.entry(candidate.rule_id().to_owned()).or_default();
+            let same = versions.entry(candidate.version().clone()).or_default();
+            if !same.iter().any(|other| other.sha256() == candidate.sha256()) {
+                same.push(Arc::clone(candidate));
+            }
+        }
+        rules
+    }
+
+    /// Whether a file is there that may be becoming a package of this rule: one that is none, in the place of the active
+    /// package or with the rule's name.
+    pub(super) fn may_be_coming(&self, rule_id: &str, active: &Package) -> bool {
+        let broken = self.files.iter().filter(|(_, shelved)| shelved.found.is_err());
+        broken
+            .map(|(file, _)| file)
+            .any(|file| *file == Path::new(active.origin()) || name_of(file).is_some_and(|(named, _)| named == rule_id))
+    }
+
+    /// Compiles a candidate, once.
+    pub(super) fn compile(&mut self, candidate: &Arc<Candidate>) -> Result<Package, PackageError> {
+        if let Some(package) = self.compiled.get(candidate.sha256()) {
+            return Ok(package.clone());
+        }
+        let ahead = self.ahead.remove(candidate.sha256());
+        let package = ahead.unwrap_or_else(|| self.compiler.compile(Arc::clone(candidate)))?;
+        self.compiled.insert(candidate.sha256().to_owned(), package.clone());
+        Ok(package)
+    }
+}
+
+/// The rule and version that a file's name says, if it is of the form `<RuleID>@<version>.wasm`.
+fn name_of(file: &Path) -> Option<(&str, Version)> {
+    let (rule_id, version) = file.file_name()?.to_str()?.strip_suffix(".wasm")?.rsplit_once('@')?;
+    Some((rule_id, version.parse().ok()?))
+}
+
+impl Stamp {
+    /// None of a file that has changed only now.
+    #[expect(clippy::unnecessary_wraps, reason = "as the metadata come")]
+    fn of(metadata: &fs::Metadata) -> io::Result<Option<Self>> {
+        let changed = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
+        let settled = SystemTime::UNIX_EPOCH + changed + SETTLED < SystemTime::now();
+        Ok(settled.then(|| Self {
+            file: (metadata.dev(), metadata.ino()),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }))
+    }
+}

@@ -1,0 +1,241 @@
+//! Alerts in the Open Cybersecurity Schema Framework: class Detection Finding.
+//!
+//! Source: OCSF 1.5.0, <https://schema.ocsf.io/1.5.0/classes/detection_finding>, without profiles. What a rule's context has
+//! under the names that every rule of ours gives it (`username`, `sourceIPs`, `verb` …) becomes evidence; the whole context
+//! stands in the evidence's `data`.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use portcullis_event::address;
+use serde_json::{Map, Value, json};
+
+use crate::incidents::Incident;
+use crate::package::{Severity, Spec};
+use portcullis_alert::Alert;
+
+const VERSION: &str = "1.5.0";
+const CLASS: u32 = 2004;
+
+/// What has happened to a finding: the class's activities that we write.
+#[derive(Clone, Copy)]
+enum Activity {
+    Create = 1,
+    Update = 2,
+}
+
+/// An alert as a Detection Finding of activity Create. `now` is its time if the event has none.
+#[must_use]
+pub fn finding(alert: &Alert, spec: &Spec, now: Timestamp) -> Value {
+    let time = milliseconds(alert.event_time.as_deref());
+    let mut finding = base(alert, spec, Activity::Create, time.unwrap_or(now.as_millisecond()));
+    if let Some(time) = time {
+        set(&mut finding["finding_info"], "first_seen_time", time);
+        set(&mut finding["finding_info"], "last_seen_time", time);
+    }
+    without_absent(finding)
+}
+
+/// An incident that is over as a Detection Finding of activity Update, of the finding that its first alert was.
+#[must_use]
+pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
+    let [first, last] = [&incident.first_time, &incident.last_time].map(|time| milliseconds(time.as_deref()));
+    let time = last.unwrap_or(now.as_millisecond());
+    let mut finding = base(&incident.alert, spec, Activity::Update, time);
+    for (name, time) in [("first_seen_time", first), ("last_seen_time", last)] {
+        set(&mut finding["finding_info"], name, time);
+    }
+    // The finding is the same, the event that tells of it is another.
+    set(&mut finding["metadata"], "uid", format!("{}-over", incident.alert.alert_id));
+    set(&mut finding, "count", incident.count);
+    set(&mut finding, "start_time", first);
+    set(&mut finding, "end_time", last);
+    set(&mut finding["unmapped"], "summary", incident.summary.clone());
+    without_absent(finding)
+}
+
+/// All that findings of an alert have in common; what is null is absent.
+fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
+    let (activity_id, activity_name) = match activity {
+        Activity::Create => (activity as u32, "Create"),
+        Activity::Update => (activity as u32, "Update"),
+    };
+    let (severity_id, severity) = severity(alert.severity);
+    json!({
+        "activity_id": activity_id,
+        "activity_name": activity_name,
+        "category_uid": CLASS / 1000,
+        "category_name": "Findings",
+        "class_uid": CLASS,
+        "class_name": "Detection Finding",
+        "type_uid": CLASS * 100 + activity_id,
+        "type_name": format!("Detection Finding: {activity_name}"),
+        "time": time,
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": 1,
+        "status": "New",
+        "is_alert": true,
+        "message": alert.title,
+        "finding_info": {
+            "uid": alert.alert_id,
+            "title": alert.title,
+            "desc": spec.description.as_deref().map(str::trim_end),
+            "src_url": alert.reference,
+            "types": alert.tags,
+            "data_sources": [alert.log_type],
+            "analytic": {
+                "uid": alert.rule_id,
+                "name": spec.display_name,
+                "type_id": 1,
+                "type": "Rule",
+                "version": alert.rule_version,
+            },
+            "attacks": alert.mitre.iter().map(|technique| attack(technique)).collect::<Vec<_>>(),
+        },
+        "evidences": [evidence(alert)],
+        "resources": resources(alert),
+        "observables": observables(alert),
+        "remediation": alert.runbook.as_ref().map(|runbook| json!({"desc": runbook.trim_end()})),
+        "metadata": {
+            "version": VERSION,
+            "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": env!("CARGO_PKG_VERSION")},
+            "uid": alert.alert_id,
+            "correlation_uid": alert.incident_id,
+            "log_name": alert.log_type,
+            "original_time": alert.event_time,
+            "tenant_uid": alert.tenant,
+        },
+        "unmapped": {
+            "cluster": alert.cluster, "dedup": alert.dedup, "dedup_period_minutes": alert.dedup_period_minutes,
+        },
+    })
+}
+
+/// The id of a severity, and its caption.
+fn severity(severity: Severity) -> (u32, &'static str) {
+    match severity {
+        Severity::Info => (1, "Informational"),
+        Severity::Low => (2, "Low"),
+        Severity::Medium => (3, "Medium"),
+        Severity::High => (4, "High"),
+        Severity::Critical => (5, "Critical"),
+    }
+}
+
+/// MITRE ATT&CK as a spec has it, `tactic:technique` or `tactic:technique.sub-technique`.
+fn attack(report: &str) -> Value {
+    let (tactic, technique) = report.split_once(':').unwrap_or((report, ""));
+    let parent = technique.split_once('.').map_or(technique, |(parent, _)| parent);
+    let uid = |uid: &str| (!uid.is_empty()).then(|| json!({"uid": uid}));
+    json!({
+        "tactic": uid(tactic),
+        "technique": uid(parent),
+        "sub_technique": (parent != technique).then(|| json!({"uid": technique})),
+    })
+}
+
+/// What the context has as text under a name.
+fn text<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
+    alert.context.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The source addresses; the last is the only one that the client cannot write.
+fn addresses(alert: &Alert) -> Vec<IpAddr> {
+    let list = alert.context.get("sourceIPs").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|text| address::parse(text.as_str()?)).collect()
+}
+
+fn evidence(alert: &Alert) -> Value {
+    let addresses = addresses(alert);
+    let (own, through) = addresses.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+    let number = text(alert, "asn").and_then(|asn| asn.strip_prefix("AS")?.parse::<u32>().ok());
+    let code = alert.context.get("responseStatus").and_then(|status| status.get("code")).cloned();
+    let code = code.filter(|code| code.as_i64().is_some_and(|code| i32::try_from(code).is_ok()));
+    json!({
+        "actor": text(alert, "username").map(|name| json!({"user": {"name": name}})),
+        // The other user that has to do with it: as whom the actor acted.
+        "user": text(alert, "impersonatedUser").map(|name| json!({"name": name})),
+        "src_endpoint": own.map(|own| json!({
+            "ip": own,
+            "intermediate_ips": through,
+            "autonomous_system": number.map(|number| json!({"number": number})),
+        })),
+        "api": text(alert, "verb").map(|verb| json!({
+            "operation": verb,
+            "service": {"name": "Kubernetes"},
+            "request": alert.audit_id.as_ref().map(|uid| json!({"uid": uid})),
+            "response": code.map(|code| json!({"code": code})),
+        })),
+        "http_request": {
+            "user_agent": text(alert, "userAgent"),
+            "url": text(alert, "requestURI").map(|path| json!({"path": path})),
+        },
+        "data": alert.context,
+    })
+}
+
+/// The object of the request, and its cluster.
+fn resources(alert: &Alert) -> Value {
+    let (name, path) = (text(alert, "name"), text(alert, "requestURI"));
+    let object = (name.is_some() || path.is_some()).then(
+        || json!({"name": name, "uid": path, "type": text(alert, "resource"), "namespace": text(alert, "namespace")}),
+    );
+    let cluster = alert.cluster.as_ref().map(|name| json!({"name": name, "type": "cluster"}));
+    [object, cluster].into_iter().flatten().collect()
+}
+
+/// What an analyst searches by.
+fn observables(alert: &Alert) -> Value {
+    let mut observables = Vec::new();
+    let mut add = |name: &str, type_id: u32, kind: &str, value: &str| {
+        observables.push(json!({"name": name, "type_id": type_id, "type": kind, "value": value}));
+    };
+    if let Some(name) = text(alert, "username") {
+        add("evidences.actor.user.name", 4, "User Name", name);
+    }
+    if let Some(name) = text(alert, "impersonatedUser") {
+        add("evidences.user.name", 4, "User Name", name);
+    }
+    let addresses = addresses(alert);
+    for (n, address) in addresses.iter().enumerate() {
+        let own = n + 1 == addresses.len();
+        let name = if own { "evidences.src_endpoint.ip" } else { "evidences.src_endpoint.intermediate_ips" };
+        add(name, 2, "IP Address", &address.to_string());
+    }
+    if let Some(agent) = text(alert, "userAgent") {
+        add("evidences.http_request.user_agent", 16, "HTTP User-Agent", agent);
+    }
+    if let Some(name) = text(alert, "name").or(alert.cluster.as_deref()) {
+        add("resources.name", 38, "Resource Details Object: name", name);
+    }
+    observables.into()
+}
+
+fn milliseconds(time: Option<&str>) -> Option<i64> {
+    time?.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+}
+
+fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
+    object[name] = value.into();
+}
+
+/// The value without nulls, empty lists and empty objects, except in what is a rule's own: `data` and `unmapped`.
+fn without_absent(value: Value) -> Value {
+    let Value::Object(members) = value else { return value };
+    let kept = |(name, value): (String, Value)| {
+        let value = match value {
+            Value::Object(_) if name != "data" => without_absent(value),
+            Value::Array(items) => Value::Array(items.into_iter().map(without_absent).collect()),
+            other => other,
+        };
+        let absent = match &value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            _ => false,
+        };
+        (!absent).then_some((name, value))
+    };
+    Value::Object(members.into_iter().filter_map(kept).collect::<Map<_, _>>())
+}

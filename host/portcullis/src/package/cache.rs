@@ -1,0 +1,121 @@
+//! Native code that was compiled before, kept in a folder of the user's own.
+//!
+//! Whoever can write such a file has its code run. So a folder serves only if nobody but the user whose process this is can
+//! write to it, and so does each file in it.
+
+use std::fs::{self, DirBuilder, Metadata, OpenOptions};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_alert::hex;
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::component::Component;
+
+use crate::engine::Engine;
+
+/// A folder of native code.
+#[derive(Clone, Debug)]
+pub struct Cache(Arc<Path>);
+
+/// A folder cannot serve as a cache.
+#[derive(Debug, Error)]
+pub enum CacheError {
+    /// It cannot be made, or looked at.
+    #[error("{folder}: cannot serve as a cache: {1}", folder = .0.display())]
+    Io(PathBuf, io::Error),
+    /// Others can write to it.
+    #[error(
+        "{folder}: cannot serve as a cache: {1}. What lies there is run as native code: name a folder of your own, with chmod 700, \
+         or one that is not there yet",
+        folder = .0.display()
+    )]
+    NotSafe(PathBuf, &'static str),
+}
+
+/// The length of a digest.
+const DIGEST: usize = 32;
+
+impl Cache {
+    /// The cache in a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// The folder cannot be made, is none, or others can write to it.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let failed = |error| CacheError::Io(folder.to_owned(), error);
+        if !folder.exists() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        }
+        let metadata = fs::symlink_metadata(folder).map_err(failed)?;
+        let wrong = if metadata.is_dir() { others_can_write(&metadata) } else { Some("it is no folder") };
+        match wrong {
+            None => Ok(Self(folder.into())),
+            Some(wrong) => Err(CacheError::NotSafe(folder.to_owned(), wrong)),
+        }
+    }
+
+    /// The component of a package that was compiled before, for an engine like this one. What does not serve is compiled
+    /// anew.
+    pub(super) fn component(&self, engine: &Engine, sha256: &str) -> Option<Component> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(self.file(engine, sha256))
+            .ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || others_can_write(&metadata).is_some() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        let (found, code) = bytes.split_at_checked(DIGEST)?;
+        if digest(sha256, code) != *found {
+            return None;
+        }
+        #[expect(unsafe_code, reason = "the way back from the cache; only native code that this program made is safe")]
+        // SAFETY: only this process's own user can have written the file, or have put one in its place, and who is that
+        // user can run any code already; the digest says that it is whole and this package's, and the engine checks that
+        // it is for it.
+        unsafe { Component::deserialize(engine.wasmtime(), code) }.ok()
+    }
+
+    /// Keeps the native code of a package. What cannot be kept is compiled again another time.
+    pub(super) fn keep(&self, engine: &Engine, sha256: &str, code: &[u8]) {
+        let keep = || -> io::Result<()> {
+            // Readable and writable for nobody else, and under a name of its own until it is whole.
+            let mut part = tempfile::NamedTempFile::new_in(&self.0)?;
+            part.write_all(&digest(sha256, code))?;
+            part.write_all(code)?;
+            part.persist(self.file(engine, sha256))?;
+            Ok(())
+        };
+        let _ = keep();
+    }
+
+    /// Engines of other versions, settings or processors have other files.
+    fn file(&self, engine: &Engine, sha256: &str) -> PathBuf {
+        let mut kind = DefaultHasher::new();
+        engine.wasmtime().precompile_compatibility_hash().hash(&mut kind);
+        self.0.join(format!("{sha256}-{}", hex(&kind.finish().to_be_bytes())))
+    }
+}
+
+/// Of the native code of this package.
+fn digest(sha256: &str, code: &[u8]) -> [u8; DIGEST] {
+    Sha256::new().chain_update(sha256).chain_update(code).finalize().into()
+}
+
+fn others_can_write(metadata: &Metadata) -> Option<&'static str> {
+    if metadata.uid() != geteuid().as_raw() {
+        Some("it is another user's")
+    } else if metadata.mode() & 0o022 != 0 {
+        Some("others can write to it")
+    } else {
+        None
+    }
+}

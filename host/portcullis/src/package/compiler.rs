@@ -1,0 +1,234 @@
+//! Validating a component and making native code of it: here, or where it can hurt nobody.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use wasmtime::component::Component;
+
+use super::compile_child::{self, Report};
+use super::precompile::{CompileError, precompile_with};
+use super::{Cache, Candidate, Inner, Package, PackageError, PublicKey, Refusal, gate};
+use crate::engine::Engine;
+use crate::limits::PackageLimits;
+
+/// Checks packages and compiles them, in this process or in a child.
+#[derive(Clone)]
+pub struct Compiler {
+    engine: Engine,
+    limits: PackageLimits,
+    trusted: Option<Arc<[PublicKey]>>,
+    child: Child,
+    cache: Option<Cache>,
+}
+
+/// Where packages are compiled.
+#[derive(Clone)]
+enum Child {
+    /// In this process.
+    None,
+    /// In a child process of this program, if its `main` can be one.
+    Own,
+    /// In a child process of this program.
+    Program(PathBuf),
+}
+
+impl Compiler {
+    /// One that compiles in this process, with the limits of [`PackageLimits::default`]: for packages that can be trusted
+    /// to be no compile bombs.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, limits: PackageLimits::default(), trusted: None, child: Child::None, cache: None }
+    }
+
+    /// The same, with these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: PackageLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The same, which takes no package that none of these keys has signed; without any list, everybody's.
+    #[must_use]
+    pub fn with_trusted_keys(self, keys: Option<&[PublicKey]>) -> Self {
+        Self { trusted: keys.map(Into::into), ..self }
+    }
+
+    /// Compiles in a child process, which is this very program: what a stranger sends can take all the time and memory that
+    /// there is. The program's `main` must call [`run_compile_child`](super::run_compile_child) first; if it does not, each
+    /// package is refused with [`CompileError::NoChild`].
+    #[must_use]
+    pub fn in_child(self) -> Self {
+        Self { child: Child::Own, ..self }
+    }
+
+    /// Compiles in a child process of another program of this version, such as the `portcullis` command, whose `main` calls
+    /// [`run_compile_child`](super::run_compile_child).
+    #[must_use]
+    pub fn in_child_of(self, program: PathBuf) -> Self {
+        Self { child: Child::Program(program), ..self }
+    }
+
+    /// The same, which looks here first whether a component has been compiled before, and keeps what it compiles.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<Cache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn package(&self, bytes: &[u8], origin: &str) -> Result<Package, PackageError> {
+        self.compile(Arc::new(self.candidate(bytes.to_vec(), origin)?))
+    }
+
+    /// Checks a package as far as that can be done without compiling it.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn candidate(&self, bytes: Vec<u8>, origin: &str) -> Result<Candidate, PackageError> {
+        Candidate::read(bytes, origin, &self.limits, self.trusted.as_deref())
+            .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
+    }
+
+    /// Validates and compiles a candidate.
+    ///
+    /// # Errors
+    /// It is not valid, or does not compile.
+    pub fn compile(&self, candidate: Arc<Candidate>) -> Result<Package, PackageError> {
+        let origin = candidate.origin.clone();
+        let package = self
+            .component(&candidate)
+            .and_then(|component| Inner::new(&self.engine, candidate, &component))
+            .map_err(|error| PackageError { origin, reason: Refusal::Compile(error) })?;
+        Ok(Package(Arc::new(package)))
+    }
+
+    /// The candidate of a file, of which no more is read than a package may have.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no package that can be run.
+    pub(crate) fn read(&self, file: &Path) -> io::Result<Result<Candidate, PackageError>> {
+        let origin = file.display().to_string();
+        let file = File::open(file)?;
+        // A pipe or a device says 0, and is cut.
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        if length <= self.limits.size {
+            file.take(self.limits.size as u64 + 1).read_to_end(&mut bytes)?;
+        }
+        Ok(match gate::check_size(length.max(bytes.len()), &self.limits) {
+            Ok(()) => self.candidate(bytes, &origin),
+            Err(error) => Err(PackageError { origin, reason: Refusal::Gate(error) }),
+        })
+    }
+
+    fn component(&self, candidate: &Candidate) -> Result<Component, CompileError> {
+        let cached = |cache: &Cache| cache.component(&self.engine, candidate.sha256());
+        if let Some(component) = self.cache.as_ref().and_then(cached) {
+            return Ok(component);
+        }
+        let code = match &self.child {
+            Child::None => precompile_with(self.engine.wasmtime(), &candidate.bytes)?,
+            Child::Own if !compile_child::is_installed() => return Err(CompileError::NoChild),
+            // The program that runs, whatever has become of its file.
+            Child::Own => self.compile_in_child(Path::new("/proc/self/exe"), &candidate.bytes)?,
+            Child::Program(program) => self.compile_in_child(program, &candidate.bytes)?,
+        };
+        if let Some(cache) = &self.cache {
+            cache.keep(&self.engine, candidate.sha256(), &code);
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the way back from the compiler; only native code that this program made is safe"
+        )]
+        // SAFETY: the engine made it here; or it came through a pipe whose other end nobody had but the child, which ran
+        // this program's own binary and ended well: it is what `precompile` gave it.
+        let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
+        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+    }
+
+    fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let mut child = self.start(program).map_err(CompileError::Process)?;
+        let output = self.talk(&mut child, bytes);
+        // It ends by itself when its pipes are closed; where it has been given up, it is made to.
+        let _ = child.kill();
+        let status = child.wait().map_err(CompileError::Process)?;
+        let Ok((code, said)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
+        if !status.success() {
+            return Err(self.death(status, &said));
+        }
+        if code.len() > self.largest_code() {
+            return Err(CompileError::Refused(format!("its native code has more than {} bytes", self.largest_code())));
+        }
+        Ok(code)
+    }
+
+    fn start(&self, program: &Path) -> io::Result<process::Child> {
+        let PackageLimits { compile_seconds, compile_memory, .. } = self.limits;
+        Command::new(program)
+            .args([compile_child::ARGUMENT, &compile_seconds.to_string(), &compile_memory.to_string()])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Gives the child the component, and takes what it writes: native code, and complaints. The child has read everything
+    /// before it writes anything. An error: it has not ended in ten times the CPU time that it may take.
+    fn talk(&self, child: &mut process::Child, bytes: &[u8]) -> Result<(Vec<u8>, String), mpsc::RecvTimeoutError> {
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (sender, receiver) = mpsc::channel();
+        let bytes = bytes.to_vec();
+        let largest = self.largest_code() as u64;
+        std::thread::spawn(move || {
+            // Whatever fails here, the child's end says more.
+            let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
+            let (mut code, mut said) = (Vec::new(), Vec::new());
+            let _ = stdout.map(|stdout| stdout.take(largest + 1).read_to_end(&mut code));
+            let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut said));
+            let _ = sender.send((code, String::from_utf8_lossy(&said).into_owned()));
+        });
+        receiver.recv_timeout(Duration::from_secs(self.limits.compile_seconds.saturating_mul(10)))
+    }
+
+    /// Native code is some five times as large as what it is made of.
+    fn largest_code(&self) -> usize {
+        self.limits.size.saturating_mul(32)
+    }
+
+    /// Returns why the child failed.
+    fn death(&self, status: ExitStatus, said: &str) -> CompileError {
+        if status.signal() == Some(Signal::XCPU.as_raw()) {
+            return CompileError::Time(self.limits.compile_seconds);
+        }
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            return CompileError::Killed;
+        }
+        if status.code() == Some(compile_child::FAILED.into())
+            && let Some(report) = said.lines().last().and_then(|line| serde_json::from_str(line).ok())
+        {
+            return match report {
+                Report::Gate(reason) => CompileError::Gate(reason),
+                Report::Refused(reason) => CompileError::Refused(reason),
+                Report::Process(reason) => CompileError::Process(io::Error::other(reason)),
+            };
+        }
+        // Rust's runtime aborts on a full stack and on memory that it does not get, and only its words tell them apart.
+        if said.contains("has overflowed its stack") {
+            return CompileError::Died("its stack used up: parts of the component are nested too deep".to_owned());
+        }
+        if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
+            return CompileError::Memory(self.limits.compile_memory);
+        }
+        let line = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        CompileError::Died(format!("{status}{}{line}", if line.is_empty() { "" } else { ": " }))
+    }
+}

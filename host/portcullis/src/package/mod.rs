@@ -1,0 +1,285 @@
+//! One version of one rule in one file: a component, its spec and its manifest.
+
+mod cache;
+mod candidate;
+mod compile_child;
+mod compiler;
+mod componentize;
+mod gate;
+mod manifest;
+mod pack;
+mod parts;
+mod precompile;
+mod prefilter;
+mod sections;
+mod signature;
+mod spec;
+mod world;
+
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_alert::{About, printable};
+use thiserror::Error;
+use wasmtime::component::{Component, Linker};
+
+pub use cache::{Cache, CacheError};
+pub use candidate::Candidate;
+pub use compile_child::run_compile_child;
+pub use compiler::Compiler;
+pub use gate::GateError;
+pub use manifest::{Manifest, ManifestError};
+pub use pack::{PackError, Packed, Recipe, pack};
+pub use precompile::CompileError;
+pub use prefilter::{Field, Pattern, Prefilter, PrefilterError};
+pub use signature::{KeyError, PublicKey, SignatureError, SigningKey};
+pub use spec::{Severity, Spec, SpecError, TestCase};
+pub use world::{RULE_INTERFACE, WORLD, WorldError};
+
+use crate::engine::Engine;
+use crate::guest::State;
+use crate::guest::bindings::DetectionPre;
+
+/// A package, checked and compiled. Clones are the same package.
+#[derive(Clone)]
+pub struct Package(Arc<Inner>);
+
+struct Inner {
+    candidate: Arc<Candidate>,
+    surface: Surface,
+    component: DetectionPre<State>,
+    /// How deep its stack may be, in bytes.
+    stack: usize,
+}
+
+/// What a component imports and exports, as the runtime sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surface {
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The whole file.
+    pub package: usize,
+    /// The component: the file without the texts of spec, manifest and signature.
+    pub component: usize,
+    /// The spec.
+    pub spec: usize,
+    /// The manifest.
+    pub manifest: usize,
+    /// The signature.
+    pub signature: usize,
+}
+
+/// A file that is no package that can be run: which, and why.
+#[derive(Debug, Error)]
+#[error("{origin}: {}", self.reason())]
+pub struct PackageError {
+    /// Where the bytes came from.
+    pub origin: String,
+    /// What is wrong with them.
+    pub reason: Refusal,
+}
+
+/// Why a package is refused.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// Nobody who is trusted vouches for it, or it is not what somebody has vouched for.
+    #[error("{0}")]
+    Signature(SignatureError),
+    /// It is no component of our world.
+    #[error("not a rule's component: {0}")]
+    Gate(GateError),
+    /// A section is missing, or there twice.
+    #[error(
+        "not a package: it has {found} custom sections {name}, and needs one. Only a component with its spec and manifest is a package"
+    )]
+    Section {
+        /// The section's name.
+        name: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// The spec cannot be read.
+    #[error("its spec is refused: {0}")]
+    Spec(SpecError),
+    /// The manifest cannot be read.
+    #[error("its manifest is refused: {0}")]
+    Manifest(ManifestError),
+    /// A section is longer than it may be.
+    #[error("its section {name} has {found} bytes, and may have {limit}")]
+    LongSection {
+        /// The section's name.
+        name: &'static str,
+        /// Its length.
+        found: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// The component is not valid, or does not compile.
+    #[error(transparent)]
+    Compile(CompileError),
+}
+
+impl PackageError {
+    /// Whether it was the machine that was in need, and not the package that is wrong: another time it may pass.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.reason, Refusal::Compile(CompileError::Killed | CompileError::Process(_)))
+    }
+
+    /// The reason in one line of bounded length, whatever a stranger has written into the package.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        one_line(&self.reason.to_string())
+    }
+}
+
+/// The longest reason in characters.
+const LONGEST_REASON: usize = 1_000;
+
+/// A text that quotes what a stranger wrote, as one line of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(LONGEST_REASON).collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    printable(&line)
+}
+
+impl Package {
+    /// Checks a package and compiles its component in this process, which is for packages that can be trusted to be no
+    /// compile bombs; a [`Compiler`] is for all others. `origin` says in messages where the bytes came from.
+    ///
+    /// # Errors
+    /// The bytes are no package that can be run.
+    pub fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, PackageError> {
+        Compiler::new(engine.clone()).package(bytes, origin)
+    }
+
+    /// The rule's id, from the spec.
+    #[must_use]
+    pub fn rule_id(&self) -> &str {
+        self.0.candidate.rule_id()
+    }
+
+    /// The rule's version, from the manifest.
+    #[must_use]
+    pub fn version(&self) -> &semver::Version {
+        self.0.candidate.version()
+    }
+
+    /// Where the bytes came from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.0.candidate.origin()
+    }
+
+    /// The spec.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.0.candidate.spec
+    }
+
+    /// What is said in all of its alerts.
+    pub(crate) fn about(&self) -> About {
+        let spec = self.spec();
+        About {
+            rule_id: spec.rule_id.clone(),
+            rule_version: self.version().to_string(),
+            severity: spec.severity,
+            dedup_period_minutes: spec.dedup_period_minutes,
+            mitre: spec.mitre().to_vec(),
+            reference: spec.reference.clone(),
+            runbook: spec.runbook.clone(),
+            tags: spec.tags.clone(),
+        }
+    }
+
+    /// The events that can match at all.
+    #[must_use]
+    pub fn prefilter(&self) -> &Prefilter {
+        &self.0.candidate.manifest.prefilter
+    }
+
+    /// Whose key has signed it, if it is signed.
+    #[must_use]
+    pub fn signer(&self) -> Option<&PublicKey> {
+        self.0.candidate.signer()
+    }
+
+    /// What the component imports, which is nothing, and exports.
+    #[must_use]
+    pub fn surface(&self) -> &Surface {
+        &self.0.surface
+    }
+
+    /// How large it is.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.0.candidate.sizes
+    }
+
+    /// The SHA-256 of the file, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        self.0.candidate.sha256()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.candidate.bytes
+    }
+
+    /// The name that a package's file has by custom: `<RuleID>@<version>.wasm`.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        self.0.candidate.file_name()
+    }
+
+    pub(crate) fn candidate(&self) -> &Candidate {
+        &self.0.candidate
+    }
+
+    pub(crate) fn component(&self) -> &DetectionPre<State> {
+        &self.0.component
+    }
+
+    pub(crate) fn stack(&self) -> usize {
+        self.0.stack
+    }
+}
+
+impl PartialEq for Package {
+    /// Whether this is the same package, loaded once.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Package {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Package({} {} from {})", self.rule_id(), self.version(), self.origin())
+    }
+}
+
+impl Inner {
+    /// A component that has been compiled, with its imports linked, which are none.
+    fn new(engine: &Engine, candidate: Arc<Candidate>, component: &Component) -> Result<Self, CompileError> {
+        let refused = |error| CompileError::Refused(format!("{error:#}"));
+        let linked = Linker::new(engine.wasmtime()).instantiate_pre(component).map_err(refused)?;
+        let names = component.component_type();
+        let surface = Surface {
+            imports: names.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
+            exports: names.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
+        };
+        let component = DetectionPre::new(linked).map_err(refused)?;
+        Ok(Self { candidate, surface, component, stack: engine.stack() })
+    }
+}

@@ -1,0 +1,59 @@
+//! Native code of a component, and why there is none.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::gate;
+use crate::engine::Engine;
+
+/// A component is not valid, or does not compile.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// It is no valid component of our world.
+    #[error("not a rule's component: {0}")]
+    Gate(String),
+    /// The compiler does not take it.
+    #[error("its component does not compile: {0}")]
+    Refused(String),
+    /// It took more CPU time than it may.
+    #[error(
+        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits): it \
+         may be made to take for ever"
+    )]
+    Time(u64),
+    /// It took more memory than it may.
+    #[error(
+        "its component does not compile: it takes more than {0} bytes of memory (compile-memory in the config's limits)"
+    )]
+    Memory(u64),
+    /// The process that compiles ended otherwise than with a result.
+    #[error("its component does not compile: the process that does it ended with {0}")]
+    Died(String),
+    /// It was killed from without, as the system does where memory is short.
+    #[error("its component could not be compiled: the process that does it was killed")]
+    Killed,
+    /// This program cannot be the child.
+    #[error("its component cannot be compiled: the program's main does not call portcullis::run_compile_child()")]
+    NoChild,
+    /// No such process can be started, or talked to.
+    #[error("its component cannot be compiled: no process can be started to do it: {0}")]
+    Process(io::Error),
+}
+
+/// The native code of a component, for a [`Compiler`] of this very version on this very machine: what its child does. One
+/// thread compiles.
+///
+/// # Errors
+/// The component is not valid, or does not compile.
+pub(super) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let config = Engine::config(Engine::STACK).parallel_compilation(false).clone();
+    let engine = wasmtime::Engine::new(&config).map_err(|error| CompileError::Refused(format!("{error:#}")))?;
+    precompile_with(&engine, wasm)
+}
+
+/// Returns the native code of a component for this engine.
+pub(super) fn precompile_with(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    gate::validate(wasm).map_err(|error| CompileError::Gate(error.to_string()))?;
+    engine.precompile_component(wasm).map_err(|error| CompileError::Refused(format!("{error:#}")))
+}

@@ -1,0 +1,251 @@
+//! A rule's spec: Panther's YAML, as published.
+
+use std::collections::BTreeMap;
+
+pub use portcullis_alert::Severity;
+use portcullis_event::LogType;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::UserMessageFormatter;
+use thiserror::Error;
+
+use crate::limits::PackageLimits;
+
+/// A rule's spec, in the words of Panther's rule schema.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// `RuleID`: the rule's name everywhere.
+    pub rule_id: String,
+    /// `DisplayName`, else the id.
+    pub display_name: String,
+    /// `Enabled`: whether the rule takes part in a run. Its test cases run either way.
+    pub enabled: bool,
+    /// `LogTypes`: what the rule subscribes to, of those that hold Kubernetes audit events.
+    pub log_types: Vec<LogType>,
+    /// `Severity`.
+    pub severity: Severity,
+    /// `Description`.
+    pub description: Option<String>,
+    /// `Runbook`: what to do about an alert.
+    pub runbook: Option<String>,
+    /// `Reference`: where to read more.
+    pub reference: Option<String>,
+    /// `Status`: how mature the rule is.
+    pub status: Option<String>,
+    /// `Tags`.
+    pub tags: Vec<String>,
+    /// `Reports`: the rule's places in frameworks, by the framework's name.
+    pub reports: BTreeMap<String, Vec<String>>,
+    /// `DedupPeriodMinutes`; Panther's default is 60.
+    pub dedup_period_minutes: u32,
+    /// `Threshold`: how many matches make an incident; Panther's default is 1.
+    pub threshold: u32,
+    /// `SummaryAttributes`: the fields by which an incident is summed up.
+    pub summary_attributes: Vec<String>,
+    /// `Tests`.
+    pub test_cases: Vec<TestCase>,
+}
+
+/// A test in a spec.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    /// `Name`.
+    pub name: String,
+    /// `ExpectedResult`: whether the record alerts.
+    pub expected: bool,
+    /// `Log`: the record.
+    pub record: Value,
+}
+
+/// A spec that this host cannot carry out.
+#[derive(Debug, Error)]
+pub enum SpecError {
+    /// Not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    /// Not YAML of Panther's rule schema: what, and on which line.
+    #[error("{0}")]
+    Yaml(String),
+    /// A key of the schema whose meaning lies outside a component.
+    #[error("{key} is not supported: {instead}")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A value that the schema does not allow.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// The longest `RuleID` in bytes; a file's name has 255.
+const MAX_ID: usize = 150;
+
+impl Spec {
+    /// Reads a spec; every key of Panther's rule schema is known, and any other is an error.
+    ///
+    /// # Errors
+    /// The YAML is not of the schema, or asks for something that a component cannot be.
+    pub fn from_yaml(yaml: &[u8]) -> Result<Self, SpecError> {
+        let text = std::str::from_utf8(yaml).map_err(|_| SpecError::NotUtf8)?;
+        // YAML 1.2, as Panther's own tool reads it: `no` is a text, and not false.
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            // Aliases must not make more of a spec than a spec may be: its texts go into every alert.
+            budget: serde_saphyr::budget! { max_total_scalar_bytes: 2 * PackageLimits::SPEC },
+        };
+        let message = |error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter);
+        let yaml: Yaml =
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| SpecError::Yaml(message(error)))?;
+        yaml.check()
+    }
+
+    /// The techniques of MITRE ATT&CK that the rule detects, as `TA0001:T1190`.
+    #[must_use]
+    pub fn mitre(&self) -> &[String] {
+        self.reports.get("MITRE ATT&CK").map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Panther's rule schema, key for key, with the keys of derived rules.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Yaml {
+    analysis_type: String,
+    enabled: Option<bool>,
+    #[serde(rename = "RuleID")]
+    rule_id: String,
+    filename: Option<String>,
+    detection: Option<Value>,
+    base_detection: Option<String>,
+    log_types: Option<Vec<String>>,
+    scheduled_queries: Option<Vec<String>>,
+    severity: Option<Severity>,
+    description: Option<String>,
+    dedup_period_minutes: Option<u32>,
+    inline_filters: Option<Value>,
+    display_name: Option<String>,
+    #[serde(rename = "OnlyUseBaseRiskScore")]
+    _only_use_base_risk_score: Option<bool>,
+    #[serde(rename = "OutputIds")]
+    _output_ids: Option<Vec<String>>,
+    #[serde(rename = "CreatedBy")]
+    _created_by: Option<String>,
+    reference: Option<String>,
+    runbook: Option<String>,
+    status: Option<String>,
+    summary_attributes: Option<Vec<String>>,
+    threshold: Option<u32>,
+    tags: Option<Vec<String>>,
+    reports: Option<BTreeMap<String, Vec<String>>>,
+    tests: Option<Vec<YamlTest>>,
+    dynamic_severities: Option<Value>,
+    alert_title: Option<String>,
+    alert_context: Option<Value>,
+    group_by: Option<Value>,
+    create_alert: Option<bool>,
+    #[serde(rename = "BaseVersion")]
+    _base_version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct YamlTest {
+    name: String,
+    #[serde(rename = "LogType")]
+    _log_type: Option<String>,
+    expected_result: bool,
+    #[serde(rename = "ExpectedDestinations")]
+    _expected_destinations: Option<Vec<String>>,
+    log: Value,
+    mocks: Option<Vec<YamlMock>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct YamlMock {
+    #[serde(rename = "objectName")]
+    _object_name: String,
+    #[serde(rename = "returnValue")]
+    _return_value: Value,
+}
+
+impl Yaml {
+    fn check(self) -> Result<Spec, SpecError> {
+        const IN_THE_COMPONENT: &str = "the detection is the component's; write it there and remove the key";
+        let value = |what: &str| SpecError::Value(what.to_owned());
+        let has_mocks =
+            self.tests.iter().flatten().any(|test| test.mocks.as_ref().is_some_and(|mocks| !mocks.is_empty()));
+        let unsupported = [
+            ("Detection", self.detection.is_some(), IN_THE_COMPONENT),
+            ("DynamicSeverities", self.dynamic_severities.is_some(), IN_THE_COMPONENT),
+            ("AlertTitle", self.alert_title.is_some(), IN_THE_COMPONENT),
+            ("AlertContext", self.alert_context.is_some(), IN_THE_COMPONENT),
+            ("GroupBy", self.group_by.is_some(), IN_THE_COMPONENT),
+            ("InlineFilters", self.inline_filters.is_some(), IN_THE_COMPONENT),
+            ("Mocks", has_mocks, "a component calls nothing that could be mocked; write the test case without them"),
+            ("BaseDetection", self.base_detection.is_some(), "a package holds one whole rule"),
+            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule sees events, with LogTypes"),
+            (
+                "CreateAlert: false",
+                self.create_alert == Some(false),
+                "every match is an alert; to stop it, set Enabled: false",
+            ),
+        ];
+        if let Some((key, _, instead)) = unsupported.into_iter().find(|(_, present, _)| *present) {
+            return Err(SpecError::Unsupported { key, instead });
+        }
+        if self.analysis_type != "rule" {
+            return Err(SpecError::Value(format!("AnalysisType is {:?}; expected rule", self.analysis_type)));
+        }
+        // Panther forbids the first five; the others cannot stand in the name of a package's file.
+        let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
+        if self.rule_id.len() > MAX_ID {
+            return Err(SpecError::Value(format!(
+                "RuleID has {} bytes, and may have {MAX_ID}: it stands in every line of the ledger",
+                self.rule_id.len()
+            )));
+        }
+        if self.rule_id.is_empty() || self.rule_id.starts_with('.') || self.rule_id.contains(forbidden) {
+            return Err(SpecError::Value(format!(
+                "RuleID {:?} is empty, begins with a dot or holds one of <>&\"%/\\",
+                self.rule_id
+            )));
+        }
+        self.filename.ok_or_else(|| value("Filename is missing"))?;
+        let log_types = self.log_types.ok_or_else(|| value("LogTypes is missing"))?;
+        let known: Vec<LogType> =
+            LogType::ALL.into_iter().filter(|known| log_types.iter().any(|name| name == known.as_str())).collect();
+        if known.is_empty() {
+            let names = LogType::ALL.map(LogType::as_str).join(", ");
+            return Err(SpecError::Value(format!("LogTypes names none of {names}")));
+        }
+        if self.threshold == Some(0) {
+            return Err(value("Threshold is 0; expected at least 1"));
+        }
+        Ok(Spec {
+            display_name: self.display_name.unwrap_or_else(|| self.rule_id.clone()),
+            rule_id: self.rule_id,
+            enabled: self.enabled.ok_or_else(|| value("Enabled is missing"))?,
+            log_types: known,
+            severity: self.severity.ok_or_else(|| value("Severity is missing"))?,
+            description: self.description,
+            runbook: self.runbook,
+            reference: self.reference,
+            status: self.status,
+            tags: self.tags.unwrap_or_default(),
+            reports: self.reports.unwrap_or_default(),
+            dedup_period_minutes: self.dedup_period_minutes.unwrap_or(60),
+            threshold: self.threshold.unwrap_or(1),
+            summary_attributes: self.summary_attributes.unwrap_or_default(),
+            test_cases: self
+                .tests
+                .unwrap_or_default()
+                .into_iter()
+                .map(|test| TestCase { name: test.name, expected: test.expected_result, record: test.log })
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! A rule at work for one tenant, and the version that it has replaced.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_event::Event;
+
+use crate::enrich::Enrichment;
+use crate::exclusion::Exclusion;
+use crate::limits::Limits;
+use crate::package::Package;
+use crate::pipeline::alert_budget::{AlertBudget, Budget};
+use crate::pipeline::shared::{Shared, locked};
+use crate::pipeline::suspension::Suspension;
+use crate::pipeline::{Notice, RuleVerdict, Verdict};
+use crate::rule_set::{Predecessor, RuleSet};
+use crate::sandbox::{Fault, Sandbox, checked};
+use portcullis_alert::Alert;
+
+/// An event that rules are asked about, one after the other.
+pub(super) struct EvalContext<'a> {
+    pub(super) event: &'a Event<'a>,
+    pub(super) tenant: &'a str,
+    pub(super) enrichment: &'a Enrichment,
+    pub(super) clock: fn() -> Timestamp,
+    /// Made when the first rule is asked.
+    json: Option<String>,
+}
+
+impl<'a> EvalContext<'a> {
+    pub(super) fn new(
+        event: &'a Event<'a>,
+        tenant: &'a str,
+        enrichment: &'a Enrichment,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self { event, tenant, enrichment, clock, json: None }
+    }
+
+    fn json(&mut self) -> &str {
+        let Self { event, enrichment, .. } = *self;
+        self.json.get_or_insert_with(|| serde_json::to_string(&enrichment.enrich(event)).expect("an event is JSON"))
+    }
+
+    /// The event's time, unless the clock behind it is wrong: by more than a day ahead.
+    fn known_time(&self) -> Option<Timestamp> {
+        let time: Timestamp = self.event.event_time.as_deref()?.parse().ok()?;
+        let most = (self.clock)().checked_add(SignedDuration::from_hours(24)).ok()?;
+        (time <= most).then_some(time)
+    }
+}
+
+/// One version of a rule with its instance and its record of faults.
+pub(super) struct Version {
+    pub(super) package: Package,
+    sandbox: Sandbox,
+    suspension: Arc<Mutex<Suspension>>,
+    alert_length: usize,
+}
+
+/// A version's answer: a match as the alert that it could become.
+type Answer = Result<Option<Box<Alert>>, Fault>;
+
+/// An answer, what is to be told with it, and how long it took, if the rule was asked.
+pub(super) struct Evaluation {
+    pub(super) answer: Answer,
+    notice: Option<Notice>,
+    took: Option<Duration>,
+}
+
+impl Version {
+    pub(super) fn new(package: Package, limits: &Limits, shared: &Shared) -> Self {
+        Self {
+            sandbox: Sandbox::new(package.clone(), *limits),
+            suspension: shared.suspension(&package, limits),
+            alert_length: limits.alert,
+            package,
+        }
+    }
+
+    /// Asks the rule, unless it is suspended.
+    pub(super) fn ask(&mut self, context: &mut EvalContext<'_>) -> Evaluation {
+        if let Some(left) = locked(&self.suspension).passes_over(|| context.known_time()) {
+            return Evaluation { answer: Err(Fault::Suspended(left)), notice: None, took: None };
+        }
+        let event = context.json();
+        let began = Instant::now();
+        let answer = self.sandbox.evaluate(event);
+        let took = Some(began.elapsed());
+        let answer = answer.and_then(|answer| {
+            let alert = |answer| {
+                let answer = checked(answer, self.alert_length)?;
+                Ok(Box::new(Alert::new(self.package.about(), answer, context.event, context.tenant)))
+            };
+            answer.map(alert).transpose()
+        });
+        let notice = match &answer {
+            Ok(_) => locked(&self.suspension).answered(),
+            Err(_) => locked(&self.suspension).faulted(context.known_time()),
+        };
+        Evaluation { answer, notice, took }
+    }
+}
+
+/// The time in which a version must not fault where its predecessor does not.
+struct Probation {
+    predecessor: Version,
+    /// Number of events that the rule is still to be asked about.
+    left: u32,
+}
+
+/// A rule at work: all that is one tenant's own.
+pub(super) struct ActiveRule {
+    current: Version,
+    probation: Option<Probation>,
+    /// A version that has been rolled back.
+    failed: Option<Package>,
+    /// The number of the last pardon that has held here.
+    reinstatement: u64,
+    alerts: Arc<Mutex<AlertBudget>>,
+    exclusions: Vec<Exclusion>,
+}
+
+impl ActiveRule {
+    /// A rule of a rule set that was not here before; what it has replaced may be known all the same.
+    pub(super) fn new(
+        package: &Package,
+        rules: &RuleSet,
+        limits: &Limits,
+        exclusions: &[Exclusion],
+        shared: &Shared,
+    ) -> Self {
+        let probation = match rules.predecessor(package.rule_id()) {
+            Predecessor::This(named) => {
+                Some(Probation { predecessor: Version::new(named.clone(), limits, shared), left: Limits::PROBATION })
+            }
+            Predecessor::Own | Predecessor::None => None,
+        };
+        Self {
+            exclusions: exclusions.iter().filter(|exclusion| exclusion.rule_id == package.rule_id()).cloned().collect(),
+            current: Version::new(package.clone(), limits, shared),
+            probation,
+            failed: None,
+            reinstatement: 0,
+            alerts: shared.budget(package, limits),
+        }
+    }
+
+    pub(super) fn package(&self) -> &Package {
+        &self.current.package
+    }
+
+    /// The same rule as a new rule set has it. A version that is new here is on probation beside its predecessor. What the
+    /// tenant has of the rule stays: exclusions, and the budget of alerts. A version that has been rolled back here does not
+    /// come back, unless it is meant to.
+    pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits, shared: &Shared) -> Self {
+        let named = rules.predecessor(package.rule_id());
+        let may_stay = |before: &Package| match named {
+            Predecessor::Own => true,
+            Predecessor::This(named) => named == before,
+            Predecessor::None => false,
+        };
+        let reinstatement = rules.reinstatement(package).filter(|reinstatement| *reinstatement > self.reinstatement);
+        let has_failed = self.failed.as_ref() == Some(package) && reinstatement.is_none();
+        if self.current.package == *package || (has_failed && may_stay(&self.current.package)) {
+            self.probation = self.probation.filter(|before| may_stay(&before.predecessor.package));
+            return self;
+        }
+        let mut own = std::mem::replace(&mut self.current, Version::new(package.clone(), limits, shared));
+        own.sandbox.reset();
+        let before = match named {
+            Predecessor::None => None,
+            // Of versions that came and went between two events, none was ever here.
+            Predecessor::This(named) if *named != own.package && self.failed.as_ref() != Some(named) => {
+                Some(Version::new(named.clone(), limits, shared))
+            }
+            Predecessor::This(_) | Predecessor::Own => Some(own),
+        };
+        self.probation = before.map(|version| Probation { predecessor: version, left: Limits::PROBATION });
+        self.failed = None;
+        self.reinstatement = reinstatement.unwrap_or(self.reinstatement);
+        self
+    }
+
+    /// The verdict on an event that the prefilter lets through.
+    pub(super) fn judge(&mut self, context: &mut EvalContext<'_>) -> RuleVerdict {
+        let evaluation = self.current.ask(context);
+        if let Err(fault) = &evaluation.answer
+            // Not to be asked is the consequence of failures on which the other failed too.
+            && !matches!(fault, Fault::Suspended(_))
+            && let Some(verdict) = self.verdict_of_predecessor(fault.clone(), context)
+        {
+            return verdict;
+        }
+        self.probation = self.probation.take().and_then(|before| {
+            let left = before.left - 1;
+            (left > 0).then_some(Probation { left, ..before })
+        });
+        self.verdict(evaluation, context)
+    }
+
+    /// Where a version on probation failed: what the one before says, which is active again if it does not fail too.
+    fn verdict_of_predecessor(&mut self, fault: Fault, context: &mut EvalContext<'_>) -> Option<RuleVerdict> {
+        let Probation { predecessor: version, .. } = self.probation.as_mut()?;
+        let package = &version.package;
+        if !package.spec().log_types.contains(&context.event.log_type) {
+            return None;
+        }
+        let is_asked = package.prefilter().first_miss(context.event).is_none();
+        let evaluation =
+            if is_asked { Some(version.ask(context)).filter(|evaluation| evaluation.answer.is_ok()) } else { None };
+        if is_asked && evaluation.is_none() {
+            return None;
+        }
+        let failed = self.roll_back();
+        let mut verdict = if let Some(evaluation) = evaluation {
+            self.verdict(Evaluation { notice: None, ..evaluation }, context)
+        } else {
+            let package = self.current.package.clone();
+            RuleVerdict { package, verdict: Verdict::Skipped, notices: Vec::new(), took: None }
+        };
+        verdict.notices.insert(0, Notice::RolledBack { package: failed, fault });
+        Some(verdict)
+    }
+
+    /// Puts the predecessor back in its place; what it had replaced.
+    fn roll_back(&mut self) -> Package {
+        let before = self.probation.take().expect("there is a predecessor").predecessor;
+        let failed = std::mem::replace(&mut self.current, before).package;
+        self.failed = Some(failed.clone());
+        failed
+    }
+
+    fn verdict(&mut self, evaluation: Evaluation, context: &EvalContext<'_>) -> RuleVerdict {
+        let Evaluation { answer, notice, took } = evaluation;
+        let (verdict, matched) = match answer {
+            Ok(Some(alert)) => self.matched(alert, context),
+            Ok(None) => (Verdict::NoMatch, None),
+            Err(fault) => (Verdict::Fault(fault), None),
+        };
+        let notices = notice.into_iter().chain(matched).collect();
+        RuleVerdict { package: self.current.package.clone(), verdict, notices, took }
+    }
+
+    /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match
+    /// often could otherwise silence it.
+    fn matched(&mut self, alert: Box<Alert>, context: &EvalContext<'_>) -> (Verdict, Option<Notice>) {
+        let covers = |exclusion: &&Exclusion| exclusion.covers(context.event, (context.clock)());
+        if let Some(exclusion) = self.exclusions.iter().find(covers) {
+            return (Verdict::Excluded { alert, reason: Arc::clone(&exclusion.reason) }, None);
+        }
+        let second = context.known_time().unwrap_or_else(context.clock).as_second();
+        let mut alerts = locked(&self.alerts);
+        let limit = alerts.limit();
+        let over = |notice| (Verdict::Fault(Fault::Alerts(limit)), notice);
+        match alerts.take(second) {
+            Budget::Left => (Verdict::Alert(alert), None),
+            Budget::UsedUp => over(Some(Notice::AlertsUsedUp)),
+            Budget::Exceeded => over(None),
+        }
+    }
+}

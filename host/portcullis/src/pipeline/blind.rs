@@ -1,0 +1,104 @@
+//! Events of which a rule would need what their records do not say: the rule cannot match them, and somebody should know.
+
+use portcullis_event::{Event, json};
+
+use crate::package::Package;
+
+/// A rule that goes by the type of a service, and was shown an event without the object that was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blind {
+    /// The rule.
+    pub package: Package,
+    /// What was asked for.
+    pub verb: String,
+    /// Of what.
+    pub resource: String,
+    /// Whether the object is missing because the record's end is. Otherwise nobody has recorded it.
+    pub cut_off: bool,
+}
+
+/// What may bring a service, or change its type.
+const VERBS: [&str; 3] = ["create", "update", "patch"];
+
+/// Whether an event should have the type of a service, as far as that costs next to nothing to say.
+pub(super) fn lacks_type(event: &Event<'_>) -> bool {
+    event.service_type.is_none() && event.verb.as_deref().is_some_and(|verb| VERBS.contains(&verb))
+}
+
+/// Whether a request did something to a whole object of the core group, so that what was sent decides what there is now.
+pub(super) fn did_something(event: &Event<'_>) -> bool {
+    let failed = |code: i64| code >= 400 || (1..=16).contains(&code);
+    event.is_complete()
+        && !event.code().is_some_and(failed)
+        && event.subresource.is_none()
+        && event.is_of_core_group()
+        && !event.is_dry_run()
+}
+
+/// Whether a record's end is missing.
+pub(super) fn is_cut_off(event: &Event<'_>) -> bool {
+    event.malformed.iter().any(|path| path == Event::CUT_OFF)
+}
+
+/// Whether the object that was sent is not in the record. A patch may leave out the type, and be a list: then it is there.
+pub(super) fn lacks_object(event: &Event<'_>) -> bool {
+    let Some(object) = event.request_object else { return true };
+    if event.verb.as_deref() == Some("patch") {
+        return !object.get().starts_with(['{', '[']);
+    }
+    json::object(Some(object), ["spec"]).present().is_none_or(|[spec]| spec.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_event::json::Raw;
+    use portcullis_event::{LogType, ResponseStatus};
+
+    use super::*;
+
+    fn event(verb: &'static str, object: Option<&'static str>) -> Event<'static> {
+        Event {
+            verb: Some(verb.into()),
+            request_object: object.map(|object| Raw::new(object).expect("JSON")),
+            ..Event::new(LogType::Eks)
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_not_there_is_told_from_one_without_a_type() {
+        for verb in VERBS {
+            assert!(lacks_object(&event(verb, None)), "{verb}");
+            assert!(lacks_object(&event(verb, Some("\"skipped-too-big-size-object\""))), "{verb}");
+            assert!(!lacks_object(&event(verb, Some("{\"spec\":{\"ports\":[]}}"))), "{verb}");
+        }
+        for (object, is_whole) in [("{\"metadata\":{}}", false), ("[]", false), ("null", false), ("5", false)] {
+            assert_eq!(!lacks_object(&event("create", Some(object))), is_whole, "{object}");
+        }
+        for patch in ["{\"metadata\":{\"labels\":{}}}", "[{\"op\":\"remove\",\"path\":\"/a\"}]"] {
+            assert!(!lacks_object(&event("patch", Some(patch))), "{patch}");
+        }
+    }
+
+    #[test]
+    fn what_has_done_nothing_to_an_object_lacks_nothing() {
+        assert!(lacks_type(&event("create", None)) && did_something(&event("create", None)));
+        for verb in ["get", "delete", "list", "deletecollection"] {
+            assert!(!lacks_type(&event(verb, None)), "{verb}");
+        }
+        assert!(!lacks_type(&Event { service_type: Some("ClusterIP".into()), ..event("create", None) }));
+        let code = |code| Event { response_status: Some(ResponseStatus { code }), ..event("create", None) };
+        for (number, did) in [(0, true), (1, false), (16, false), (17, true), (201, true), (399, true), (400, false)] {
+            assert_eq!(did_something(&code(number)), did, "{number}");
+        }
+        let uri = |uri: &'static str| Event { request_uri: Some(uri.into()), ..event("create", None) };
+        assert!(did_something(&uri("/api/v1/namespaces/a/services?fieldManager=dryRun=All")));
+        assert!(!did_something(&uri("/api/v1/namespaces/a/services?fieldManager=x&dryRun=All")));
+        for event in [
+            Event { stage: Some("RequestReceived".into()), ..event("create", None) },
+            Event { subresource: Some("status".into()), ..event("patch", None) },
+            Event { api_group: Some("serving.knative.dev".into()), ..event("create", None) },
+        ] {
+            assert!(!did_something(&event), "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Whose a record is.
+
+use std::fmt;
+
+use portcullis_event::json;
+use thiserror::Error;
+
+use crate::package::Pattern;
+
+/// What a tenant's records have in common: all of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The name of the input, one of these; empty, the input does not matter.
+    pub inputs: Vec<Pattern>,
+    /// Fields of the record, each with the texts that it may have.
+    pub fields: Vec<(FieldPath, Vec<Pattern>)>,
+}
+
+/// Where in a record a field is: the names on the way to it, such as `resource.labels.project_id`. What stands in a list,
+/// or under a name with a dot in it, cannot be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldPath(Vec<String>);
+
+/// A record that is not one tenant's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unclaimed {
+    /// No tenant claims it.
+    #[error("belongs to no tenant: none of the config's claims it")]
+    NoClaim,
+    /// Several do, and to show it to the rules of one would be to show it to a stranger's.
+    #[error("belongs to no one tenant: {0} claim it")]
+    Several(String),
+}
+
+impl FieldPath {
+    /// A path from its text, names with dots between them. None is empty.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+        names.iter().all(|name| !name.is_empty()).then_some(Self(names))
+    }
+
+    /// The text there, if there is one.
+    fn of<'r>(&self, record: &'r str) -> Option<portcullis_event::Text<'r>> {
+        let (last, outer) = self.0.split_last()?;
+        let mut object = record;
+        for name in outer {
+            let [inner] = json::members(object, [name]).ok()?;
+            object = inner?.get();
+        }
+        let [value] = json::members(object, [last]).ok()?;
+        json::text(value).present()
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.join("."))
+    }
+}
+
+/// The claims of all tenants: of each, those of which one must hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims {
+    tenants: Vec<Vec<Claim>>,
+    /// Each path once.
+    paths: Vec<FieldPath>,
+}
+
+impl Claims {
+    pub(super) fn new(tenants: Vec<Vec<Claim>>) -> Self {
+        let mut paths: Vec<FieldPath> = Vec::new();
+        for (path, _) in tenants.iter().flatten().flat_map(|claim| &claim.fields) {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        Self { tenants, paths }
+    }
+
+    /// The one tenant, by its number, whose record this is.
+    ///
+    /// # Errors
+    /// It is not one tenant's; several are given by their numbers.
+    pub(super) fn owner(&self, record: &[u8], input: &str) -> Result<usize, Vec<usize>> {
+        let record = std::str::from_utf8(record).unwrap_or_default();
+        let values: Vec<_> = self.paths.iter().map(|path| path.of(record)).collect();
+        let value = |path: &FieldPath| {
+            let number = self.paths.iter().position(|known| known == path);
+            number.and_then(|number| values[number].as_deref())
+        };
+        let holds = |claim: &Claim| {
+            let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
+            (claim.inputs.is_empty() || any(&claim.inputs, input))
+                && claim.fields.iter().all(|(path, patterns)| value(path).is_some_and(|text| any(patterns, text)))
+        };
+        let owners = self.tenants.iter().enumerate().filter(|(_, claims)| claims.iter().any(holds));
+        match &*owners.map(|(number, _)| number).collect::<Vec<_>>() {
+            [owner] => Ok(*owner),
+            others => Err(others.to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(inputs: &[&str], fields: &[(&str, &str)]) -> Claim {
+        let fields =
+            fields.iter().map(|(path, text)| (FieldPath::new(path).expect("a path"), vec![Pattern::new(text)]));
+        Claim { inputs: inputs.iter().map(|text| Pattern::new(text)).collect(), fields: fields.collect() }
+    }
+
+    #[test]
+    fn a_record_is_the_one_tenants_that_claims_it() {
+        let claims = Claims::new(vec![
+            vec![claim(&[], &[("p_source_label", "acme-*")]), claim(&["acme/*"], &[])],
+            vec![claim(&[], &[("resource.labels.project_id", "globex"), ("logName", "projects/globex/*")])],
+        ]);
+        let owner = |record: &str, input: &str| claims.owner(record.as_bytes(), input);
+        assert_eq!(owner(r#"{"p_source_label":"acme-prod"}"#, "-"), Ok(0));
+        assert_eq!(owner("no JSON", "acme/1.json"), Ok(0));
+        let globex = r#"{"logName":"projects/globex/logs/x","resource":{"labels":{"project_id":"globex"}}}"#;
+        assert_eq!(owner(globex, "-"), Ok(1));
+        assert_eq!(owner(globex, "acme/1.json"), Err(vec![0, 1]), "claimed twice, it is nobody's");
+        for unclaimed in [
+            r#"{"p_source_label":"acme"}"#,
+            r#"{"p_source_label":["acme-prod"]}"#,
+            r#"{"requestObject":{"p_source_label":"acme-prod"}}"#,
+            r#"{"resource":{"labels":{"project_id":"globex"}}}"#,
+            r#"{"logName":"projects/globex/logs/x","resource":"globex"}"#,
+            "no JSON",
+            "",
+        ] {
+            assert_eq!(owner(unclaimed, "-"), Err(vec![]), "{unclaimed}");
+        }
+        // As everywhere, the last of equal names counts.
+        assert_eq!(owner(r#"{"p_source_label":"acme-prod","p_source_label":"x"}"#, "-"), Err(vec![]));
+    }
+}

@@ -1,0 +1,27 @@
+//! Records in, verdicts out, and an account of both.
+
+mod accounting;
+mod active_rule;
+mod alert_budget;
+mod blind;
+mod claims;
+mod judge;
+mod ledger;
+mod notice;
+mod shared;
+mod suspension;
+mod tenants;
+mod threads;
+mod times;
+mod verdicts;
+
+pub use accounting::{Accounting, RuleAccounting};
+pub use blind::Blind;
+pub use claims::{Claim, FieldPath, Unclaimed};
+pub use judge::{DEFAULT_TENANT, Judge};
+pub use ledger::{LedgerLine, ledger_line, reject_line, shortened};
+pub use notice::Notice;
+pub use tenants::{Judged, Tenants};
+pub use threads::{AbortOnPanic, threads};
+pub use times::Times;
+pub use verdicts::{Judgement, RuleVerdict, Verdict, Verdicts};

@@ -1,0 +1,209 @@
+//! Notifications for the operator about records and rules, each given once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::outcomes::{BlindRule, Outcomes, Warned, of_client};
+use crate::activation::Control;
+use crate::package::Package;
+use crate::pipeline::{Blind, Notice, RuleVerdict, Unclaimed, Verdict};
+use crate::rule_set::RuleSet;
+use crate::sandbox::Fault;
+
+/// The warning about the first event whose source network is unknown.
+const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
+     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
+
+/// How urgent a notification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Nobody has to act.
+    Info,
+    /// Somebody should look.
+    Warning,
+}
+
+/// A text for the operator. Its text already says that it is a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// How urgent it is.
+    pub level: Level,
+    /// The text, one line.
+    pub text: String,
+}
+
+impl Notification {
+    /// Returns a notification of level [`Level::Info`].
+    #[must_use]
+    pub fn info(text: String) -> Self {
+        Self { level: Level::Info, text }
+    }
+
+    /// Returns a notification of level [`Level::Warning`].
+    #[must_use]
+    pub fn warning(text: String) -> Self {
+        Self { level: Level::Warning, text }
+    }
+}
+
+impl fmt::Display for Notification {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// Turns reports into notifications, and remembers which were given.
+pub struct Notifier {
+    /// By tenant.
+    names: Vec<Arc<str>>,
+    /// Whether notifications name the tenant.
+    several: bool,
+    /// The control that hears of roll-backs, if rules come from files.
+    pub control: Option<Control>,
+    /// By tenant, its number at the control.
+    followed: Vec<Option<usize>>,
+    /// By tenant, the rule set and the versions whose roll-back was reported: each judge rolls back for itself.
+    reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
+    given: Given,
+}
+
+/// The notifications that are given for one record only.
+#[derive(Default)]
+struct Given {
+    networks: bool,
+    unclaimed: bool,
+    several: bool,
+    /// By tenant, rule id, and whether records were cut off.
+    blind: HashSet<(usize, String, bool)>,
+    /// By client.
+    clients: BTreeMap<Arc<str>, Warned>,
+}
+
+impl Notifier {
+    /// Returns a notifier for these tenants. `several` says whether notifications name the tenant; `followed` has each
+    /// tenant's number at the control, if its rules come from files.
+    #[must_use]
+    pub fn new(names: Vec<Arc<str>>, several: bool, followed: Vec<Option<usize>>) -> Self {
+        Self { names, several, control: None, followed, reported: Vec::new(), given: Given::default() }
+    }
+
+    /// Sets the rule sets, by tenant, that the following verdicts come from.
+    pub fn set_rules(&mut self, rules: &[Arc<RuleSet>]) {
+        self.reported.resize_with(rules.len(), Default::default);
+        for ((rules, reported), now) in self.reported.iter_mut().zip(rules) {
+            if !Arc::ptr_eq(rules, now) {
+                (*rules, *reported) = (Arc::clone(now), Vec::new());
+            }
+        }
+    }
+
+    /// Notifies of the first record that belongs to no tenant, and of the first that several claim.
+    pub fn unclaimed(&mut self, unclaimed: &Unclaimed, place: &str) -> Option<Notification> {
+        let given = match unclaimed {
+            Unclaimed::NoClaim => &mut self.given.unclaimed,
+            Unclaimed::Several(_) => &mut self.given.several,
+        };
+        let text = "It is rejected; of others like it, only their number is told";
+        let is_first = !std::mem::replace(given, true);
+        is_first.then(|| Notification::warning(format!("{place}: warning: the record {unclaimed}. {text}")))
+    }
+
+    /// Notifies of the first record whose source network is unknown.
+    pub fn networks(&mut self, place: &str) -> Option<Notification> {
+        let is_first = !std::mem::replace(&mut self.given.networks, true);
+        is_first.then(|| Notification::warning(format!("{place}: {NO_NETWORKS}")))
+    }
+
+    /// Notifies of a client's records: of the first rejected and the first suspect one, and when nothing was evaluated,
+    /// until something is again.
+    pub fn client(&mut self, client: &Arc<str>, outcomes: &Outcomes) -> Vec<Notification> {
+        let warned = of_client(&mut self.given.clients, client);
+        let others = format!("It is among the dead letters, as are others; of {client}'s only the number is told");
+        let of_records = warned.of_records(outcomes, &others);
+        of_records.chain(warned.of_all(outcomes, client)).map(Notification::warning).collect()
+    }
+
+    /// Notifies of the first event that a rule was blind to.
+    pub fn blind(&mut self, blind: &BlindRule) -> Option<Notification> {
+        let BlindRule { tenant, blind: Blind { package, verb, resource, cut_off }, place, .. } = blind;
+        if !self.given.blind.insert((*tenant, package.rule_id().to_owned(), *cut_off)) {
+            return None;
+        }
+        let rule = named(self.several.then(|| &*self.names[*tenant]), package, place);
+        Some(Notification::warning(if *cut_off {
+            format!(
+                "{rule}: warning: it cannot tell whether it matches this record: its end is cut off, and with it perhaps the \
+                 service's type (requestObject.spec.type). It matches nothing that was cut off, here and in others like it"
+            )
+        } else {
+            format!(
+                "{rule}: warning: it is blind to this record and to others like it: it goes by the service's type, and the record \
+                 has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set level: Request \
+                 or RequestResponse there, or the rule cannot match them"
+            )
+        }))
+    }
+
+    /// Notifies of a fault, and of what becomes of the rule; and reports a roll-back to the control. Faults of a suspended
+    /// rule are only counted.
+    pub fn verdict(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) -> Vec<Notification> {
+        let of = self.several.then(|| Arc::clone(&self.names[tenant]));
+        let rule = || named(of.as_deref(), &verdict.package, place);
+        let mut notifications = Vec::new();
+        if let Verdict::Fault(fault) = &verdict.verdict
+            && is_news(fault, &verdict.notices)
+        {
+            notifications.push(Notification::warning(format!("{} failed: it {fault}", rule())));
+        }
+        for notice in &verdict.notices {
+            notifications.push(match notice {
+                Notice::RolledBack { package, fault } => {
+                    self.report_roll_back(tenant, verdict, package, fault);
+                    let (rule, version) = (named(of.as_deref(), package, place), verdict.package.version());
+                    Notification::warning(format!("{rule} failed: it {fault}. The verdict of {version} counts"))
+                }
+                Notice::Suspended { events, minutes } => Notification::warning(format!(
+                    "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} \
+                     min of their time, whichever ends first, and then be tried again; each counts as a fault, and is kept \
+                     with --rejects",
+                    rule()
+                )),
+                Notice::Resumed => {
+                    Notification::info(format!("{} answers again, and is suspended no longer", rule()))
+                }
+                Notice::AlertsUsedUp => Notification::warning(format!(
+                    "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
+                    rule()
+                )),
+            });
+        }
+        notifications
+    }
+
+    fn report_roll_back(&mut self, tenant: usize, verdict: &RuleVerdict, package: &Package, fault: &Fault) {
+        let reported = &mut self.reported[tenant].1;
+        if let (Some(control), Some(followed)) = (&self.control, self.followed[tenant])
+            && !reported.contains(package)
+        {
+            reported.push(package.clone());
+            control.rolled_back(followed, package, &verdict.package, fault);
+        }
+    }
+}
+
+/// Returns place, rule and version, with the tenant where there are several.
+fn named(of: Option<&str>, package: &Package, place: &str) -> String {
+    let of = of.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
+    format!("{place}: {} {}{of}", package.rule_id(), package.version())
+}
+
+/// Returns whether a fault gets a notification of its own, or is only counted.
+#[must_use]
+pub fn is_news(fault: &Fault, notices: &[Notice]) -> bool {
+    match fault {
+        Fault::Suspended(_) => false,
+        Fault::Alerts(_) => notices.contains(&Notice::AlertsUsedUp),
+        _ => true,
+    }
+}

@@ -1,0 +1,64 @@
+//! Packages from files and folders.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use thiserror::Error;
+
+use crate::package::{Compiler, Package, PackageError};
+
+/// Packages cannot be loaded from a path.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// A path that cannot be read.
+    #[error("{path}: cannot be read: {error}", path = path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A folder without packages.
+    #[error("{path}: holds no package: no file with the ending .wasm", path = .0.display())]
+    Empty(PathBuf),
+    /// A file that is no package.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+}
+
+/// Loads the packages of a path: a file, or a folder of files with the ending `.wasm`, in the order of their names.
+///
+/// # Errors
+/// The path cannot be read, a folder holds no package, or a file is none that can be run.
+pub fn read_packages(compiler: &Compiler, path: &Path) -> Result<Vec<Package>, FolderError> {
+    let files = package_files(path)?;
+    if files.is_empty() {
+        return Err(FolderError::Empty(path.to_owned()));
+    }
+    let load = |file: PathBuf| {
+        let candidate = compiler.read(&file).map_err(|error| FolderError::Unreadable { path: file, error })??;
+        Ok(compiler.compile(Arc::new(candidate))?)
+    };
+    files.into_iter().map(load).collect()
+}
+
+/// The file that a path names, or those with the ending `.wasm` in the folder that it names, in the order of their names.
+///
+/// # Errors
+/// The path cannot be read.
+pub(crate) fn package_files(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
+    let unreadable = |error| FolderError::Unreadable { path: path.to_owned(), error };
+    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        if file.extension().is_some_and(|ending| ending == "wasm") && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

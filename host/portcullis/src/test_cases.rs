@@ -1,0 +1,131 @@
+//! The test test cases of a spec, each on the way of a live record: normalized, prefiltered, judged in the sandbox.
+
+use std::sync::Arc;
+
+use portcullis_event::{Buffers, Event, Outcome, normalize};
+
+use crate::limits::Limits;
+use crate::package::{Package, TestCase};
+use crate::pipeline::{Judge, Verdict};
+use crate::rule_set::RuleSet;
+
+/// How a test case went.
+#[derive(Debug)]
+pub struct TestResult {
+    /// The test case's name.
+    pub name: String,
+    /// Whether it should alert.
+    pub expected: bool,
+    /// What came out.
+    pub outcome: TestOutcome,
+    /// The normalized event as JSON, if the record became one.
+    pub event: Option<String>,
+}
+
+/// What came out of a test case.
+#[derive(Debug)]
+pub enum TestOutcome {
+    /// The rule's verdict.
+    Verdict(Verdict),
+    /// The prefilter keeps an event from the rule that the rule matches.
+    PrefilterHides,
+    /// The rule does not subscribe to the record's log type.
+    NotSubscribed,
+    /// The record is no Kubernetes audit event: why.
+    Ignored(String),
+    /// The record cannot be read, which no author of a test case means: why.
+    Rejected(String),
+}
+
+impl TestResult {
+    /// Whether what came out is what was expected. A fault never is.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        match &self.outcome {
+            TestOutcome::Verdict(Verdict::Alert(_) | Verdict::Excluded { .. }) => self.expected,
+            TestOutcome::Verdict(Verdict::NoMatch | Verdict::Skipped)
+            | TestOutcome::NotSubscribed
+            | TestOutcome::Ignored(_) => !self.expected,
+            TestOutcome::Verdict(Verdict::Fault(_)) | TestOutcome::PrefilterHides | TestOutcome::Rejected(_) => false,
+        }
+    }
+
+    /// What was expected, in words.
+    #[must_use]
+    pub fn expectation(&self) -> &'static str {
+        if self.expected { "an alert" } else { "no alert" }
+    }
+
+    /// What came out, in words.
+    #[must_use]
+    pub fn found(&self) -> String {
+        match &self.outcome {
+            TestOutcome::Verdict(Verdict::Alert(alert) | Verdict::Excluded { alert, .. }) => {
+                format!("an alert: {}", alert.title)
+            }
+            TestOutcome::Verdict(Verdict::NoMatch) => "no alert".to_owned(),
+            TestOutcome::Verdict(Verdict::Skipped) => "no alert: the prefilter rules it out".to_owned(),
+            TestOutcome::Verdict(Verdict::Fault(fault)) => format!("a fault: the rule {fault}"),
+            TestOutcome::PrefilterHides => "an alert, which the rule's prefilter hides".to_owned(),
+            TestOutcome::NotSubscribed => "no alert: the rule does not subscribe to the log type".to_owned(),
+            TestOutcome::Ignored(reason) => format!("no alert: the record is ignored: {reason}"),
+            TestOutcome::Rejected(reason) => format!("a record that is rejected: {reason}"),
+        }
+    }
+}
+
+/// Runs the test cases of a package whose names pass, each for itself: none uses up a budget of alerts, and none suspends the
+/// rule for the next.
+#[expect(clippy::missing_panics_doc, reason = "one package is no two of one rule")]
+pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool) -> Vec<TestResult> {
+    let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
+    let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
+    let mut judge = Judge::new(Arc::clone(&rules), limits);
+    let mut asking_always = Judge::new(rules, limits).without_prefilters();
+    let test_cases = package.spec().test_cases.iter().filter(|case| wanted(case));
+    test_cases
+        .map(|case| {
+            let record = case.record.to_string();
+            let mut buffers = Buffers::default();
+            let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
+                Outcome::Evaluated(event) => {
+                    let outcome = match verdict(&mut judge, &event) {
+                        TestOutcome::Verdict(Verdict::Skipped) => hidden(verdict(&mut asking_always, &event)),
+                        outcome => outcome,
+                    };
+                    (outcome, Some(pretty(&event)))
+                }
+                Outcome::Ignored(ignored) => (TestOutcome::Ignored(ignored.to_string()), None),
+                Outcome::Rejected(rejected) => (TestOutcome::Rejected(rejected.to_string()), None),
+            };
+            TestResult { name: case.name.clone(), expected: case.expected, outcome, event }
+        })
+        .collect()
+}
+
+/// The verdict of a judge with one rule.
+fn verdict(judge: &mut Judge, event: &Event<'_>) -> TestOutcome {
+    let verdicts = judge.event(event);
+    let is_subscribed = verdicts.all().next().is_some();
+    match verdicts.into_asked().pop() {
+        Some(asked) => TestOutcome::Verdict(asked.verdict),
+        None if is_subscribed => TestOutcome::Verdict(Verdict::Skipped),
+        None => TestOutcome::NotSubscribed,
+    }
+}
+
+/// What a skipped test case comes to, given what the rule says when it is asked all the same.
+fn hidden(asked: TestOutcome) -> TestOutcome {
+    match asked {
+        TestOutcome::Verdict(Verdict::Alert(_)) => TestOutcome::PrefilterHides,
+        fault @ TestOutcome::Verdict(Verdict::Fault(_)) => fault,
+        _ => TestOutcome::Verdict(Verdict::Skipped),
+    }
+}
+
+/// An event as JSON for a person. What the client wrote deeper than 127 levels stays as it was written.
+#[must_use]
+pub fn pretty(event: &Event<'_>) -> String {
+    let whole = serde_json::to_value(event).and_then(|event| serde_json::to_string_pretty(&event));
+    whole.or_else(|_| serde_json::to_string_pretty(event)).unwrap_or_default()
+}

@@ -1,0 +1,25 @@
+//! An alert on its way to the sinks.
+
+use std::sync::Arc;
+
+use crate::storage::AlertId;
+
+/// An alert in the forms that sinks take.
+pub(crate) struct SinkAlert {
+    pub(crate) id: AlertId,
+    pub(crate) tenant: usize,
+    /// One line of JSON.
+    pub(crate) ndjson: Arc<str>,
+    /// An OCSF finding, if a sink wants one.
+    pub(crate) ocsf: Option<Arc<str>>,
+}
+
+impl SinkAlert {
+    /// Returns the text of the form that a sink takes.
+    pub(crate) fn text(&self, ocsf: bool) -> Arc<str> {
+        match &self.ocsf {
+            Some(finding) if ocsf => Arc::clone(finding),
+            _ => Arc::clone(&self.ndjson),
+        }
+    }
+}

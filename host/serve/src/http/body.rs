@@ -1,0 +1,71 @@
+//! Bodies of requests: bounded in size, time and memory.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::reply::Denied;
+use crate::ingest::Permit;
+
+/// The bounds of a body.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// The most bytes.
+    pub(super) size: u64,
+    /// How long it may take to come in.
+    pub(super) time: Duration,
+}
+
+/// Reads a body, as far as its permit can grow.
+pub(super) async fn read(body: &mut Body, bounds: Bounds, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
+    timeout(bounds.time, read_whole(body, bounds.size, permit)).await.map_err(|_| {
+        let text = format!("the batch did not come whole within {} s", bounds.time.as_secs());
+        Denied::new(StatusCode::REQUEST_TIMEOUT, text)
+    })?
+}
+
+async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
+    let too_large = || {
+        let text = format!("the batch has more than {most} bytes; send fewer records at a time");
+        Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    let announced = http_body::Body::size_hint(body).lower();
+    if announced > most {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Denied::new(StatusCode::BAD_REQUEST, format!("the batch broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = (bytes.len() + data.len()) as u64;
+        if length > most {
+            return Err(too_large());
+        }
+        if !permit.grow(length) {
+            return Err(Denied::busy(StatusCode::TOO_MANY_REQUESTS, "there is no room for it now"));
+        }
+        if bytes.capacity() == 0 {
+            // As much as is announced, but nothing before the first byte.
+            bytes.reserve_exact(usize::try_from(announced.min(1 << 20)).unwrap_or(0).max(data.len()));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// Reads and drops the rest of a refused body in the background: a client that is still sending when the connection closes
+/// sees a broken connection instead of the answer.
+pub(super) fn discard(mut body: Body, bounds: Bounds) {
+    let mut left = bounds.size;
+    tokio::spawn(timeout(bounds.time, async move {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(rest) = left.checked_sub(length) else { break };
+            left = rest;
+        }
+    }));
+}

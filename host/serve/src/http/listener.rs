@@ -1,0 +1,119 @@
+//! Connections: how many there are, and how long they may take.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::auth::Peer;
+use super::tls::Security;
+use crate::clients;
+use crate::settings::Settings;
+
+/// How long a client may take to greet, and to send the head of a request, unless requests have less time in all; also the first
+/// of a connection, and the next.
+const HEAD: Duration = Duration::from_secs(20);
+
+/// The most bytes of a request's head.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// Accepts connections until the service stops, and then waits for those that are in the middle of a request.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    security: Arc<Security>,
+    settings: &Settings,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let head = HEAD.min(settings.timeout);
+    let places = Arc::new(Semaphore::new(settings.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let place = tokio::select! {
+            () = stopping.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place.expect("it is never closed"),
+        };
+        let stream = tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: some may be free soon.
+                    tracing::warn!(error = %error, "no connection can be taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let (router, stopping, security) = (router.clone(), stopping.clone(), security.current());
+        connections.spawn(async move {
+            connection(stream, security, head, router, stopping).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    security: Option<Arc<ServerConfig>>,
+    head: Duration,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    // Answers are short.
+    let _ = stream.set_nodelay(true);
+    match security {
+        None => requests(stream, Peer::default(), head, router, stopping).await,
+        Some(config) => {
+            let stream = match timeout(head, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(error = %error, "a connection does not come to TLS"),
+                Err(_) => return tracing::debug!("a connection takes too long to come to TLS"),
+            };
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let peer = Peer(certificate.map(|certificate| clients::names(certificate)).unwrap_or_default().into());
+            requests(stream, peer, head, router, stopping).await;
+        }
+    }
+}
+
+async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Peer,
+    head: Duration,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error = %error, "a connection ends early");
+    }
+}

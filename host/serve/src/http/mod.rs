@@ -1,0 +1,15 @@
+//! HTTP: connections, TLS, clients, requests and answers.
+
+mod auth;
+mod body;
+mod listener;
+mod live;
+mod page;
+mod records;
+mod reply;
+mod routes;
+mod tls;
+
+pub(crate) use listener::serve;
+pub(crate) use routes::router;
+pub(crate) use tls::Security;

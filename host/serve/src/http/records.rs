@@ -1,0 +1,81 @@
+//! `POST /v1/records`: a batch, from its first byte to the answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+
+use super::auth::Authenticated;
+use super::body::{self, Bounds};
+use super::reply::{Denied, json_response};
+use crate::app::App;
+use crate::clients::Client;
+use crate::ingest::Sent;
+use crate::settings::Role;
+
+/// The encodings that a batch may have.
+const ENCODINGS: [&str; 4] = ["gzip", "x-gzip", "zstd", "identity"];
+
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    client: Result<Authenticated, Denied>,
+    request: Request,
+) -> Response {
+    let (head, mut body) = request.into_parts();
+    let (name, answer) = match client {
+        Ok(Authenticated(client)) => (Arc::clone(&client.name), take(&app, &client, &head.headers, &mut body).await),
+        Err(denied) => ("".into(), Err(denied)),
+    };
+    let response = match answer {
+        Ok(receipt) => json_response(StatusCode::OK, &receipt),
+        Err(denied) => {
+            let (status, reason, place) = (denied.status.as_u16(), &denied.text, denied.place.as_deref());
+            tracing::warn!(client = &*name, status, reason, place, "a batch is refused");
+            // A client that takes too long gets no more time.
+            if denied.status != StatusCode::REQUEST_TIMEOUT {
+                body::discard(body, bounds(&app));
+            }
+            denied.into_response()
+        }
+    };
+    app.stats.answered(&name, response.status().as_u16());
+    response
+}
+
+/// Returns the bounds of a batch.
+pub(super) fn bounds(app: &App) -> Bounds {
+    Bounds { size: app.settings.max_body, time: app.settings.timeout }
+}
+
+async fn take(app: &Arc<App>, client: &Arc<Client>, headers: &HeaderMap, body: &mut Body) -> Result<Value, Denied> {
+    let ingest = &app.ingest;
+    if ingest.stopping.is_cancelled() {
+        let text = "it ends; another replica, or the next, takes it";
+        return Err(Denied::busy(StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    if ingest.jetstream.as_ref().is_some_and(|jetstream| !jetstream.settings.ingest) {
+        let text = "this replica takes batches out of the stream only (jetstream: ingest = false)";
+        return Err(Denied::new(StatusCode::NOT_FOUND, text));
+    }
+    if !client.may(Role::Ingest) {
+        return Err(Denied::role(client, Role::Ingest));
+    }
+    // The first bytes of the body say what it is; the header only decides what cannot be read.
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("unknown"));
+    let is_known = |encoding: &str| ENCODINGS.iter().any(|known| known.eq_ignore_ascii_case(encoding));
+    if let Some(encoding) = encoding.filter(|encoding| !is_known(encoding)) {
+        let text = format!("Content-Encoding {encoding} is not read; send gzip, zstd or identity");
+        return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let mut permit = ingest.budget.permit(&client.name);
+    let body = body::read(body, bounds(app), &mut permit).await?;
+    let sent = Sent { client: Arc::clone(&client.name), tenant: client.tenant, body, permit };
+    // A task of its own: it ends even where the client does not wait for the answer, so that the account closes.
+    let ingest = Arc::clone(ingest);
+    let taken = tokio::spawn(async move { ingest.take(sent).await }).await;
+    let failed = |_| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "it failed");
+    taken.map_err(failed)?.map_err(Denied::from)
+}

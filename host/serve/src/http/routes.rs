@@ -1,0 +1,127 @@
+//! The paths of the app.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post, put};
+use serde_json::json;
+
+use super::auth::{Publisher, Viewer};
+use super::reply::{Denied, json_response};
+use super::{body, live, page, records};
+use crate::app::App;
+use crate::clients::Client;
+use crate::observed::CONTENT_TYPE;
+use crate::registry::Publication;
+
+/// Returns the routes of a app.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/live", get(live::live))
+        .route("/v1/rules", get(rules))
+        .route("/v1/packages/{tenant}", put(put_package))
+        .route("/v1/packages/{tenant}/{file}", delete(remove_package))
+        .route("/v1/activation/{tenant}", put(put_activation).delete(remove_activation))
+        .route("/v1/records", post(records::post))
+        .fallback(async || {
+            let paths = "/, /healthz, /readyz, /metrics, /v1/live, /v1/records, /v1/rules, /v1/packages/{tenant} and \
+                         /v1/activation/{tenant}";
+            Denied::new(StatusCode::NOT_FOUND, format!("there is nothing; there are {paths}"))
+        })
+        .method_not_allowed_fallback(async || {
+            let text = "expected POST for records, PUT or DELETE for packages and activation, GET for all else";
+            Denied::new(StatusCode::METHOD_NOT_ALLOWED, text)
+        })
+        .with_state(app)
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let is_ready = app.ingest.not_ready().is_empty();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // The reasons may name what not everybody may know: they are in the log, on the page and in the metrics.
+    (status, if is_ready { "ready\n" } else { "not ready\n" }).into_response()
+}
+
+async fn metrics(State(app): State<Arc<App>>, Viewer(client): Viewer) -> Result<Response, Denied> {
+    if client.tenant.is_some() {
+        let text = format!("{} is a tenant's: the metrics are of all tenants", client.name);
+        return Err(Denied::new(StatusCode::FORBIDDEN, text));
+    }
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.text()).into_response())
+}
+
+async fn rules(State(app): State<Arc<App>>, Viewer(client): Viewer) -> Response {
+    let mut reports = match &app.registry.jetstream {
+        Some(jetstream) => jetstream.reports().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    if reports.is_empty() {
+        reports.push(app.stats.report(&app.replica));
+    }
+    if let Some(tenant) = client.tenant {
+        let name = &*app.stats.names[tenant];
+        for rules in reports.iter_mut().filter_map(|report| report["rules"].as_array_mut()) {
+            rules.retain(|rule| rule["tenant"] == name);
+        }
+    }
+    json_response(StatusCode::OK, &json!({"replicas": reports}))
+}
+
+async fn put_package(
+    State(app): State<Arc<App>>,
+    Publisher(client): Publisher,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Result<Response, Denied> {
+    let package = published(&app, &client, request).await?;
+    let put = app.registry.put_package(publication(&client, &tenant), package).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &put))
+}
+
+async fn remove_package(
+    State(app): State<Arc<App>>,
+    Publisher(client): Publisher,
+    Path((tenant, file)): Path<(String, String)>,
+) -> Result<Response, Denied> {
+    let removed = app.registry.remove_package(publication(&client, &tenant), &file).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &removed))
+}
+
+async fn put_activation(
+    State(app): State<Arc<App>>,
+    Publisher(client): Publisher,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Result<Response, Denied> {
+    let text = published(&app, &client, request).await?;
+    let text = String::from_utf8(text).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "it is no text"))?;
+    let put = app.registry.put_activation(publication(&client, &tenant), Some(text)).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &put))
+}
+
+async fn remove_activation(
+    State(app): State<Arc<App>>,
+    Publisher(client): Publisher,
+    Path(tenant): Path<String>,
+) -> Result<Response, Denied> {
+    let removed = app.registry.put_activation(publication(&client, &tenant), None).await?;
+    Ok(json_response(StatusCode::ACCEPTED, &removed))
+}
+
+/// Reads what a client publishes.
+async fn published(app: &App, client: &Client, request: Request) -> Result<Vec<u8>, Denied> {
+    let mut body = request.into_body();
+    let mut permit = app.ingest.budget.permit(&client.name);
+    body::read(&mut body, records::bounds(app), &mut permit).await
+}
+
+fn publication<'p>(client: &'p Client, tenant: &'p str) -> Publication<'p> {
+    Publication { client: &client.name, only: client.tenant, tenant }
+}

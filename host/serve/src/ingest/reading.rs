@@ -1,0 +1,111 @@
+//! What is in a batch, and whether it can be read.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portcullis::event::{Event, Outcome, Rejected};
+use portcullis::read::{Documents, Record, Records, decompressed};
+use serde::de::IgnoredAny;
+
+/// Why a batch is refused, whoever sends it again.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It cannot be read.
+    Unreadable { place: String, reason: String },
+    /// It is more than is taken at a time.
+    TooLarge(String),
+}
+
+/// Shows each record of a batch; how many documents there were.
+pub(crate) fn read(
+    body: Vec<u8>,
+    most: u64,
+    records: &mut Records,
+    each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
+) -> Result<u64, Refused> {
+    let unreadable =
+        |line: u64, error: &io::Error| Refused::Unreadable { place: line.to_string(), reason: error.to_string() };
+    let is_over = Arc::new(AtomicBool::new(false));
+    let input = decompressed(Box::new(io::Cursor::new(body))).map_err(|error| unreadable(1, &error))?;
+    let mut documents = Documents::new(Bounded { input, left: most, is_over: Arc::clone(&is_over) });
+    let mut count = 0;
+    loop {
+        match documents.next_document() {
+            Ok(Some(document)) if !is_over.load(Ordering::Relaxed) => {
+                count += 1;
+                records.for_each(&document, each)?;
+            }
+            Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
+            Err(error) if !is_over.load(Ordering::Relaxed) => return Err(unreadable(documents.line(), &error)),
+            _ => return Err(Refused::TooLarge(format!("it has more than {most} bytes, decompressed"))),
+        }
+    }
+}
+
+/// An input of bounded length.
+struct Bounded {
+    input: Box<dyn Read + Send>,
+    left: u64,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let Some(left) = self.left.checked_sub(read as u64) else {
+            self.is_over.store(true, Ordering::Relaxed);
+            return Err(io::Error::other("too long"));
+        };
+        self.left = left;
+        Ok(read)
+    }
+}
+
+/// Whether a batch can be read. One broken line among others is a record that is rejected, and kept; but who sends a list
+/// that is broken, or nothing that can be read at all, is to send it again.
+#[derive(Default)]
+pub(crate) struct Reading {
+    is_read: bool,
+    broken: Option<(String, String)>,
+}
+
+impl Reading {
+    /// Sees a record of it.
+    pub(crate) fn see(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Result<(), Refused> {
+        let rejected = match outcome {
+            Outcome::Rejected(rejected) => rejected,
+            // Of a list whose end has not come the last item is judged by itself, and here the whole is sent again.
+            Outcome::Evaluated(event) if record.place.is_inside() && is_unfinished(event, record.bytes) => {
+                &Rejected::CutOff
+            }
+            Outcome::Evaluated(_) | Outcome::Ignored(_) => {
+                self.is_read = true;
+                return Ok(());
+            }
+        };
+        let is_json = matches!(rejected, Rejected::NotAnObject | Rejected::NoAuditEvent(_));
+        if !is_json && record.place.is_inside() {
+            return Err(Refused::Unreadable { place: record.place.to_string(), reason: rejected.to_string() });
+        }
+        self.is_read |= matches!(rejected, Rejected::NoAuditEvent(_));
+        self.broken.get_or_insert_with(|| (record.place.to_string(), rejected.to_string()));
+        Ok(())
+    }
+
+    /// Has seen all of it, in so many documents.
+    pub(crate) fn end(self, documents: u64) -> Result<(), Refused> {
+        match self.broken {
+            Some((place, reason)) if !self.is_read => Err(Refused::Unreadable { place, reason }),
+            None if documents == 0 => {
+                Err(Refused::Unreadable { place: "1".to_owned(), reason: "it is empty".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a record has no end itself: one that holds its event as text may have an event without one.
+fn is_unfinished(event: &Event<'_>, record: &[u8]) -> bool {
+    event.malformed.iter().any(|path| path == Event::CUT_OFF) && serde_json::from_slice::<IgnoredAny>(record).is_err()
+}

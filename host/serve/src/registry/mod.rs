@@ -1,0 +1,178 @@
+//! The registry: packages that clients publish, and the versions that they choose. They go into the folder that this replica
+//! follows, or into the stores that all replicas follow.
+
+mod fleet;
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis::activation::{Policy, PublishedFolder};
+use portcullis::{Compiler, Engine, PackageLimits};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+pub(crate) use fleet::Fleet;
+
+use crate::jetstream::JetStream;
+use crate::storage::{write_or_remove, write_whole};
+
+/// Reads the text that replaces `[activation]` of the config, over a policy; or says what is wrong with it.
+pub type ReadPolicy = fn(&Policy, &str) -> Result<Policy, String>;
+
+/// Where published packages and chosen versions go.
+pub(crate) struct Registry {
+    /// The names of the tenants.
+    pub(crate) tenants: Arc<[Arc<str>]>,
+    /// By tenant: the folder that it follows, if it follows one, and the limits of its packages.
+    pub(crate) folders: Vec<(Option<PathBuf>, PackageLimits)>,
+    pub(crate) published: PublishedFolder,
+    /// Whether tenants without rules of their own get the packages that all replicas share.
+    pub(crate) shares_rules: bool,
+    pub(crate) jetstream: Option<Arc<JetStream>>,
+    /// Checks packages; it compiles nothing.
+    pub(crate) engine: Engine,
+    pub(crate) read_policy: ReadPolicy,
+}
+
+/// A client that publishes for its tenant, or for any.
+pub(crate) struct Publication<'p> {
+    /// The client's name.
+    pub(crate) client: &'p str,
+    /// The only tenant that the client may see.
+    pub(crate) only: Option<usize>,
+    /// The name of the tenant to publish for.
+    pub(crate) tenant: &'p str,
+}
+
+/// Why something is not published.
+#[derive(Debug, Error)]
+pub(crate) enum RegistryError {
+    /// The package or the text is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// Only the config may say this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such tenant or package.
+    #[error("{0}")]
+    NotFound(String),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// A file or the server fails.
+    #[error("{0}")]
+    NotKept(String),
+}
+
+/// Where a tenant's packages are.
+struct Target<'r> {
+    folder: &'r Path,
+    limits: PackageLimits,
+    /// The stores, if the tenant's packages are those of all replicas.
+    shared: Option<&'r JetStream>,
+}
+
+impl Registry {
+    /// Takes a package for a tenant. Each replica then has it prove itself before it becomes active.
+    pub(crate) async fn put_package(&self, by: Publication<'_>, body: Vec<u8>) -> Result<Value, RegistryError> {
+        let Target { folder, limits, shared } = self.target(&by)?;
+        let compiler = Compiler::new(self.engine.clone()).with_limits(limits);
+        let package = compiler.candidate(body.clone(), "the package");
+        let package = package.map_err(|error| RegistryError::Invalid(error.to_string()))?;
+        let file = package.file_name();
+        let is_file_name = |c: char| c.is_ascii_alphanumeric() || "-_.@+".contains(c);
+        if file.starts_with('.') || !file.chars().all(is_file_name) {
+            let text =
+                format!("{file} would be the file's name: expected letters, digits and - _ . + in id and version");
+            return Err(RegistryError::Invalid(text));
+        }
+        let path = folder.join(&file);
+        if fs::read(&path).is_ok_and(|there| there != body) {
+            let text = format!("{file} is there with other content; a changed rule is another version");
+            return Err(RegistryError::Conflict(text));
+        }
+        match shared {
+            Some(jetstream) => jetstream.put_package(by.tenant, &file, &body).await.map_err(not_kept)?,
+            None => write_whole(&path, &body).map_err(not_kept)?,
+        }
+        tracing::info!(
+            client = by.client,
+            tenant = by.tenant,
+            file,
+            sha256 = package.sha256(),
+            "a package is published"
+        );
+        Ok(json!({
+            "tenant": by.tenant, "rule_id": package.rule_id(), "version": package.version().to_string(),
+            "sha256": package.sha256(), "file": file,
+        }))
+    }
+
+    /// Removes a package of a tenant.
+    pub(crate) async fn remove_package(&self, by: Publication<'_>, file: &str) -> Result<Value, RegistryError> {
+        let Target { folder, shared, .. } = self.target(&by)?;
+        let path = folder.join(file);
+        let is_of_folder = path.parent() == Some(folder) && is_package(file);
+        if !is_of_folder || !path.is_file() {
+            return Err(RegistryError::NotFound(format!("there is no package {file}")));
+        }
+        match shared {
+            Some(jetstream) => jetstream.remove_package(by.tenant, file).await.map_err(not_kept)?,
+            None => fs::remove_file(&path).map_err(not_kept)?,
+        }
+        tracing::info!(client = by.client, tenant = by.tenant, file, "a package is removed");
+        Ok(json!({"tenant": by.tenant, "file": file, "removed": true}))
+    }
+
+    /// Sets the versions that a tenant wants, instead of the config's; without a text, the config's count again.
+    pub(crate) async fn put_activation(
+        &self,
+        by: Publication<'_>,
+        text: Option<String>,
+    ) -> Result<Value, RegistryError> {
+        let Target { shared, .. } = self.target(&by)?;
+        if let Some(text) = &text {
+            let policy = (self.read_policy)(&Policy::default(), text).map_err(RegistryError::Invalid)?;
+            if policy.trusted_keys.is_some() {
+                let text = "trusted-keys: whose packages are trusted is for the config to say";
+                return Err(RegistryError::Forbidden(text.to_owned()));
+            }
+        }
+        if let Some(jetstream) = shared {
+            jetstream.put_activation(by.tenant, text.as_deref()).await.map_err(not_kept)?;
+        } else {
+            let file = self.published.activation(by.tenant);
+            write_or_remove(&file, text.as_deref().map(str::as_bytes)).map_err(not_kept)?;
+        }
+        tracing::info!(client = by.client, tenant = by.tenant, activation = text, "other versions are wanted");
+        Ok(json!({"tenant": by.tenant, "activation": text}))
+    }
+
+    /// Returns where the tenant's packages are.
+    fn target(&self, by: &Publication<'_>) -> Result<Target<'_>, RegistryError> {
+        let name = by.tenant;
+        let tenant = self.tenants.iter().position(|known| **known == *name);
+        // A client of one tenant does not learn of others.
+        let tenant = tenant.filter(|tenant| by.only.is_none_or(|only| only == *tenant));
+        let tenant = tenant.ok_or_else(|| RegistryError::NotFound(format!("there is no tenant {name}")))?;
+        let (folder, limits) = &self.folders[tenant];
+        let folder = folder.as_deref().ok_or_else(|| {
+            let text = format!("the rules of {name} come with the program; give it a folder of rules in the config");
+            RegistryError::Conflict(text)
+        })?;
+        let is_shared = self.shares_rules && folder == self.published.packages(name);
+        let shared = if is_shared { self.jetstream.as_deref() } else { None };
+        Ok(Target { folder, limits: *limits, shared })
+    }
+}
+
+fn not_kept(error: impl Display) -> RegistryError {
+    RegistryError::NotKept(error.to_string())
+}
+
+/// Returns whether a file's name is a package's.
+fn is_package(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "wasm")
+}

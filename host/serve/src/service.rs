@@ -1,0 +1,296 @@
+//! The service from its first connection to its last.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use portcullis::activation::{Control, Listed, PublishedFolder};
+use portcullis::report::Notifier;
+use portcullis::rule_set::RuleSetCell;
+use portcullis::{Engine, PackageLimits, Tenants};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::clients::Clients;
+use crate::error::ServeError;
+use crate::http::{self, Security};
+use crate::ingest::{Ingest, Opening};
+use crate::jetstream::JetStream;
+use crate::observed::{Metrics, Observed};
+use crate::registry::{Fleet, ReadPolicy, Registry};
+use crate::settings::Settings;
+use crate::stats::Stats;
+use crate::work::Worker;
+
+/// Reads the settings again.
+pub type ReadSettings = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
+
+/// What a service runs with besides its settings.
+pub struct Parts {
+    /// The tenants' judges. Each thread gets a fork of them.
+    pub tenants: Tenants,
+    /// By tenant, where its rules are published.
+    pub cells: Vec<Arc<RuleSetCell>>,
+    /// By tenant, its number at the control, if its rules come from files.
+    pub followed: Vec<Option<usize>>,
+    /// By tenant, its rules, if they do not come from files.
+    pub listed: Vec<Vec<Listed>>,
+    /// By tenant, the folder of packages that it follows, if it follows one, and the limits of its packages.
+    pub folders: Vec<(Option<PathBuf>, PackageLimits)>,
+    /// The folder of published packages and chosen versions.
+    pub published: PublishedFolder,
+    /// The control that follows rules from files, if any do.
+    pub control: Option<Control>,
+    /// The stats, which the caller tells of the history's entries.
+    pub stats: Arc<Stats>,
+    /// The number of threads that judge.
+    pub threads: NonZeroUsize,
+    /// Reads the text that replaces `[activation]` of the config.
+    pub read_policy: ReadPolicy,
+    /// Reads the settings again, on SIGHUP: clients and certificates may have changed.
+    pub read_settings: ReadSettings,
+}
+
+/// A running service.
+struct Service {
+    app: Arc<App>,
+    control: Option<Control>,
+    read_settings: ReadSettings,
+}
+
+/// The signals that a service listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// Runs a service until a termination signal.
+///
+/// # Errors
+/// Its settings are wrong, or a file, socket or thread fails at the start.
+pub fn run(settings: Settings, parts: Parts) -> Result<(), ServeError> {
+    let runtime = runtime()?;
+    let replica: Arc<str> = replica().into();
+    let connect = |settings| runtime.block_on(JetStream::connect(settings, &replica));
+    let jetstream = settings.jetstream.as_ref().map(connect).transpose().map_err(ServeError::Setup)?;
+    runtime.block_on(async {
+        let threads = parts.threads;
+        let service = Service::open(settings, parts, jetstream, replica)?;
+        service.serve(threads).await
+    })
+}
+
+/// Returns a runtime of two threads, which only wait: judging has threads of its own.
+fn runtime() -> Result<Runtime, ServeError> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.context("cannot start the threads that serve").map_err(ServeError::Io)
+}
+
+/// Returns the machine's name, which in Kubernetes is the pod's, and the process id.
+fn replica() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", name.trim(), std::process::id())
+}
+
+impl Signals {
+    fn listen() -> Result<Self, ServeError> {
+        let listen = |kind| signal(kind).context("cannot listen for signals").map_err(ServeError::Io);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal that ends the service.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Service {
+    fn open(
+        settings: Settings,
+        parts: Parts,
+        jetstream: Option<Arc<JetStream>>,
+        replica: Arc<str>,
+    ) -> Result<Self, ServeError> {
+        let Parts { tenants, cells, followed, listed, folders, published, control, stats, threads, .. } = parts;
+        let names = Arc::clone(&stats.names);
+        let clients = Clients::load(&settings.clients, &names).map_err(ServeError::Setup)?;
+        let mut notifier = Notifier::new(names.to_vec(), tenants.unclaimed().is_some(), followed.clone());
+        notifier.control.clone_from(&control);
+        stats.set_rules(listed.clone());
+        let ingest = Arc::new(Ingest::open(
+            &settings,
+            Opening {
+                tenants,
+                cells,
+                notifier,
+                stats: Arc::clone(&stats),
+                jetstream: jetstream.clone(),
+                replica: Arc::clone(&replica),
+                threads,
+                stopping: CancellationToken::new(),
+            },
+        )?);
+        let registry = Arc::new(Registry {
+            tenants: names,
+            folders,
+            published,
+            shares_rules: settings.jetstream.as_ref().is_some_and(|jetstream| jetstream.rules),
+            jetstream,
+            engine: Engine::new().map_err(|error| ServeError::Setup(error.into()))?,
+            read_policy: parts.read_policy,
+        });
+        if let Some(control) = control.clone() {
+            keep_list(control, &stats, followed, listed);
+        }
+        let app = App {
+            clients: RwLock::new(Arc::new(clients)),
+            observed: Arc::new(Observed::new(Arc::clone(&ingest), Arc::clone(&stats), Arc::clone(&replica))),
+            metrics: Metrics::new(Arc::clone(&stats), Arc::clone(&ingest)),
+            settings,
+            replica,
+            ingest,
+            registry,
+            stats,
+        };
+        Ok(Self { app: Arc::new(app), control, read_settings: parts.read_settings })
+    }
+
+    /// Serves until a termination signal.
+    async fn serve(self, threads: NonZeroUsize) -> Result<(), ServeError> {
+        let mut signals = Signals::listen()?;
+        let security = Arc::new(Security::load(self.app.settings.tls.as_ref()).map_err(ServeError::Setup)?);
+        let socket = TcpListener::bind(self.app.settings.listen).await;
+        let socket = socket.with_context(|| format!("listen: {}", self.app.settings.listen)).map_err(ServeError::Io)?;
+        let address = socket.local_addr().context("listen").map_err(ServeError::Io)?;
+        let scheme = if self.app.settings.tls.is_some() { "https" } else { "http" };
+        let (clients, tenants) = (self.app.settings.clients.len(), self.app.stats.names.len());
+        tracing::info!(address = %address, clients, tenants, "serving on {scheme}://{address}");
+        if clients == 0 {
+            tracing::warn!("nobody may bring records or look: the config has no [[serve.clients]]");
+        }
+        for reason in self.app.ingest.not_ready() {
+            tracing::warn!("not ready: {reason}");
+        }
+        let stopping = self.app.ingest.stopping.clone();
+        let router = http::router(Arc::clone(&self.app));
+        let (app, shared) = (Arc::clone(&self.app), Arc::clone(&security));
+        let until_stopped = stopping.clone();
+        let serving = tokio::spawn(async move {
+            http::serve(socket, shared, &app.settings, router, until_stopped).await;
+        });
+        let background = self.start_background(threads);
+        loop {
+            tokio::select! {
+                _ = signals.hangup.recv() => self.reload(&security),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+            }
+        }
+        tracing::info!("ending: no more batches are taken, and those in flight are finished");
+        stopping.cancel();
+        let until = Instant::now() + self.app.settings.drain;
+        let drained = async {
+            let is_served = timeout_at(until, serving).await.is_ok();
+            let _ = timeout_at(until, background.wait()).await;
+            self.app.ingest.in_flight.close();
+            let _ = timeout_at(until, self.app.ingest.in_flight.wait()).await;
+            is_served
+        };
+        let is_served = tokio::select! {
+            is_served = drained => is_served,
+            () = signals.end() => false,
+        };
+        self.end(is_served).await;
+        Ok(())
+    }
+
+    /// Starts what takes batches out of the stream, and what follows the fleet.
+    fn start_background(&self, threads: NonZeroUsize) -> TaskTracker {
+        let background = TaskTracker::new();
+        if let Some(jetstream) = &self.app.ingest.jetstream {
+            if jetstream.settings.work {
+                // While one batch is written, another is judged.
+                let at_once = 4 * threads.get();
+                let worker = Worker { ingest: Arc::clone(&self.app.ingest), jetstream: Arc::clone(jetstream), at_once };
+                background.spawn(worker.work());
+            }
+            let fleet = Fleet {
+                registry: Arc::clone(&self.app.registry),
+                jetstream: Arc::clone(jetstream),
+                stats: Arc::clone(&self.app.stats),
+                replica: Arc::clone(&self.app.replica),
+            };
+            background.spawn(fleet.follow(self.app.ingest.stopping.clone()));
+        }
+        background.close();
+        background
+    }
+
+    /// Reads again what may change while it serves: versions, tokens, certificates; and opens files again.
+    fn reload(&self, security: &Security) {
+        self.app.ingest.reopen();
+        if let Some(control) = &self.control {
+            control.reload();
+        }
+        let reload = || -> anyhow::Result<()> {
+            let settings = (self.read_settings)()?;
+            let clients = Clients::load(&settings.clients, &self.app.stats.names)?;
+            security.reload(settings.tls.as_ref())?;
+            self.app.set_clients(clients);
+            Ok(())
+        };
+        match reload() {
+            Ok(()) => tracing::info!("clients and certificates have been read again, and files opened anew"),
+            Err(error) => tracing::error!("{error:#}; clients and certificates stay as they were"),
+        }
+    }
+
+    /// Closes everything, and writes the account into the log.
+    async fn end(&self, is_served: bool) {
+        let left = self.app.ingest.in_flight.len();
+        self.app.ingest.sinks.close();
+        if let Some(control) = self.control.clone() {
+            let _ = tokio::task::spawn_blocking(move || control.finish()).await;
+        }
+        for line in self.app.stats.summary() {
+            tracing::info!("{line}");
+        }
+        if left > 0 {
+            tracing::warn!(batches = left, "ended in the middle of batches, which nobody was told are safe");
+        } else if !is_served {
+            tracing::info!("ended with connections that were open for something else");
+        }
+    }
+}
+
+/// Keeps the list of rules up to date, on a thread that may wait for the control.
+fn keep_list(control: Control, stats: &Arc<Stats>, followed: Vec<Option<usize>>, listed: Vec<Vec<Listed>>) {
+    let stats = Arc::downgrade(stats);
+    std::thread::spawn(move || {
+        while let Some(lists) = control.list() {
+            let Some(stats) = stats.upgrade() else { return };
+            let of = |(number, own): (&Option<usize>, &Vec<Listed>)| match number {
+                Some(number) => lists[*number].clone(),
+                None => own.clone(),
+            };
+            stats.set_rules(followed.iter().zip(&listed).map(of).collect());
+            drop(stats);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+}

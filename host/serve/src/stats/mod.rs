@@ -1,0 +1,334 @@
+//! Counts, and the last alerts and faults, by tenant.
+
+mod ring;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis::activation::{Action, Entry, Listed};
+use portcullis::pipeline::{RuleAccounting, RuleVerdict, Times};
+use portcullis::report::{Outcomes, RecordReport, is_news, of_client};
+use portcullis::{Accounting, Verdict};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use ring::Ring;
+
+/// So many alerts and faults of a tenant are shown again to who comes later.
+const SHOWN: usize = 50;
+
+/// Who is so far behind misses some.
+const BEHIND: usize = 1024;
+
+/// So many versions of a rule are told apart in metrics; what older ones counted is theirs together.
+const VERSIONS: usize = 8;
+
+/// Something that somebody may want to see at once.
+pub(crate) struct LiveEvent {
+    /// Whose it is.
+    pub(crate) tenant: usize,
+    pub(crate) kind: &'static str,
+    /// An object of JSON.
+    pub(crate) text: Arc<str>,
+}
+
+/// All metrics.
+pub struct Stats {
+    pub(crate) names: Arc<[Arc<str>]>,
+    counted: Mutex<Counted>,
+    live_events: broadcast::Sender<Arc<LiveEvent>>,
+}
+
+/// What is behind the lock.
+pub(crate) struct Counted {
+    /// By tenant; the last is nobody.
+    pub(crate) tenants: Vec<OfTenant>,
+    /// By client and status.
+    pub(crate) batches: BTreeMap<(Arc<str>, u16), u64>,
+    /// Batches of which nothing was evaluated, by client.
+    pub(crate) ignored: BTreeMap<Arc<str>, u64>,
+    /// How long batches were judged.
+    pub(crate) judging: Times,
+    /// Messages out of the stream, by what became of them.
+    pub(crate) handled: BTreeMap<&'static str, u64>,
+    /// Messages that wait in the stream, as it was seen last.
+    pub(crate) waiting: u64,
+    /// By tenant, rule and what happened.
+    pub(crate) swaps: BTreeMap<(String, String, Action), u64>,
+    /// What there is of each tenant's rules, by tenant.
+    rules: Vec<Vec<Listed>>,
+}
+
+/// What is one tenant's.
+pub(crate) struct OfTenant {
+    pub(crate) account: Accounting,
+    /// Events that do not say what a rule goes by, by the rule's id.
+    pub(crate) blind: BTreeMap<String, u64>,
+    seconds: Ring,
+    minutes: Ring,
+    alert_minutes: Ring,
+    alerts: VecDeque<Arc<LiveEvent>>,
+    faults: VecDeque<Arc<LiveEvent>>,
+}
+
+impl OfTenant {
+    fn new() -> Self {
+        Self {
+            account: Accounting::default(),
+            blind: BTreeMap::new(),
+            seconds: Ring::of_seconds(),
+            minutes: Ring::of_minutes(),
+            alert_minutes: Ring::of_minutes(),
+            alerts: VecDeque::new(),
+            faults: VecDeque::new(),
+        }
+    }
+}
+
+/// Whether what is this tenant's is shown to whoever sees one tenant's, or everybody's.
+pub(crate) fn shows(seen: Option<usize>, tenant: usize) -> bool {
+    seen.is_none_or(|seen| seen == tenant)
+}
+
+/// A bounded number of versions of each rule: the newest, and before them those older together as the first of them.
+pub(crate) fn bounded(rules: &[RuleAccounting]) -> Vec<(String, RuleAccounting)> {
+    let mut bounded: Vec<(String, RuleAccounting)> = Vec::new();
+    for rule in rules.iter().rev() {
+        let of_rule = bounded.iter().filter(|(_, known)| known.rule_id == rule.rule_id).count();
+        if of_rule < VERSIONS {
+            bounded.push((rule.version.to_string(), rule.clone()));
+        } else if let Some((version, older)) = bounded.last_mut() {
+            "older".clone_into(version);
+            older.add(rule);
+        }
+    }
+    bounded
+}
+
+impl Stats {
+    /// Returns empty stats of these tenants.
+    #[must_use]
+    pub fn new(names: Arc<[Arc<str>]>) -> Self {
+        let counted = Counted {
+            tenants: (0..=names.len()).map(|_| OfTenant::new()).collect(),
+            batches: BTreeMap::new(),
+            ignored: BTreeMap::new(),
+            judging: Times::default(),
+            handled: BTreeMap::new(),
+            waiting: 0,
+            swaps: BTreeMap::new(),
+            rules: vec![Vec::new(); names.len()],
+        };
+        Self { names, counted: Mutex::new(counted), live_events: broadcast::channel(BEHIND).0 }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an answer to a batch.
+    pub(crate) fn answered(&self, client: &Arc<str>, status: u16) {
+        *self.lock().batches.entry((Arc::clone(client), status)).or_default() += 1;
+    }
+
+    /// Counts a batch that was judged and kept: its records by tenant and unclaimed, its alerts by tenant as lines of JSON,
+    /// the faults in its reports, and how long judging took.
+    pub(crate) fn count_batch(
+        &self,
+        client: &Arc<str>,
+        outcomes: &Outcomes,
+        accounts: (Vec<Accounting>, Accounting),
+        alerts: Vec<(usize, Arc<str>)>,
+        reports: &[RecordReport],
+        took: Duration,
+    ) {
+        let now = Timestamp::now();
+        let second = now.as_second();
+        let faults = reports.iter().flat_map(|report| self.faults(report, now));
+        let alert = |(tenant, text): (usize, Arc<str>)| LiveEvent { tenant, kind: "alert", text };
+        let live_events: Vec<LiveEvent> = alerts.into_iter().map(alert).chain(faults).collect();
+        let (tenants, unclaimed) = accounts;
+        let mut counted = self.lock();
+        counted.judging.add(took);
+        if outcomes.nothing_evaluated().is_some() {
+            *of_client(&mut counted.ignored, client) += 1;
+        }
+        for blind in &outcomes.blind {
+            let of_rule = counted.tenants[blind.tenant].blind.entry(blind.blind.package.rule_id().to_owned());
+            *of_rule.or_default() += blind.events;
+        }
+        for (of_tenant, account) in counted.tenants.iter_mut().zip(tenants.into_iter().chain([unclaimed])) {
+            let records = account.read();
+            if records > 0 {
+                of_tenant.seconds.add(second, records);
+                of_tenant.minutes.add(second, records);
+                of_tenant.account.add(account);
+            }
+        }
+        for live_event in live_events {
+            let live_event = Arc::new(live_event);
+            let of_tenant = &mut counted.tenants[live_event.tenant];
+            let shown = if live_event.kind == "alert" {
+                of_tenant.alert_minutes.add(second, 1);
+                &mut of_tenant.alerts
+            } else {
+                &mut of_tenant.faults
+            };
+            shown.push_back(Arc::clone(&live_event));
+            if shown.len() > SHOWN {
+                shown.pop_front();
+            }
+            // There may be no viewer.
+            let _ = self.live_events.send(live_event);
+        }
+    }
+
+    /// Returns the faults of a record that are shown to viewers.
+    fn faults<'r>(&'r self, report: &'r RecordReport, now: Timestamp) -> impl Iterator<Item = LiveEvent> + 'r {
+        let verdicts = report.tenant.into_iter().flat_map(|tenant| report.verdicts.iter().map(move |it| (tenant, it)));
+        verdicts.filter_map(move |(tenant, RuleVerdict { package, verdict, notices, .. })| {
+            let Verdict::Fault(fault) = verdict else { return None };
+            let text = json!({
+                "time": now.to_string(), "tenant": &*self.names[tenant], "rule_id": package.rule_id(),
+                "rule_version": package.version().to_string(), "place": report.place, "reason": fault.to_string(),
+            });
+            is_news(fault, notices).then(|| LiveEvent { tenant, kind: "fault", text: text.to_string().into() })
+        })
+    }
+
+    /// Counts a message out of the stream by what became of it.
+    pub(crate) fn handled(&self, word: &'static str) {
+        *self.lock().handled.entry(word).or_default() += 1;
+    }
+
+    /// So many messages wait in the stream.
+    pub(crate) fn set_waiting(&self, messages: u64) {
+        self.lock().waiting = messages;
+    }
+
+    /// Counts an entry of the history of rules.
+    pub fn count_entry(&self, entry: &Entry) {
+        let rule = entry.rule_id.clone().unwrap_or_default();
+        *self.lock().swaps.entry((entry.tenant.clone(), rule, entry.action)).or_default() += 1;
+    }
+
+    /// There are these rules now, by tenant.
+    pub(crate) fn set_rules(&self, rules: Vec<Vec<Listed>>) {
+        self.lock().rules = rules;
+    }
+
+    /// What this tenant's, or everybody's, alerts and faults were last, the oldest first; and those to come.
+    pub(crate) fn live_events(
+        &self,
+        tenant: Option<usize>,
+    ) -> (Vec<Arc<LiveEvent>>, broadcast::Receiver<Arc<LiveEvent>>) {
+        let counted = self.lock();
+        let receiver = self.live_events.subscribe();
+        let of_tenants = counted.tenants.iter().enumerate().filter(|(number, _)| shows(tenant, *number));
+        let shown = of_tenants.flat_map(|(_, of_tenant)| of_tenant.alerts.iter().chain(&of_tenant.faults));
+        (shown.cloned().collect(), receiver)
+    }
+
+    /// The metrics of a tenant, or of all.
+    pub(crate) fn overview(&self, tenant: Option<usize>) -> Value {
+        let now = Timestamp::now();
+        let second = now.as_second();
+        let mut counted = self.lock();
+        let (mut seconds, mut minutes, mut alert_minutes) = ([0; 60], [0; 60], [0; 60]);
+        let mut totals = [0; 8];
+        let mut tenants = Vec::new();
+        for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
+            if !shows(tenant, number) {
+                continue;
+            }
+            let rings = [
+                (&mut seconds, &mut of_tenant.seconds),
+                (&mut minutes, &mut of_tenant.minutes),
+                (&mut alert_minutes, &mut of_tenant.alert_minutes),
+            ];
+            for (sums, ring) in rings {
+                sums.iter_mut().zip(ring.counts(second)).for_each(|(sum, count)| *sum += count);
+            }
+            let account = &of_tenant.account;
+            let rules = account.rules();
+            let Accounting { evaluated, ignored, suspect, rejected, malformed, .. } = *account;
+            let alerts = rules.iter().map(|rule| rule.alert).sum();
+            let faults = rules.iter().map(|rule| rule.fault).sum();
+            let all = [account.read(), evaluated, ignored, suspect, rejected, malformed, alerts, faults];
+            totals.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
+            let name = self.names.get(number).map_or("(no tenant)", |name| name);
+            if number < self.names.len() || account.read() > 0 {
+                tenants.push(json!({
+                    "name": name, "records": account.read(), "evaluated": evaluated, "ignored": ignored,
+                    "suspect": suspect, "rejected": rejected, "alerts": alerts, "faults": faults,
+                }));
+            }
+        }
+        let [records, evaluated, ignored, suspect, rejected, malformed, alerts, faults] = totals;
+        json!({
+            "time": now.to_string(),
+            "seconds": seconds.to_vec(), "minutes": minutes.to_vec(), "alerts_minutes": alert_minutes.to_vec(),
+            "totals": {
+                "records": records, "evaluated": evaluated, "ignored": ignored, "suspect": suspect,
+                "rejected": rejected, "malformed": malformed, "alerts": alerts, "faults": faults,
+            },
+            "tenants": tenants,
+        })
+    }
+
+    /// The rules of a tenant, or of all, with what they have said.
+    pub(crate) fn rules(&self, tenant: Option<usize>) -> Value {
+        let counted = self.lock();
+        let mut rules = Vec::new();
+        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| shows(tenant, *number)) {
+            let accounts = counted.tenants[number].account.rules();
+            for listed in listed {
+                let is_it = |rule: &&RuleAccounting| {
+                    Some(&rule.rule_id) == listed.rule_id.as_ref() && Some(&rule.version) == listed.version.as_ref()
+                };
+                let count = accounts.iter().find(is_it);
+                let of = |count_of: fn(&RuleAccounting) -> u64| count.map_or(0, count_of);
+                rules.push(json!({
+                    "tenant": &*self.names[number],
+                    "rule_id": listed.rule_id.as_deref().or(listed.file.as_deref()),
+                    "version": listed.version.as_ref().map(ToString::to_string),
+                    "state": listed.state.as_str(), "since": listed.since, "reason": listed.reason,
+                    "sha256": listed.sha256, "signer": listed.signer,
+                    "events": of(|rule| rule.events), "alert": of(|rule| rule.alert), "excluded": of(|rule| rule.excluded),
+                    "no_match": of(|rule| rule.no_match), "skipped": of(RuleAccounting::skipped),
+                    "fault": of(|rule| rule.fault),
+                }));
+            }
+        }
+        rules.into()
+    }
+
+    /// Returns what a replica runs, as the fleet hears of it.
+    pub(crate) fn report(&self, replica: &str) -> Value {
+        json!({"replica": replica, "version": env!("CARGO_PKG_VERSION"), "rules": self.rules(None)})
+    }
+
+    /// Returns the number of batches that were accepted, and of those that were refused.
+    pub(crate) fn answers(&self) -> (u64, u64) {
+        let (mut accepted, mut refused) = (0, 0);
+        for ((_, status), count) in &self.lock().batches {
+            *(if *status == 200 { &mut accepted } else { &mut refused }) += count;
+        }
+        (accepted, refused)
+    }
+
+    /// Returns the account of each tenant, line by line.
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let counted = self.lock();
+        let names = self.names.iter().map(|name| format!("tenant {name}")).chain(["no tenant".to_owned()]);
+        let mut lines = Vec::new();
+        for (name, of_tenant) in names.zip(&counted.tenants) {
+            if name != "no tenant" || of_tenant.account.read() > 0 {
+                lines.extend(of_tenant.account.to_string().lines().map(|line| format!("{name}: {line}")));
+            }
+        }
+        lines
+    }
+}

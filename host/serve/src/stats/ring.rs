@@ -1,0 +1,75 @@
+//! Counts of the last sixty seconds, or minutes.
+
+use std::collections::VecDeque;
+
+/// So many are kept.
+const KEPT: usize = 60;
+
+/// Counts by the unit of time in which they were made.
+pub(crate) struct Ring {
+    /// The length of the unit in seconds.
+    unit: i64,
+    /// The unit of the last count.
+    at: i64,
+    counts: VecDeque<u64>,
+}
+
+impl Ring {
+    pub(crate) fn of_seconds() -> Self {
+        Self::new(1)
+    }
+
+    pub(crate) fn of_minutes() -> Self {
+        Self::new(60)
+    }
+
+    fn new(unit: i64) -> Self {
+        Self { unit, at: 0, counts: VecDeque::from([0; KEPT]) }
+    }
+
+    /// Counts so many at this second.
+    pub(crate) fn add(&mut self, second: i64, count: u64) {
+        self.advance(second);
+        if let Some(last) = self.counts.back_mut() {
+            *last += count;
+        }
+    }
+
+    /// The counts of the units up to this second's, the oldest first.
+    pub(crate) fn counts(&mut self, second: i64) -> [u64; KEPT] {
+        self.advance(second);
+        let mut counts = [0; KEPT];
+        for (count, kept) in counts.iter_mut().zip(&self.counts) {
+            *count = *kept;
+        }
+        counts
+    }
+
+    fn advance(&mut self, second: i64) {
+        let now = second.div_euclid(self.unit);
+        // A clock that is put back counts where it was.
+        for _ in 0..usize::try_from(now - self.at).unwrap_or(0).min(KEPT) {
+            self.counts.pop_front();
+            self.counts.push_back(0);
+        }
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_falls_off() {
+        let mut ring = Ring::of_minutes();
+        ring.add(1_000_000_020, 3);
+        ring.add(1_000_000_079, 4);
+        ring.add(1_000_000_080, 1);
+        assert_eq!(ring.counts(1_000_000_081)[57..], [0, 7, 1]);
+        assert_eq!(ring.counts(1_000_000_200)[55..], [0, 7, 1, 0, 0]);
+        ring.add(900_000_000, 1);
+        assert_eq!(ring.counts(1_000_000_200)[59], 1);
+        assert_eq!(ring.counts(1_000_900_000), [0; 60]);
+    }
+}

@@ -1,0 +1,62 @@
+//! The folder of everything that outlives a service's process.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use crate::error::ServeError;
+
+/// The folder of a service's data, locked against other processes for as long as this value lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Creates the folder, if it is missing, and locks it: two processes would write to the same files.
+    ///
+    /// # Errors
+    /// The folder cannot be created, or another service uses it.
+    pub fn open(folder: &Path) -> Result<Self, ServeError> {
+        fs::create_dir_all(folder)
+            .map_err(|error| ServeError::Io(anyhow!("{}: cannot be created: {error}", folder.display())))?;
+        let path = folder.join("lock");
+        let file = File::create(&path)
+            .map_err(|error| ServeError::Setup(anyhow!("{}: cannot be written: {error}", path.display())))?;
+        file.try_lock().map_err(|error| {
+            ServeError::Setup(match error {
+                TryLockError::WouldBlock => anyhow!(
+                    "data: {}: another service uses this folder; give each replica a folder of its own",
+                    folder.display()
+                ),
+                TryLockError::Error(error) => anyhow!("{}: cannot be locked: {error}", path.display()),
+            })
+        })?;
+        Ok(Self { _lock: file })
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // The name of an unfinished file must not look like a package's: the folder may be followed.
+    let mut part = tempfile::Builder::new().prefix(".portcullis-").suffix(".part").tempfile_in(folder)?;
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    part.persist(path)?;
+    Ok(())
+}
+
+/// Writes a file whole, or removes it if there are no bytes.
+pub(crate) fn write_or_remove(path: &Path, bytes: Option<&[u8]>) -> io::Result<()> {
+    match bytes {
+        Some(bytes) => write_whole(path, bytes),
+        None => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,310 @@
+//! Every wall, with a component of `fixtures/hostile` that runs into it next to the two real rules: it costs its own
+//! verdict and nothing else.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::{Engine, Fault, Judge, Judgement, Limits, Package, RuleSet, Verdict, embedded};
+
+use crate::support::{Run, all_hostile, hostile, project, run_accounted, spawn, status};
+
+/// A record that the NodePort rule matches.
+const RECORD: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","user":{"username":"ada"},
+    "requestReceivedTimestamp":"2020-01-01T00:00:00Z","objectRef":{"resource":"services"},"requestObject":{"spec":{"type":"NodePort"}}}"#;
+
+/// What each component comes to, event after event; the last goes on for ever.
+const EXPECTED: &[(&str, &[&str])] = &[
+    (
+        "bad-context",
+        &[
+            "answered with a context that is not a JSON object: invalid type: sequence, expected an object at line 1 column 0",
+        ],
+    ),
+    ("bad-discriminant", &["trapped: invalid option discriminant"]),
+    ("bad-pointer", &["trapped: pointer out of bounds of memory"]),
+    ("bad-realloc", &["trapped: realloc return: beyond end of memory"]),
+    ("bad-severity", &["trapped: unexpected discriminant: 9"]),
+    ("bad-text-pointer", &["trapped: string pointer/length out of bounds of memory"]),
+    ("bad-utf8", &["trapped: invalid utf-8 sequence of 1 bytes from index 0"]),
+    ("empty-title", &["answered with an empty title"]),
+    ("floods", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("grows", &["wanted 16842752 bytes of memory, more than its limit of 16780"]),
+    ("grows-at-start", &["wanted 16842752 bytes of memory, more than its limit of 16780"]),
+    ("grows-table", &["wanted a table of 10001 elements, more than its limit of 10000"]),
+    ("large-alert", &["answered with an alert of 360022 bytes, more than its limit of 262144"]),
+    ("large-table", &["wanted a table of 1000000 elements, more than its limit of 10000"]),
+    ("large-title", &["answered with more than its limit of 65536 bytes"]),
+    ("long-names", &["trapped: wasm `unreachable` instruction executed, in \u{1b}[31maaaa"]),
+    ("looks-for-leftovers", &["no-match"]),
+    ("loops", &["ran longer than its limit of 10ms"]),
+    ("loops-at-start", &["ran longer than its limit of 10ms"]),
+    (
+        "loops-every-second-time",
+        &["no-match", "ran longer than its limit of 10ms", "no-match", "ran longer than its limit of 10ms"],
+    ),
+    ("loops-in-post-return", &["ran longer than its limit of 10ms"]),
+    ("loops-in-realloc", &["ran longer than its limit of 10ms"]),
+    ("many-instances", &["trapped: resource limit exceeded: instance count too high at 9"]),
+    ("negative-length", &["trapped: string pointer/length out of bounds of memory"]),
+    ("recurses", &["used its stack up"]),
+    ("recurses-at-start", &["used its stack up"]),
+    ("recurses-in-realloc", &["used its stack up"]),
+    ("remembers", &["no-match"]),
+    ("remembers-size", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("second-memory", &["trapped: resource limit exceeded: memory count too high at 2"]),
+    ("spies", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("starts-large", &["wanted 1073741824 bytes of memory, more than its limit of 16780"]),
+    ("traps", &["trapped: wasm `unreachable` instruction executed"]),
+    (
+        "traps-every-second-time",
+        &["no-match", "trapped: wasm `unreachable` instruction executed", "no-match", "trapped"],
+    ),
+    ("traps-in-post-return", &["trapped: wasm `unreachable` instruction executed"]),
+    ("unaligned-pointer", &["trapped: return pointer not aligned"]),
+];
+
+/// Components that the gate keeps out.
+const REFUSED: &[&str] = &["two-memories"];
+
+/// A judge with a hostile component and the two rules.
+fn judge_with(name: &str) -> Judge {
+    let engine = Engine::new().expect("an engine");
+    let mut packages = embedded::packages(&engine).expect("the embedded rules");
+    packages.push(Package::load(&engine, &hostile(name), name).expect("a package"));
+    let rules = Arc::new(RuleSet::new(packages).expect("three rules"));
+    Judge::new(rules, Limits { alerts_per_minute: 3, ..Limits::default() })
+}
+
+/// Judges the record four times over, and checks that the two rules are as they are without the component. What the
+/// component came to, in words.
+fn judged(judge: &mut Judge) -> Vec<String> {
+    let verdict = |n| {
+        let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+        let others: Vec<&str> = verdicts.all().skip(1).map(|(_, verdict)| verdict.as_str()).collect();
+        let nodeport = if n < 3 { "alert" } else { "fault" };
+        assert_eq!(others, [nodeport, "skipped"], "the other rules judge as ever");
+        let hostile = verdicts.into_asked().swap_remove(0);
+        assert!(hostile.package.rule_id().starts_with("Hostile."));
+        match hostile.verdict {
+            Verdict::Fault(fault) => fault.to_string(),
+            other => other.as_str().to_owned(),
+        }
+    };
+    (0..4).map(verdict).collect()
+}
+
+/// All of them, each on a thread with a stack of so many bytes.
+fn check_all(stack: usize) {
+    for (name, expected) in EXPECTED {
+        let mut judge = judge_with(name);
+        let thread = std::thread::Builder::new().stack_size(stack).spawn(move || judged(&mut judge));
+        let found = thread.expect("a thread").join().expect("no panic");
+        for (n, found) in found.iter().enumerate() {
+            let expected = expected.get(n).or(expected.last()).expect("one at least");
+            assert!(found.starts_with(expected), "{name}, event {n}: expected {expected}, found {found}");
+            assert!(found.len() < 600, "{name}: a reason is for a person to read: {found}");
+        }
+    }
+}
+
+#[test]
+fn every_hostile_component_is_expected() {
+    let mut known: Vec<&str> = EXPECTED.iter().map(|(name, _)| *name).chain(REFUSED.iter().copied()).collect();
+    known.sort_unstable();
+    assert_eq!(known, all_hostile());
+}
+
+#[test]
+fn each_costs_its_own_verdict_on_an_ordinary_thread() {
+    check_all(2 << 20);
+}
+
+/// Deep recursion reaches the end of the rule's stack, and never that of the thread.
+#[test]
+fn each_costs_its_own_verdict_on_a_thread_with_a_short_stack() {
+    check_all(192 << 10);
+}
+
+#[test]
+fn each_costs_its_own_verdict_on_a_thread_with_a_long_stack() {
+    check_all(64 << 20);
+}
+
+/// The verdict of one component on the record.
+fn one(name: &str, limits: Limits, stack: usize) -> Verdict {
+    let engine = Engine::with_stack(stack).expect("an engine");
+    let package = Package::load(&engine, &hostile(name), name).expect("a package");
+    let mut judge = Judge::new(Arc::new(RuleSet::new(vec![package]).expect("one rule")), limits);
+    let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+    verdicts.into_asked().remove(0).verdict
+}
+
+/// No limit is the one and only value that it can have.
+#[test]
+fn each_limit_is_where_it_is_set() {
+    let fault = |name, limits| match one(name, limits, Engine::STACK) {
+        Verdict::Fault(fault) => fault.to_string(),
+        other => other.as_str().to_owned(),
+    };
+    let limits = Limits::default();
+    let time = Duration::from_millis(30);
+    assert_eq!(fault("loops", Limits { time, ..limits }), "ran longer than its limit of 30ms");
+    let wanted = "wanted 1114112 bytes of memory, more than its limit of 1052056";
+    assert_eq!(fault("grows", Limits { memory: 1 << 20, ..limits }), wanted);
+    assert_eq!(
+        fault("starts-large", Limits { memory: 1 << 30, ..limits }),
+        "trapped: wasm `unreachable` instruction executed"
+    );
+    assert_eq!(
+        fault("large-table", Limits { table_elements: 1_000_000, ..limits }),
+        "trapped: wasm `unreachable` instruction executed"
+    );
+    assert_eq!(fault("floods", Limits { answer: 5, ..limits }), "answered with more than its limit of 5 bytes");
+    assert_eq!(
+        fault("floods", Limits { alert: 9, ..limits }),
+        "answered with an alert of 14 bytes, more than its limit of 9"
+    );
+    assert_eq!(fault("large-alert", Limits { alert: 1 << 20, ..limits }), "alert");
+    assert_eq!(
+        fault("floods", Limits { alerts_per_minute: 0, ..limits }),
+        "matched after its limit of 0 alerts in the event's minute"
+    );
+    for stack in [64 << 10, 2 << 20] {
+        assert!(matches!(one("recurses", limits, stack), Verdict::Fault(Fault::Stack)), "{stack}");
+    }
+}
+
+/// An instance answers this many events, wherever they come from, and ends with them.
+#[test]
+fn no_rule_carries_anything_from_instance_to_instance() {
+    let alerts = |events_per_instance| {
+        let engine = Engine::new().expect("an engine");
+        let package = Package::load(&engine, &hostile("remembers"), "remembers").expect("a package");
+        let mut judge = Judge::new(
+            Arc::new(RuleSet::new(vec![package]).expect("one rule")),
+            Limits { events_per_instance, ..Limits::default() },
+        );
+        let is_alert = |_: &u32| {
+            let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+            matches!(verdicts.asked()[0].verdict, Verdict::Alert(_))
+        };
+        (0..1000).filter(is_alert).collect::<Vec<u32>>()
+    };
+    assert!(alerts(256).is_empty());
+    assert_eq!(alerts(257), [256, 513, 770], "the component alerts on the 257th event of an instance");
+}
+
+/// An instance that a large event has let grow beyond what a rule may hold does not stay for the next.
+#[test]
+fn what_a_large_event_takes_is_given_back() {
+    let engine = Engine::new().expect("an engine");
+    let package = Package::load(&engine, &hostile("remembers-size"), "remembers-size").expect("a package");
+    let mut sandbox = portcullis::sandbox::Sandbox::new(package, Limits { memory: 1 << 20, ..Limits::default() });
+    let mut pages = |event: &str| {
+        let answer = sandbox.evaluate(event).expect("an answer").expect("an alert");
+        answer.title.len()
+    };
+    let large = "x".repeat(1 << 20);
+    assert_eq!([pages(""), pages(""), pages("x")], [1, 1, 2]);
+    assert_eq!([pages(&large), pages("x"), pages("x")], [17, 2, 2]);
+}
+
+/// The rules of a folder with all hostile packages and the two real ones.
+fn folder_of_all() -> tempfile::TempDir {
+    let (folder, _files) = crate::support::exported();
+    for name in all_hostile().iter().filter(|name| !REFUSED.contains(&&***name)) {
+        fs::write(folder.path().join(name).with_extension("wasm"), hostile(name)).expect("written");
+    }
+    folder
+}
+
+/// The ledger without the hostile rules.
+fn without_hostile(run: &Run) -> Vec<serde_json::Value> {
+    let mut ledger = run.ledger.clone();
+    for line in &mut ledger {
+        if let Some(rules) = line.get_mut("rules").and_then(serde_json::Value::as_object_mut) {
+            rules.retain(|rule, _| !rule.starts_with("Hostile."));
+        }
+    }
+    ledger
+}
+
+#[test]
+fn with_all_of_them_loaded_the_real_rules_say_the_same_of_the_whole_corpus() {
+    let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
+    let folder = folder_of_all();
+    let run = run_accounted(&records, &["--rules", folder.path().to_str().expect("UTF-8")]);
+    let alone = run_accounted(&records, &[]);
+    for (with, alone) in without_hostile(&run).iter().zip(&alone.ledger) {
+        assert_eq!(with, alone);
+    }
+    assert_eq!(run.ledger.len(), alone.ledger.len());
+    let real = |run: &Run| -> Vec<String> {
+        let alerts =
+            run.alerts.iter().filter(|alert| !alert["rule_id"].as_str().expect("an id").starts_with("Hostile."));
+        alerts.map(ToString::to_string).collect()
+    };
+    assert!(real(&run) == real(&alone), "an alert differs");
+}
+
+/// A command's peak memory in KB, after it has judged the corpus so many times over with all packages loaded.
+#[cfg(target_os = "linux")]
+fn peak_memory(rules: &Path, times: usize) -> u64 {
+    let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
+    let rules = rules.to_str().expect("UTF-8");
+    let mut child = spawn(["run", "--quiet", "--output", "/dev/null", "--rules", rules, "-"]);
+    let (mut stdin, mut stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
+    let reader = std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+    for _ in 0..times {
+        stdin.write_all(&records).expect("the command reads");
+    }
+    // All of it is in the pipe, so but for the pipe's length it has been judged, and the command can still be asked.
+    let peak = status(child.id(), "VmHWM:");
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+    reader.join().expect("no panic").expect("read");
+    peak
+}
+
+/// 37 instances of at most 16 MiB, of which those that fill theirs are thrown away with every fault; and nothing of a
+/// fault stays.
+#[cfg(target_os = "linux")]
+#[test]
+fn with_all_of_them_loaded_memory_is_bounded() {
+    let folder = folder_of_all();
+    let (once, often) = (peak_memory(folder.path(), 1), peak_memory(folder.path(), 5));
+    assert!(once < 100_000, "{once} KB at most");
+    assert!(often < once + 20_000, "{once} KB for the corpus once, {often} KB for five times as many records");
+}
+
+/// The table of SECURITY.md is of tests that are there, and has every component.
+#[test]
+fn the_table_of_walls_is_whole() {
+    let table = fs::read_to_string(project("SECURITY.md")).expect("SECURITY.md");
+    let rows: Vec<&str> =
+        table.lines().skip_while(|line| !line.contains("Wall by wall")).filter(|line| line.starts_with("| ")).collect();
+    let cells: Vec<Vec<&str>> =
+        rows.iter().map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let walls: Vec<&Vec<&str>> =
+        cells.iter().filter(|cells| !cells[2].is_empty() && cells[0] != "what is tried").collect();
+    assert!(walls.len() >= 25, "{} rows", walls.len());
+    for name in all_hostile() {
+        assert!(walls.iter().any(|cells| cells[0].starts_with(&format!("`{name}`"))), "{name} is not in the table");
+    }
+    let sources = |folder: &str| -> String {
+        let files = fs::read_dir(project(folder)).expect("the folder");
+        files.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default()).collect()
+    };
+    let in_crate = sources("host/src/pipeline") + &sources("host/src/incidents");
+    for cell in walls.iter().flat_map(|cells| cells[2].split(", ")).filter(|cell| cell.starts_with('`')) {
+        let name = cell.trim_matches('`').trim_end_matches('*');
+        let (source, name) = match name.split_once("::") {
+            Some((module, name)) => (fs::read_to_string(project(&format!("tests/{module}.rs"))).expect(module), name),
+            None => (in_crate.clone(), name),
+        };
+        assert!(source.contains(&format!("fn {name}")), "no test is called {cell}");
+    }
+}

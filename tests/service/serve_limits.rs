@@ -1,0 +1,175 @@
+//! What clients that are slow, many or greedy can take: no more than the config gives them, and nothing of the others'.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::api_server::{event_list, events};
+use crate::support::envelopes::gzip;
+use crate::support::sample;
+use crate::support::service::{EYES, Service, config, head, read_answer, service_folder, wait_until};
+
+/// A service with these keys in its table, and a second client that brings records.
+fn service(keys: &str) -> (tempfile::TempDir, Service) {
+    let other = "[[serve.clients]]\nname = \"other\"\nroles = [\"ingest\"]\ntoken-file = \"other\"";
+    let folder = service_folder(&config(other).replace("[serve]", &format!("[serve]\n{keys}")));
+    fs::write(folder.path().join("other"), OTHER).expect("written");
+    let service = Service::start(folder.path(), &[]);
+    (folder, service)
+}
+
+const OTHER: &str = "the-token-of-another-client";
+
+fn eks() -> Vec<u8> {
+    let mut body = fs::read(sample("eks.ndjson")).expect("the sample");
+    body.truncate(body.trim_ascii_end().len());
+    body
+}
+
+/// Writes a byte now and then until the other side has closed; what came before that.
+fn drip(mut stream: TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+    let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
+    loop {
+        let is_open = stream.write_all(b"x").is_ok();
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(error) if is_open && [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(text).expect("UTF-8")
+}
+
+#[test]
+fn who_is_slow_is_closed_and_others_are_served_meanwhile() {
+    let (_folder, service) = service("timeout = \"500ms\"");
+    std::thread::scope(|scope| {
+        let bodies: Vec<_> = (0..20)
+            .map(|_| {
+                let mut stream = service.connect();
+                write!(stream, "{}", head("Content-Length: 100000")).expect("it reads");
+                scope.spawn(|| drip(stream))
+            })
+            .collect();
+        let heads: Vec<_> = (0..20)
+            .map(|_| {
+                let mut stream = service.connect();
+                write!(stream, "POST /v1/records HTTP/1.1\r\nX-Slow: ").expect("it reads");
+                scope.spawn(|| drip(stream))
+            })
+            .collect();
+        // Says nothing, and says nothing more.
+        let mut silent = service.connect();
+        let mut idle = service.connect();
+        write!(idle, "GET /v1/none HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        assert!(read_answer(&mut idle).starts_with("HTTP/1.1 404 "));
+        for _ in 0..5 {
+            assert_eq!(service.post(eks()).status, 200);
+        }
+        for body in bodies {
+            let answer = body.join().expect("it drips");
+            assert!(answer.starts_with("HTTP/1.1 408 ") || answer.is_empty(), "{answer}");
+        }
+        for head in heads {
+            let answer = head.join().expect("it drips");
+            assert!(answer.starts_with("HTTP/1.1 408 ") || answer.is_empty(), "{answer}");
+        }
+        for stream in [&mut silent, &mut idle] {
+            assert_eq!(stream.read(&mut [0; 1024]).expect("it is closed"), 0);
+        }
+    });
+    assert_eq!(service.post(eks()).status, 200);
+}
+
+#[test]
+fn one_more_than_may_be_connected_waits_until_one_goes() {
+    let (_folder, service) = service("connections = 4");
+    let ask = |stream: &mut TcpStream| {
+        write!(stream, "GET /v1/none HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is connected");
+    };
+    let mut connected: Vec<TcpStream> = (0..4).map(|_| service.connect()).collect();
+    for stream in &mut connected {
+        ask(stream);
+        assert!(read_answer(stream).starts_with("HTTP/1.1 404 "));
+    }
+    let mut waiting = service.connect();
+    ask(&mut waiting);
+    waiting.set_read_timeout(Some(Duration::from_millis(300))).expect("set");
+    let early = waiting.read(&mut [0; 10]);
+    assert!(early.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{early:?}");
+    waiting.set_read_timeout(Some(crate::support::service::PATIENCE)).expect("set");
+    drop(connected.pop());
+    assert!(read_answer(&mut waiting).starts_with("HTTP/1.1 404 "));
+    // Those that were there are there still.
+    for stream in &mut connected {
+        ask(stream);
+        assert!(read_answer(stream).starts_with("HTTP/1.1 404 "));
+    }
+    drop((connected, waiting));
+    assert_eq!(service.post(eks()).status, 200);
+}
+
+#[test]
+fn a_client_that_fills_its_room_is_told_to_come_again_and_others_are_served() {
+    let (_folder, service) = service("max-body = \"1MiB\"\nin-flight = \"2MiB\"");
+    let (length, all) = (1_000_000, eks());
+    let in_flight = || service.figure("portcullis_in_flight_bytes");
+    let mut holding = service.connect();
+    write!(holding, "{}", head(&format!("Content-Length: {length}"))).expect("it reads");
+    holding.write_all(&all).expect("it reads");
+    holding.write_all(&vec![b' '; length - all.len() - 1]).expect("it reads");
+    wait_until("it is in flight", || in_flight() >= 990_000.0);
+    let large = [all.clone(), vec![b' '; 200_000]].concat();
+    let answer = service.post(&large);
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")), "{}", answer.text);
+    assert_eq!(service.ask(OTHER, "POST", "/v1/records", &large).status, 200);
+    assert!(service.is_ready(), "it takes what is smaller, and others'");
+    holding.write_all(b"\n").expect("it reads");
+    let answer = read_answer(&mut holding);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    wait_until("the room is given back", || in_flight() < 1.0);
+    assert_eq!(service.post(&large).status, 200);
+    // Who goes away in the middle gives it back too.
+    let mut leaving = service.connect();
+    write!(leaving, "{}", head(&format!("Content-Length: {length}"))).expect("it reads");
+    leaving.write_all(&vec![b' '; length - 1]).expect("it reads");
+    wait_until("it is in flight", || in_flight() >= 990_000.0);
+    drop(leaving);
+    wait_until("the room is given back", || in_flight() < 1.0);
+    let refused = r#"portcullis_batches_total{client="api",status="429"}"#;
+    assert!((service.figure(refused) - 1.0).abs() < 0.5);
+}
+
+/// However much is sent at once, plain or compressed, what is held is bounded by the config.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_bounded_whatever_is_sent_at_once() {
+    let (_folder, service) = service("max-body = \"8MiB\"\nin-flight = \"32MiB\"");
+    let highest = || crate::support::status(service.process(), "VmHWM:") >> 10;
+    let before = highest();
+    let records: Vec<String> = events(3, 3500).map(|(_, event)| event).collect();
+    let list = event_list(records.iter().map(String::as_str));
+    assert!(list.len() > 5 << 20, "{}", list.len());
+    let compressed = gzip(list.as_bytes());
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let sending: Vec<_> = (0..40)
+            .map(|n| {
+                let body = if n % 2 == 0 { list.as_bytes() } else { &compressed };
+                let service = &service;
+                scope.spawn(move || service.post(body).status)
+            })
+            .collect();
+        sending.into_iter().map(|sending| sending.join().expect("it sends")).collect()
+    });
+    let accepted = statuses.iter().filter(|status| **status == 200).count();
+    assert!(accepted > 0 && statuses.iter().all(|status| [200, 429, 503].contains(status)), "{statuses:?}");
+    let grown = highest() - before;
+    eprintln!("{accepted} of 40 accepted, {before} MiB before and {grown} MiB more");
+    // All of them at once would be 230 MiB as they come, and twice that as they are judged.
+    assert!(grown < 128, "{grown} MiB more than the {before} before, with 32 MiB in flight at the most");
+    assert_eq!(service.post(&compressed).status, 200);
+    assert_eq!(service.ask(EYES, "GET", "/metrics", b"").status, 200);
+}
