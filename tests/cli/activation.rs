@@ -317,7 +317,7 @@ fn each_tenant_has_its_own_versions_of_a_rule() {
 }
 
 #[test]
-fn a_package_whose_vectors_fail_runs_nowhere_and_is_explained_all_the_same() {
+fn a_package_whose_test_cases_fail_runs_nowhere_and_is_explained_all_the_same() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("rule.wasm");
     fs::write(&file, version_that_fails("1.0.0", Does::Nothing)).expect("written");

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use portcullis::{Compiler, Engine};
+
 use crate::support::{Ended, OPEN_MANIFEST, component, hostile, package, project, run, spec};
 
 /// A core module that a rule could be, with more in it.
@@ -239,15 +241,27 @@ fn a_validation_bomb_dies_alone_too() {
     );
 }
 
-/// What the child is asked for, and what becomes of a component that it does not take.
+/// The child reports in one line of JSON, and is no command for people.
 #[test]
 fn the_process_that_compiles_says_why_it_does_not() {
-    let child =
-        |input: &[u8]| crate::support::run_with_input(["compile", "--seconds", "5", "--memory", "1000000000"], input);
+    let child = |input: &[u8]| crate::support::run_with_input(["portcullis-compile-child", "5", "1000000000"], input);
     let ended = child(b"\0asm");
     assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
-    assert!(ended.stderr.starts_with("portcullis: "), "{}", ended.stderr);
-    assert!(!run(["--help"]).stdout.contains("compile"), "nobody else calls it");
+    let report: serde_json::Value = serde_json::from_str(&ended.stderr).expect("one line of JSON");
+    assert_eq!(report["failure"], "gate", "{report}");
+    assert!(report["reason"].as_str().is_some_and(|reason| reason.contains("unexpected end")), "{report}");
+    let ended = crate::support::run_with_input(["portcullis-compile-child", "5"], b"");
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("expected portcullis-compile-child SECONDS BYTES"), "{}", ended.stderr);
+    assert!(!run(["--help"]).stdout.contains("compile"), "it is no command");
+}
+
+/// A program whose `main` does not make it able to be the child starts no process, which would be itself once more.
+#[test]
+fn without_a_main_that_can_be_the_child_a_package_is_refused() {
+    let compiler = Compiler::new(Engine::new().expect("an engine")).in_child();
+    let error = compiler.package(&hostile("traps"), "traps").expect_err("this is a test's main");
+    assert!(error.to_string().contains("does not call portcullis::run_compile_child()"), "{error}");
 }
 
 /// A file that never ends, one that cannot be read, one that is a package and a little more.

@@ -298,11 +298,15 @@ fn the_table_of_walls_is_whole() {
         let files = fs::read_dir(project(folder)).expect("the folder");
         files.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default()).collect()
     };
-    let in_crate = sources("host/src/pipeline") + &sources("host/src/incidents");
+    let in_crate = sources("host/portcullis/src/pipeline") + &sources("host/portcullis/src/incidents");
+    let of_tests = |module: &str| -> String {
+        let files = ["cli", "service", "embedding"].map(|target| project(&format!("tests/{target}/{module}.rs")));
+        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
+    };
     for cell in walls.iter().flat_map(|cells| cells[2].split(", ")).filter(|cell| cell.starts_with('`')) {
         let name = cell.trim_matches('`').trim_end_matches('*');
         let (source, name) = match name.split_once("::") {
-            Some((module, name)) => (fs::read_to_string(project(&format!("tests/{module}.rs"))).expect(module), name),
+            Some((module, name)) => (of_tests(module), name),
             None => (in_crate.clone(), name),
         };
         assert!(source.contains(&format!("fn {name}")), "no test is called {cell}");

@@ -29,7 +29,7 @@ fn nodeport_around(core: &str, manifest: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn the_published_vectors_pass() {
+fn the_published_test_cases_pass() {
     let ended = run(["test"]);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     insta::assert_snapshot!(ended.stdout);
@@ -57,7 +57,7 @@ fn json_and_junit_say_the_same() {
 }
 
 #[test]
-fn a_failed_vector_shows_what_was_expected_what_came_out_and_the_event() {
+fn a_failed_test_case_shows_what_was_expected_what_came_out_and_the_event() {
     let file = nodeport_around(SILENT, OPEN_MANIFEST);
     let path = file.path().to_str().expect("UTF-8");
     let ended = run(["test", path, "--filter", "GKE"]);
@@ -75,7 +75,7 @@ fn a_failed_vector_shows_what_was_expected_what_came_out_and_the_event() {
 
 /// A rule that always matches, behind a prefilter that lets nothing through.
 #[test]
-fn a_prefilter_that_hides_a_match_fails_the_vector() {
+fn a_prefilter_that_hides_a_match_fails_the_test_case() {
     let manifest = r#"{"version":"1.0.0","prefilter":{"verb":["delete"]}}"#;
     let file = nodeport_around(ALERTING, manifest);
     let ended = run(["test", file.path().to_str().expect("UTF-8"), "--filter", "EKS"]);
@@ -84,7 +84,7 @@ fn a_prefilter_that_hides_a_match_fails_the_vector() {
 }
 
 #[test]
-fn a_filter_chooses_vectors_by_name_or_rule() {
+fn a_filter_chooses_test_cases_by_name_or_rule() {
     let by_name = run(["test", "--filter", "CSI"]);
     assert!(by_name.stdout.ends_with("2 of 2 test cases passed\n"), "{}", by_name.stdout);
     let by_rule = run(["test", "--filter", NODEPORT]);
@@ -97,7 +97,7 @@ fn a_filter_chooses_vectors_by_name_or_rule() {
 }
 
 #[test]
-fn a_vector_whose_record_is_rejected_fails() {
+fn a_test_case_whose_record_is_rejected_fails() {
     let test =
         "Tests: [{Name: a, ExpectedResult: false, Log: {p_log_type: Azure.MonitorActivity, category: kube-audit}}]";
     let spec = support::spec("Silent") + test + "\n";
@@ -110,7 +110,7 @@ fn a_vector_whose_record_is_rejected_fails() {
 }
 
 #[test]
-fn a_rule_without_vectors_is_not_a_success() {
+fn a_rule_without_test_cases_is_not_a_success() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), support::package(&component(SILENT), &support::spec("Silent"), OPEN_MANIFEST))
         .expect("written");
