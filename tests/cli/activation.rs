@@ -169,7 +169,7 @@ fn a_start_that_fails_activates_nothing() {
 }
 
 #[test]
-fn vectors_use_up_no_budget_of_alerts() {
+fn test_cases_use_up_no_budget_of_alerts() {
     let (_exported, files) = exported();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("config.toml");

@@ -7,6 +7,7 @@ mod authoring;
 mod cache;
 mod cases;
 mod detector;
+mod docs;
 mod enrichment;
 mod envelopes;
 mod exclusions;

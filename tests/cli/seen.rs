@@ -6,31 +6,10 @@ use std::sync::Arc;
 
 use portcullis::pipeline::Blind;
 use portcullis::{Engine, Judge, Limits, RuleSet, embedded};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::support::seen::{EVENT, OTHER, SUSPECT, created};
 use crate::support::{NODEPORT, run, run_accounted, run_with_input, spawn};
-
-/// A record that no rule is blind to, and none matches.
-const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"get"}"#;
-
-/// What is no audit event, and says nothing of any.
-const OTHER: &str = r#"{"message":"hello"}"#;
-
-const SUSPECT: &str = r#"{"auditID":"a-1","spoke":"audit.k8s.io/v1"}"#;
-
-/// A service that was created, as an audit policy at level Metadata has it recorded, with these members changed.
-fn created(change: &Value) -> String {
-    let mut record = json!({
-        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "b-1", "stage": "ResponseComplete",
-        "requestURI": "/api/v1/namespaces/prod/services?fieldManager=kubectl", "verb": "create",
-        "user": {"username": "ada"}, "objectRef": {"resource": "services", "namespace": "prod", "name": "web"},
-        "responseStatus": {"code": 201},
-    });
-    for (key, value) in change.as_object().expect("an object") {
-        record[key] = value.clone();
-    }
-    record.to_string()
-}
 
 /// The warnings of a blind rule.
 fn blind(stderr: &str) -> Vec<&str> {

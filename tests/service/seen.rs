@@ -5,29 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::NODEPORT;
+use crate::support::seen::{EVENT, OTHER, SUSPECT, created};
 use crate::support::service::{API, Service, config, data, lines_of, service_folder, wait_until};
-
-/// A record that no rule is blind to, and none matches.
-const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"get"}"#;
-
-/// What is no audit event, and says nothing of any.
-const OTHER: &str = r#"{"message":"hello"}"#;
-
-const SUSPECT: &str = r#"{"auditID":"a-1","spoke":"audit.k8s.io/v1"}"#;
-
-/// A service that was created, as an audit policy at level Metadata has it recorded, with these members changed.
-fn created(change: &Value) -> String {
-    let mut record = json!({
-        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "b-1", "stage": "ResponseComplete",
-        "requestURI": "/api/v1/namespaces/prod/services?fieldManager=kubectl", "verb": "create",
-        "user": {"username": "ada"}, "objectRef": {"resource": "services", "namespace": "prod", "name": "web"},
-        "responseStatus": {"code": 201},
-    });
-    for (key, value) in change.as_object().expect("an object") {
-        record[key] = value.clone();
-    }
-    record.to_string()
-}
 
 /// The messages of a log at level warn that have this in them.
 fn warned<'l>(log: &'l [Value], text: &str) -> Vec<&'l str> {

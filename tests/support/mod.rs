@@ -11,6 +11,7 @@ pub(crate) mod nats;
 mod packages;
 #[path = "../../host/cli/benches/support/records.rs"]
 pub(crate) mod records;
+pub(crate) mod seen;
 pub(crate) mod service;
 
 use std::ffi::OsStr;

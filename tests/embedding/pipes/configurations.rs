@@ -48,7 +48,7 @@ fn the_command_for_vector_follows_a_log_and_ends_on_a_signal() {
     let audit = folder.path().join("kubernetes/audit/audit.log");
     fs::create_dir_all(audit.parent().expect("a folder")).expect("made");
     fs::write(&audit, record(0, true)).expect("written");
-    let (mut command, words) = configured("test case.yaml", &["sources", "portcullis", "command"], folder.path());
+    let (mut command, words) = configured("vector.yaml", &["sources", "portcullis", "command"], folder.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("bash is there");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
