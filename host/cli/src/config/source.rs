@@ -99,11 +99,11 @@ impl Source {
 
 fn key_in(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let key = match line.strip_prefix('[') {
-        Some(table) => table.trim_start_matches('[').split(']').next()?,
-        None => line.split_once('=')?.0,
+    let (key, may_be_dotted) = match line.strip_prefix('[') {
+        Some(table) => (table.trim_start_matches('[').split(']').next()?, true),
+        None => (line.split_once('=')?.0, false),
     };
     let key = key.trim();
-    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    is_key.then_some(key)
+    let is_of_key = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || (may_be_dotted && c == '.');
+    (!key.is_empty() && key.chars().all(is_of_key)).then_some(key)
 }
