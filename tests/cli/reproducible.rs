@@ -29,11 +29,6 @@ impl Elsewhere {
         for part in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "host", "rules-wasm", "fixtures/rules", "wit"] {
             copy(&project(part), &workspace.join(part));
         }
-        // The host's manifest names them.
-        fs::create_dir(workspace.join("tests")).expect("a folder");
-        for test in ["main", "exchange_model"] {
-            fs::write(workspace.join("tests").join(test).with_extension("rs"), "").expect("a file");
-        }
         let rules = guests::discover(&workspace).expect("the rules");
         Self { _folder: folder, workspace, rules }
     }
