@@ -1,111 +1,18 @@
 //! The component for wasmCloud, in a host of ours that offers it what wasmCloud's hosts do, and over a NATS server.
 
+mod broker;
 mod manifests;
+mod nats;
 
 use std::fs;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt as _, StreamExt as _};
 use portcullis::{Engine, Judge, Judgement, Limits, RuleSet, embedded};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Type};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
-use crate::support::nats::Nats;
-use crate::support::service::PATIENCE;
 use crate::support::{json_lines, pipeline, project, run_accounted, text};
-use bindings::wasmcloud::messaging::types::BrokerMessage;
-use bindings::wasmcloud::messaging::{consumer, types};
-use bindings::{Messaging, MessagingPre};
-
-/// What wasmtime makes of the component's world.
-mod bindings {
-    wasmtime::component::bindgen!({ path: "../../rules-wasm/wasmcloud/wit", world: "messaging" });
-}
-
-/// What is subscribed to in the manifests, and by which group.
-const SUBSCRIPTION: &str = "audit.>";
-const GROUP: &str = "portcullis";
-
-/// The subject that records come on.
-const SUBJECT: &str = "audit.prod.eu-1";
-
-/// The memory that it is given, in bytes: enough for a message of any size that NATS takes by default.
-const MEMORY: usize = 48 << 20;
-
-/// The component, compiled once.
-static COMPONENT: LazyLock<Component> = LazyLock::new(|| {
-    let engine = wasmtime::Engine::default();
-    Component::new(&engine, pipeline("wasmcloud")).expect("a component")
-});
-
-static PRE: LazyLock<MessagingPre<Broker>> = LazyLock::new(|| {
-    let mut linker = Linker::new(COMPONENT.engine());
-    Messaging::add_to_linker::<_, HasSelf<_>>(&mut linker, |broker| broker).expect("linked");
-    let pre: InstancePre<Broker> = linker.instantiate_pre(&COMPONENT).expect("it imports nothing else");
-    MessagingPre::new(pre).expect("it exports the handler")
-});
-
-/// What takes an alert.
-type Publish = Box<dyn FnMut(&BrokerMessage) -> Result<(), String> + Send>;
-
-/// The host's side of messaging.
-struct Broker {
-    publish: Publish,
-    published: Vec<BrokerMessage>,
-    limits: StoreLimits,
-}
-
-impl types::Host for Broker {}
-
-impl consumer::Host for Broker {
-    fn request(&mut self, subject: String, _body: Vec<u8>, _timeout_ms: u32) -> Result<BrokerMessage, String> {
-        panic!("it asks nobody for anything: {subject}")
-    }
-
-    fn publish(&mut self, message: BrokerMessage) -> Result<(), String> {
-        (self.publish)(&message)?;
-        self.published.push(message);
-        Ok(())
-    }
-}
-
-/// A running component.
-struct Handler {
-    store: Store<Broker>,
-    messaging: Messaging,
-}
-
-impl Handler {
-    fn new() -> Self {
-        Self::publishing(|_| Ok(()))
-    }
-
-    fn publishing(publish: impl FnMut(&BrokerMessage) -> Result<(), String> + Send + 'static) -> Self {
-        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).trap_on_grow_failure(true).build();
-        let broker = Broker { publish: Box::new(publish), published: Vec::new(), limits };
-        let mut store = Store::new(COMPONENT.engine(), broker);
-        store.limiter(|broker| &mut broker.limits);
-        let messaging = PRE.instantiate(&mut store).expect("it starts");
-        Self { store, messaging }
-    }
-
-    fn handle(&mut self, subject: &str, body: &[u8]) -> Result<(), String> {
-        let reply_to = Some("nobody.answers".to_owned());
-        let message = BrokerMessage { subject: subject.to_owned(), body: body.to_vec(), reply_to };
-        let handler = self.messaging.wasmcloud_messaging_handler();
-        handler.call_handle_message(&mut self.store, &message).expect("it does not trap")
-    }
-
-    /// What was published since this was last asked.
-    fn published(&mut self) -> Vec<BrokerMessage> {
-        std::mem::take(&mut self.store.data_mut().published)
-    }
-}
+use broker::{COMPONENT, Handler, SUBJECT};
 
 fn lines(file: &str) -> Vec<Vec<u8>> {
     let text = fs::read_to_string(project(file)).expect("read");
@@ -316,92 +223,4 @@ fn written(ty: &Type) -> String {
         }
         other => panic!("{other:?} is in no message"),
     }
-}
-
-/// Two hosts in one queue group, as wasmCloud's subscribe, give each record to one of them.
-#[test]
-fn records_from_nats_become_alerts_on_nats() {
-    let nats = Nats::start();
-    let records = records();
-    let subjects = ["audit.prod.eu-1", "audit.prod.us-1", "audit.test"];
-    let handled = AtomicUsize::new(0);
-    let (errors, mut alerts) = std::thread::scope(|scope| {
-        let (subscribed, is_subscribed) = std::sync::mpsc::channel();
-        let hosts = [subscribed.clone(), subscribed].map(|subscribed| {
-            let (nats, handled) = (&nats, &handled);
-            scope.spawn(move || serve(nats, handled, || subscribed.send(()).expect("heard")))
-        });
-        for _ in &hosts {
-            is_subscribed.recv_timeout(PATIENCE).expect("both subscribe");
-        }
-        let runtime = runtime();
-        let client = runtime.block_on(connect(&nats));
-        let mut alerts = runtime.block_on(async {
-            let alerts = client.subscribe("alerts.>").await.expect("subscribed");
-            for (n, record) in records.iter().enumerate() {
-                client.publish(subjects[n % subjects.len()], record.clone().into()).await.expect("published");
-            }
-            alerts
-        });
-        let errors: usize = hosts.map(|host| host.join().expect("a host")).iter().sum();
-        runtime.block_on(settle(&client));
-        let mut all = Vec::new();
-        while let Some(Some(message)) = alerts.next().now_or_never() {
-            all.push((message.subject.to_string(), String::from_utf8(message.payload.to_vec()).expect("UTF-8")));
-        }
-        (errors, all)
-    });
-    let mut expected = Vec::new();
-    for (n, of_record) in alerts_of_records().into_iter().enumerate() {
-        let subject = format!("alerts.{}", subjects[n % subjects.len()]);
-        expected.extend(of_record.into_iter().map(|alert| (subject.clone(), alert)));
-    }
-    alerts.sort();
-    expected.sort();
-    assert_eq!((handled.into_inner(), errors, alerts.len()), (records.len(), 34, expected.len()));
-    assert!(alerts == expected, "the alerts on NATS are others");
-}
-
-/// Takes records off a queue until all are handled, and publishes their alerts, as a host of wasmCloud does. How many were
-/// errors.
-fn serve(nats: &Nats, handled: &AtomicUsize, subscribed: impl FnOnce()) -> usize {
-    let runtime = runtime();
-    let client = runtime.block_on(connect(nats));
-    let mut messages = runtime.block_on(async {
-        let messages = client.queue_subscribe(SUBSCRIPTION, GROUP.to_owned()).await.expect("subscribed");
-        settle(&client).await;
-        messages
-    });
-    subscribed();
-    let (publisher, publishing) = (client.clone(), runtime.handle().clone());
-    let mut component = Handler::publishing(move |message| {
-        let sent = publisher.publish(message.subject.clone(), message.body.clone().into());
-        publishing.block_on(sent).map_err(|error| error.to_string())
-    });
-    let (began, mut errors) = (Instant::now(), 0);
-    while handled.load(Ordering::SeqCst) < 4000 && began.elapsed() < PATIENCE {
-        let next = async { tokio::time::timeout(Duration::from_millis(20), messages.next()).await };
-        let Ok(Some(message)) = runtime.block_on(next) else { continue };
-        errors += usize::from(component.handle(&message.subject, &message.payload).is_err());
-        handled.fetch_add(1, Ordering::SeqCst);
-    }
-    runtime.block_on(settle(&client));
-    errors
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
-}
-
-async fn connect(nats: &Nats) -> async_nats::Client {
-    async_nats::connect(nats.url()).await.expect("the server is there")
-}
-
-/// Waits until the server has taken what the client has sent before: a message of its own comes back behind it.
-async fn settle(client: &async_nats::Client) {
-    let inbox = client.new_inbox();
-    let mut echo = client.subscribe(inbox.clone()).await.expect("subscribed");
-    client.publish(inbox, Vec::new().into()).await.expect("published");
-    let came = tokio::time::timeout(PATIENCE, echo.next()).await;
-    came.expect("it comes back").expect("a message");
 }

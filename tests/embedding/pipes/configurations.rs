@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{PATIENCE, Piped, record, streamed};
+use super::piped::{PATIENCE, Piped, record, streamed};
 use crate::support::{project, text as text_of};
 
 /// The command that a configuration names, with `/var/log` in a folder of the test's.

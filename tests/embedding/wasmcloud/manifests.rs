@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::Value;
 use wasmtime::component::types::ComponentItem;
 
-use super::{COMPONENT, GROUP, SUBJECT, SUBSCRIPTION, functions};
+use super::broker::{COMPONENT, GROUP, SUBJECT, SUBSCRIPTION};
+use super::functions;
 use crate::support::{exported, project, text};
 
 fn manifest(name: &str) -> Value {
