@@ -5,7 +5,7 @@ mod configurations;
 mod piped;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
