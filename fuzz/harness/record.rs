@@ -112,10 +112,10 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let limits = Limits { time: TIME, ..Limits::default() };
-        let judge = || Judge::new(Arc::clone(&RULES), limits);
+        let judge = || Judge::builder(limits).rules(Arc::clone(&RULES));
         Self {
-            judge: judge(),
-            without_prefilters: judge().without_prefilters(),
+            judge: judge().build(),
+            without_prefilters: judge().without_prefilters().build(),
             accounting: Accounting::new(&RULES),
             incidents: Incidents::new(|| NOW),
             subscribed: vec![0; RULES.packages().len()],

@@ -45,7 +45,7 @@ fn prefilters_exclude_nothing() {
     all.extend(records().split(|byte| *byte == b'\n').map(<[u8]>::to_vec));
 
     let mut with = Judge::new(Arc::clone(&rules), Limits::default());
-    let mut without = Judge::new(rules, Limits::default()).without_prefilters();
+    let mut without = Judge::builder(Limits::default()).rules(rules).without_prefilters().build();
     let (mut alerts, mut skipped) = (0, 0);
     for record in &all {
         let (filtered, asked) = (with.record(record), without.record(record));

@@ -45,7 +45,7 @@ fn two_thousand_swaps_under_full_load() {
             scope.spawn(|| {
                 // All events are of one minute.
                 let limits = Limits { alerts_per_minute: u32::MAX, ..Limits::default() };
-                let mut judge = Judge::following(Arc::clone(&cell), limits);
+                let mut judge = Judge::builder(limits).following(Arc::clone(&cell)).build();
                 let mut accounting = Accounting::new(judge.rules());
                 let mut ledger = Vec::new();
                 let record = record(false);
@@ -97,7 +97,7 @@ fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back_and_the_even
     for bad in [Does::TrapOnLong, Does::LoopOnLong] {
         let (good, bad) = (load(&engine, "1.0.0", Does::Alert), load(&engine, "2.0.0", bad));
         let cell = Arc::new(RuleSetCell::new(rules(&[&good])));
-        let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+        let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
         assert_eq!(said(&verdict(&mut judge, true)), ("1.0.0".to_owned(), "alert"));
 
         cell.publish(rules(&[&bad]));
@@ -132,7 +132,7 @@ fn a_version_that_is_active_again_has_its_own_prefilter() {
     let run = |first: &str, second: &str, records: [String; 3]| {
         let before = load_with(&engine, "1.0.0", Does::Alert, first);
         let cell = Arc::new(RuleSetCell::new(rules(&[&before])));
-        let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+        let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
         cell.publish(rules(&[&load_with(&engine, "2.0.0", Does::TrapOnLong, second)]));
         records.map(|record| {
             let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("evaluated") };
@@ -155,7 +155,7 @@ fn who_publishes_says_what_can_be_gone_back_to_and_what_is_meant_to_come_back() 
         Arc::new(rules.with_reinstated(again.iter().map(|reinstatement| (package.clone(), *reinstatement)).collect()))
     };
     let cell = Arc::new(RuleSetCell::new(set(&first, &[], &[])));
-    let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+    let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
     let mut after = |next: Arc<RuleSet>, long| {
         cell.publish(next);
         said(&verdict(&mut judge, long))
@@ -177,7 +177,7 @@ fn an_event_on_which_both_fail_rolls_nothing_back() {
     let engine = Engine::new().expect("an engine");
     let (first, second) = (load(&engine, "1.0.0", Does::TrapOnLong), load(&engine, "2.0.0", Does::TrapOnLong));
     let cell = Arc::new(RuleSetCell::new(rules(&[&first])));
-    let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+    let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
     cell.publish(rules(&[&second]));
     let fault = verdict(&mut judge, true);
     assert_eq!((said(&fault), fault.notices.is_empty()), (("2.0.0".to_owned(), "fault"), true));
@@ -189,7 +189,7 @@ fn after_its_first_events_a_version_is_on_its_own() {
     let engine = Engine::new().expect("an engine");
     let (first, second) = (load(&engine, "1.0.0", Does::Nothing), load(&engine, "2.0.0", Does::TrapOnLong));
     let cell = Arc::new(RuleSetCell::new(rules(&[&first])));
-    let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+    let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
     cell.publish(rules(&[&second]));
     for _ in 0..Limits::PROBATION {
         assert_eq!(said(&verdict(&mut judge, false)), ("2.0.0".to_owned(), "no-match"));
@@ -205,7 +205,7 @@ fn an_event_on_which_a_replaced_version_fails_is_judged_again_by_the_new_one() {
     let (old, new) = (load(&engine, "1.0.0", Does::Loop), load(&engine, "2.0.0", Does::Alert));
     let cell = Arc::new(RuleSetCell::new(rules(&[&old])));
     let limits = Limits { time: std::time::Duration::from_secs(2), ..Limits::default() };
-    let mut judge = Judge::following(Arc::clone(&cell), limits);
+    let mut judge = Judge::builder(limits).following(Arc::clone(&cell)).build();
     let verdict = std::thread::scope(|scope| {
         let judging = scope.spawn(|| verdict(&mut judge, false));
         std::thread::sleep(std::time::Duration::from_millis(500));
@@ -220,7 +220,7 @@ fn what_is_removed_judges_no_more_and_what_comes_back_does() {
     let engine = Engine::new().expect("an engine");
     let package = load(&engine, "1.0.0", Does::Alert);
     let cell = Arc::new(RuleSetCell::new(rules(&[&package])));
-    let mut judge = Judge::following(Arc::clone(&cell), Limits::default());
+    let mut judge = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
     let mut accounting = Accounting::new(judge.rules());
     let mut count = |judge: &mut Judge| {
         let judgement = judge.record(record(false).as_bytes());
@@ -244,7 +244,7 @@ fn a_swap_gives_no_new_budget_of_alerts() {
     let versions = ["1.0.0", "2.0.0"].map(|number| load(&engine, number, Does::Alert));
     let cell = Arc::new(RuleSetCell::new(rules(&[&versions[0]])));
     let limits = Limits { alerts_per_minute: 3, ..Limits::default() };
-    let mut judge = Judge::following(Arc::clone(&cell), limits);
+    let mut judge = Judge::builder(limits).following(Arc::clone(&cell)).build();
     let mut words = Vec::new();
     for swap in 0..6 {
         cell.publish(rules(&[&versions[swap % 2]]));

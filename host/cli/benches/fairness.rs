@@ -36,7 +36,7 @@ fn tenant(name: &str, rules: &Arc<RuleSet>, limits: Limits) -> (Judge, Vec<Claim
     let path = FieldPath::new("p_source_label").expect("a path");
     let claim =
         Claim { inputs: Vec::new(), fields: vec![(path, vec![portcullis::package::Pattern::Exact(name.to_owned())])] };
-    (Judge::new(Arc::clone(rules), limits).with_tenant(name.into()), vec![claim])
+    (Judge::builder(limits).rules(Arc::clone(rules)).tenant(name.into()).build(), vec![claim])
 }
 
 /// How long it takes to judge the records of the good tenant, between those of another with these rules: the first ones, in

@@ -67,7 +67,7 @@ fn main() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/events.ndjson");
     let bytes = fs::read(file).expect("the corpus");
     let records: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-    let mut judging = Judge::following(Arc::clone(&cell), Limits::default());
+    let mut judging = Judge::builder(Limits::default()).following(Arc::clone(&cell)).build();
     judge(&mut judging, &records);
 
     let next = AtomicU64::new(1);

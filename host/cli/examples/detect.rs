@@ -81,7 +81,7 @@ fn tenants(claims: impl Iterator<Item = String>) -> Result<Tenants, Box<dyn Erro
         if let Some((_, claims)) = tenants.iter_mut().find(|(judge, _)| judge.tenant() == name) {
             claims.push(claim);
         } else {
-            let judge = Judge::new(Arc::clone(&rules), Limits::default()).with_tenant(name.into());
+            let judge = Judge::builder(Limits::default()).rules(Arc::clone(&rules)).tenant(name.into()).build();
             tenants.push((judge, vec![claim]));
         }
     }

@@ -239,10 +239,12 @@ impl Setup {
     /// A judge for each tenant, with its empty account and the rules that it has now.
     pub(crate) fn tenants(&self) -> Tenants {
         let judge = |tenant: &TenantSetup| {
-            Judge::new(tenant.rules.now(&self.activation), tenant.limits)
-                .with_tenant(Arc::clone(&tenant.name))
-                .with_enrichment(Arc::clone(&self.enrichment))
-                .with_exclusions(&tenant.exclusions, Timestamp::now)
+            Judge::builder(tenant.limits)
+                .rules(tenant.rules.now(&self.activation))
+                .tenant(Arc::clone(&tenant.name))
+                .enrichment(Arc::clone(&self.enrichment))
+                .exclusions(&tenant.exclusions)
+                .build()
         };
         match &*self.tenants {
             [tenant @ TenantSetup { claims: None, .. }] => Tenants::one(judge(tenant)),

@@ -81,7 +81,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
     let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
     let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
     let mut judge = Judge::new(Arc::clone(&rules), limits);
-    let mut asking_always = Judge::new(rules, limits).without_prefilters();
+    let mut asking_always = Judge::builder(limits).rules(rules).without_prefilters().build();
     let test_cases = package.spec().test_cases.iter().filter(|case| wanted(case));
     test_cases
         .map(|case| {

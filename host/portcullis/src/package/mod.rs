@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use portcullis_alert::{About, printable};
+use portcullis_event::LogType;
 use thiserror::Error;
 use wasmtime::component::{Component, Linker};
 
@@ -241,6 +242,11 @@ impl Package {
     #[must_use]
     pub fn file_name(&self) -> String {
         self.0.candidate.file_name()
+    }
+
+    /// Returns whether the rule is about events of this log type.
+    pub(crate) fn subscribes_to(&self, log_type: LogType) -> bool {
+        self.spec().log_types.contains(&log_type)
     }
 
     pub(crate) fn candidate(&self) -> &Candidate {

@@ -204,7 +204,7 @@ impl ActiveRule {
     fn verdict_of_predecessor(&mut self, fault: Fault, context: &mut EvalContext<'_>) -> Option<RuleVerdict> {
         let Probation { predecessor: version, .. } = self.probation.as_mut()?;
         let package = &version.package;
-        if !package.spec().log_types.contains(&context.event.log_type) {
+        if !package.subscribes_to(context.event.log_type) {
             return None;
         }
         let is_asked = package.prefilter().first_miss(context.event).is_none();

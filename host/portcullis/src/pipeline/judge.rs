@@ -3,26 +3,36 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-pub use portcullis_alert::DEFAULT_TENANT;
 use portcullis_event::{Buffers, Event, Outcome, normalize};
 
 use crate::enrich::Enrichment;
 use crate::exclusion::Exclusion;
 use crate::limits::Limits;
 use crate::package::{Field, Package};
-use crate::pipeline::active_rule::{ActiveRule, EvalContext, Version};
+use crate::pipeline::active_rule::{ActiveRule, EvalContext};
 use crate::pipeline::blind::{self, Blind};
+use crate::pipeline::shadows::Shadows;
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
-use crate::rule_set::{Candidates, RuleSet, RuleSetCell, Shadow};
+use crate::rule_set::{Candidates, RuleSet, RuleSetCell};
 use crate::sandbox::Fault;
+
+/// What a judge shares with its forks.
+#[derive(Clone)]
+pub(super) struct Fixed {
+    pub(super) tenant: Arc<str>,
+    pub(super) exclusions: Arc<[Exclusion]>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) prefilters: bool,
+    pub(super) enrichment: Arc<Enrichment>,
+    pub(super) clock: fn() -> Timestamp,
+}
 
 /// Judges the records of one tenant one after the other with its rule set, each rule in its own sandbox. The calling
 /// thread runs the rules. A rule set that is published meanwhile takes over with the next event.
 pub struct Judge {
-    tenant: Arc<str>,
     cell: Arc<RuleSetCell>,
-    /// Which of the exchange's rule sets this is.
+    /// The generation of the rule set in the cell.
     generation: u64,
     rules: Arc<RuleSet>,
     limits: Limits,
@@ -32,67 +42,41 @@ pub struct Judge {
     serving: Arc<[Package]>,
     /// Those of them that have gone back to another version than the rule set's.
     rolled_back: Vec<usize>,
-    /// One for each candidate in its shadow.
-    shadows: Vec<Version>,
-    exclusions: Arc<[Exclusion]>,
-    shared: Arc<Shared>,
-    prefilters: bool,
-    enrichment: Arc<Enrichment>,
+    shadows: Shadows,
+    fixed: Fixed,
     wanted_networks: bool,
     /// Rules that could not see what they go by in the last event.
     blind: Vec<Blind>,
-    clock: fn() -> Timestamp,
     buffers: Buffers,
     candidates: Candidates,
 }
 
 impl Judge {
-    /// A judge with these rules, for the tenant [`DEFAULT_TENANT`]. Rules start their instances with the first event that
-    /// concerns them.
-    #[must_use]
-    pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
-        Self::following(Arc::new(RuleSetCell::new(rules)), limits)
-    }
-
-    /// The same, with the rules that are published here, now and later.
-    #[must_use]
-    pub fn following(cell: Arc<RuleSetCell>, limits: Limits) -> Self {
-        Self::empty(cell, limits).with_rules()
-    }
-
-    fn empty(cell: Arc<RuleSetCell>, limits: Limits) -> Self {
-        Self {
-            tenant: DEFAULT_TENANT.into(),
+    /// Returns a judge with what a [`JudgeBuilder`](super::JudgeBuilder) has collected.
+    pub(super) fn assemble(cell: Arc<RuleSetCell>, limits: Limits, fixed: Fixed) -> Self {
+        let mut judge = Self {
             cell,
             generation: 0,
             rules: Arc::new(RuleSet::default()),
             limits,
+            fixed,
             active: Vec::new(),
             serving: Arc::default(),
             rolled_back: Vec::new(),
-            shadows: Vec::new(),
-            exclusions: Arc::default(),
-            shared: Arc::default(),
-            prefilters: true,
-            enrichment: Arc::default(),
+            shadows: Shadows::default(),
             wanted_networks: false,
             blind: Vec::new(),
-            clock: Timestamp::now,
             buffers: Buffers::default(),
             candidates: Candidates::default(),
-        }
-    }
-
-    /// The same judge, for this tenant.
-    #[must_use]
-    pub fn with_tenant(self, tenant: Arc<str>) -> Self {
-        Self { tenant, ..self }
+        };
+        judge.refresh();
+        judge
     }
 
     /// Whose records it judges.
     #[must_use]
     pub fn tenant(&self) -> &str {
-        &self.tenant
+        &self.fixed.tenant
     }
 
     /// The rules that it has judged the last event with.
@@ -101,35 +85,11 @@ impl Judge {
         &self.rules
     }
 
-    /// The same judge, which looks up the networks of source addresses here, for events that a rule is asked about.
-    #[must_use]
-    pub fn with_enrichment(self, enrichment: Arc<Enrichment>) -> Self {
-        Self { enrichment, ..self }
-    }
-
-    /// The same judge, which lets no match on an excluded event become an alert. The clock is asked for events without a
-    /// time.
-    #[must_use]
-    pub fn with_exclusions(self, exclusions: &[Exclusion], clock: fn() -> Timestamp) -> Self {
-        let judge = Self { exclusions: exclusions.into(), clock, ..self };
-        let active = judge.rules.packages().iter().map(|package| judge.active_rule(package)).collect();
-        Self { active, ..judge }
-    }
-
-    /// Another judge for the same tenant, to work beside this one on another thread: together they suspend rules, and use up
-    /// budgets of alerts. It has this one's rules until it is given others.
+    /// Returns another judge for the same tenant, to work beside this one on another thread. Together they suspend rules, and
+    /// use up budgets of alerts. It has this one's rules until it is given others.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let judge = Self {
-            tenant: Arc::clone(&self.tenant),
-            exclusions: Arc::clone(&self.exclusions),
-            shared: Arc::clone(&self.shared),
-            prefilters: self.prefilters,
-            enrichment: Arc::clone(&self.enrichment),
-            clock: self.clock,
-            ..Self::empty(Arc::new(RuleSetCell::new(Arc::clone(&self.rules))), self.limits)
-        };
-        judge.with_rules()
+        Self::assemble(Arc::new(RuleSetCell::new(Arc::clone(&self.rules))), self.limits, self.fixed.clone())
     }
 
     /// Judges with these rules from the next event on, if it has others.
@@ -137,15 +97,6 @@ impl Judge {
         if !Arc::ptr_eq(&self.rules, rules) {
             self.cell.publish(Arc::clone(rules));
         }
-    }
-
-    fn with_rules(mut self) -> Self {
-        self.refresh();
-        self
-    }
-
-    fn active_rule(&self, package: &Package) -> ActiveRule {
-        ActiveRule::new(package, &self.rules, &self.limits, &self.exclusions, &self.shared)
     }
 
     /// Whether, since this was last asked, a rule that looks for public sources was asked about an event whose networks
@@ -157,13 +108,6 @@ impl Judge {
     /// The rules that could not match the last event whatever was done, because it does not say what they go by.
     pub fn take_blind(&mut self) -> Vec<Blind> {
         std::mem::take(&mut self.blind)
-    }
-
-    /// The same judge, which asks every rule about every event that it subscribes to: for checking that prefilters
-    /// exclude nothing.
-    #[must_use]
-    pub fn without_prefilters(self) -> Self {
-        Self { prefilters: false, ..self }
     }
 
     /// Judges a raw record.
@@ -227,7 +171,7 @@ impl Judge {
 
     /// Marks the rules that are to be asked about an event.
     fn find_candidates(&mut self, event: &Event<'_>) {
-        if self.prefilters {
+        if self.fixed.prefilters {
             self.rules.candidates(event, &mut self.candidates);
         } else {
             self.rules.subscribed(event.log_type, &mut self.candidates);
@@ -235,16 +179,16 @@ impl Judge {
         // The index is that of the rule set's versions, and knows nothing of one that a judge has gone back to.
         for rule in &self.rolled_back {
             let package = self.active[*rule].package();
-            let subscribes = is_subscribed(package, event);
-            let lets_through = !self.prefilters || package.prefilter().first_miss(event).is_none();
+            let subscribes = package.subscribes_to(event.log_type);
+            let lets_through = !self.fixed.prefilters || package.prefilter().first_miss(event).is_none();
             self.candidates.set(*rule, subscribes && lets_through);
         }
     }
 
     /// Asks the candidates, and the rule set's shadow.
     fn ask(&mut self, event: &Event<'_>) -> Vec<RuleVerdict> {
-        let (tenant, enrichment) = (Arc::clone(&self.tenant), Arc::clone(&self.enrichment));
-        let mut context = EvalContext::new(event, &tenant, &enrichment, self.clock);
+        let (tenant, enrichment) = (Arc::clone(&self.fixed.tenant), Arc::clone(&self.fixed.enrichment));
+        let mut context = EvalContext::new(event, &tenant, &enrichment, self.fixed.clock);
         let mut next = 0;
         let mut verdicts = Vec::new();
         while let Some(rule) = self.candidates.next(next) {
@@ -255,7 +199,9 @@ impl Judge {
             self.judge_again(&mut verdicts, &mut context);
         }
         if !self.shadows.is_empty() {
-            self.judge_in_shadow(&verdicts, &mut context);
+            self.rules.shadow_candidates(event, &mut self.candidates);
+            let prefilters = self.fixed.prefilters;
+            self.shadows.judge(&self.rules, &self.candidates, prefilters, &self.serving, &verdicts, &mut context);
         }
         verdicts
     }
@@ -268,20 +214,12 @@ impl Judge {
         let mut successor = |package: &Package| {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
-                Some(rule) => rule.under(package, &rules, &self.limits, &self.shared),
-                None => ActiveRule::new(package, &rules, &self.limits, &self.exclusions, &self.shared),
+                Some(rule) => rule.under(package, &rules, &self.limits, &self.fixed.shared),
+                None => ActiveRule::new(package, &rules, &self.limits, &self.fixed.exclusions, &self.fixed.shared),
             }
         };
         self.active = rules.packages().iter().map(&mut successor).collect();
-        let mut before = std::mem::take(&mut self.shadows);
-        let mut in_shadow = |Shadow { package, .. }: &Shadow| {
-            let known = before.iter().position(|version| version.package == *package);
-            known.map_or_else(
-                || Version::new(package.clone(), &self.limits, &self.shared),
-                |place| before.swap_remove(place),
-            )
-        };
-        self.shadows = rules.shadows().iter().map(&mut in_shadow).collect();
+        self.shadows.refresh(&rules, &self.limits, &self.fixed.shared);
         self.rules = rules;
         self.note_versions();
         true
@@ -297,8 +235,9 @@ impl Judge {
     /// What a rule says.
     fn verdict(&mut self, rule: usize, context: &mut EvalContext<'_>) -> RuleVerdict {
         let active = &mut self.active[rule];
-        self.wanted_networks |=
-            self.enrichment.is_empty() && asks_for_sources(active.package()) && Enrichment::is_wanted(context.event);
+        self.wanted_networks |= self.fixed.enrichment.is_empty()
+            && asks_for_sources(active.package())
+            && Enrichment::is_wanted(context.event);
         let verdict = active.judge(context);
         if *active.package() != self.serving[rule] {
             self.note_versions();
@@ -323,36 +262,6 @@ impl Judge {
             };
         }
     }
-
-    /// Asks the candidates in the rule set's shadow too, and counts what they would have said.
-    fn judge_in_shadow(&mut self, verdicts: &[RuleVerdict], context: &mut EvalContext<'_>) {
-        self.rules.shadow_candidates(context.event, &mut self.candidates);
-        let shadows = self.rules.shadows().iter().zip(&mut self.shadows).enumerate();
-        for (number, (Shadow { package, tally }, version)) in shadows.filter(|(_, (shadow, _))| !shadow.tally.is_over())
-        {
-            let active = verdicts.iter().find(|verdict| verdict.package.rule_id() == package.rule_id());
-            let subscribes = is_subscribed(package, context.event);
-            let is_rule = |active: &&Package| active.rule_id() == package.rule_id();
-            let active_subscribes =
-                || self.serving.iter().find(is_rule).is_some_and(|active| is_subscribed(active, context.event));
-            if !subscribes && !active_subscribes() {
-                continue;
-            }
-            let active = active.map_or(Ok(false), |active| match active.verdict {
-                Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::Fault(Fault::Alerts(_)) => Ok(true),
-                Verdict::NoMatch | Verdict::Skipped => Ok(false),
-                Verdict::Fault(_) => Err(()),
-            });
-            let is_asked = self.candidates.contains(number) || (subscribes && !self.prefilters);
-            let candidate =
-                if is_asked { version.ask(context).answer.map(|answer| answer.is_some()) } else { Ok(false) };
-            tally.count(context.event.audit_id.as_deref(), active, candidate);
-        }
-    }
-}
-
-fn is_subscribed(package: &Package, event: &Event<'_>) -> bool {
-    package.spec().log_types.contains(&event.log_type)
 }
 
 /// Whether a rule was asked, and failed by itself.

@@ -108,7 +108,7 @@ impl Verdicts {
         self.serving.iter().filter_map(move |package| {
             match asked.next_if(|asked| asked.package.rule_id() == package.rule_id()) {
                 Some(RuleVerdict { package, verdict, .. }) => Some((package, verdict)),
-                None => package.spec().log_types.contains(&self.log_type).then_some((package, &Verdict::Skipped)),
+                None => package.subscribes_to(self.log_type).then_some((package, &Verdict::Skipped)),
             }
         })
     }
