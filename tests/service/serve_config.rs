@@ -99,7 +99,7 @@ fn two_services_do_not_work_in_one_folder() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let said = Service::try_start(folder.path(), &[], "info").err().expect("it does not serve");
-    assert!(format!("{said:?}").contains("another service is at work in it"), "{said:?}");
+    assert!(format!("{said:?}").contains("another service uses this folder"), "{said:?}");
     service.kill();
     assert_eq!(Service::start(folder.path(), &[]).end().0, Some(0), "a lock goes with who has it");
 }
