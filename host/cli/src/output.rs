@@ -112,7 +112,7 @@ pub(crate) fn read_bounded(file: &Path, longest: usize) -> anyhow::Result<Vec<u8
         .and_then(|opened| opened.take(longest as u64 + 1).read_to_end(&mut bytes))
         .with_context(|| format!("{}: cannot be read", file.display()))?;
     if bytes.len() > longest {
-        bail!("{}: is longer than {longest} bytes, the most that is read", file.display());
+        bail!("{}: is longer than {longest} bytes; expected a shorter file", file.display());
     }
     Ok(bytes)
 }

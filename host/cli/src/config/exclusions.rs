@@ -51,7 +51,7 @@ impl ExclusionTable {
         }
         if self.reason.get_ref().trim().is_empty() {
             return Err(
-                source.error(&self.reason, "reason: is empty; expected why these events must not alert".to_owned())
+                source.error(&self.reason, "reason: is empty; expected the reason for the exclusion".to_owned())
             );
         }
         let mut fields = Map::new();

@@ -275,7 +275,7 @@ mod tests {
         let append_log = AppendLog::start("full".to_owned(), Box::new(full), Past::default());
         let append_log = append_log.expect("started");
         let answer = append_log.append_and_wait(vec![once(FIRST)]);
-        assert!(answer.expect_err("no room").to_string().contains("cannot be written"));
+        assert!(answer.expect_err("the device is full").to_string().contains("cannot be written"));
         assert!(append_log.problem().is_some());
     }
 }

@@ -127,7 +127,9 @@ fn read_taken(folder: &Path) -> io::Result<Option<Position>> {
             let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
             match (numbers.next().flatten(), numbers.next().flatten()) {
                 (Some(file), Some(byte)) => Ok(Some(Position { file, byte })),
-                _ => Err(io::Error::other(format!("{TAKEN}: expected two numbers; remove it to send all again"))),
+                _ => Err(io::Error::other(format!(
+                    "{TAKEN}: expected two numbers; remove the file to send everything again"
+                ))),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -141,10 +143,7 @@ impl LogTarget for SpoolWriter {
         let waiting = self.shared.lock().waiting;
         // Otherwise a text that is longer than the whole spool would never be accepted.
         if waiting > 0 && length > 0 && waiting + length > self.most {
-            return Err(io::Error::other(format!(
-                "the spool is full: {waiting} bytes wait, of {} at the most",
-                self.most
-            )));
+            return Err(io::Error::other(format!("the spool is full: {waiting} bytes wait, of at most {}", self.most)));
         }
         if self.file.end >= FILE {
             self.file = LogFile::open(&path(&self.folder, self.number + 1), &mut Past::default())?;
@@ -256,7 +255,7 @@ mod tests {
         let (mut writer, mut reader, waiting, _) = open(folder.path(), 1 << 30).expect("opened");
         let long = "x".repeat(1 << 20);
         for n in 0..20 {
-            writer.write(format!("{n} {long}\n").as_bytes()).expect("room");
+            writer.write(format!("{n} {long}\n").as_bytes()).expect("written");
         }
         assert_eq!(waiting.bytes(), (0..20).map(|n: u64| n.to_string().len() as u64 + 2 + (1 << 20)).sum::<u64>());
         let mut seen = Vec::new();
@@ -282,11 +281,11 @@ mod tests {
     fn no_more_waits_than_may() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut writer, mut reader, _, _) = open(folder.path(), 10).expect("opened");
-        writer.write(b"12345678\n").expect("room");
+        writer.write(b"12345678\n").expect("written");
         assert!(writer.write(b"1\n").expect_err("full").to_string().contains("the spool is full"));
         lines(&mut reader, 1);
         reader.done().expect("written");
-        writer.write(b"1\n").expect("room");
+        writer.write(b"1\n").expect("written");
         assert_eq!(lines(&mut reader, 5), ["1"]);
     }
 }

@@ -113,7 +113,8 @@ impl Worker {
             Disposition::Retry("the replica is shutting down".to_owned())
         } else if attempt > u64::from(self.jetstream.settings.attempts) {
             // Each replica that took it died, or could not store its results.
-            Disposition::DeadLetter(format!("given up after {} attempts", attempt - 1))
+            let before = attempt - 1;
+            Disposition::DeadLetter(format!("given up after {before} attempt{}", if before == 1 { "" } else { "s" }))
         } else {
             let judging = self.judge_message(headers, payload, sequence);
             tokio::pin!(judging);
