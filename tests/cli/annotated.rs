@@ -134,7 +134,6 @@ fn of_a_line_that_is_too_long_the_beginning_comes() {
 #[test]
 fn it_is_not_grouped() {
     let ended = run(["run", &sample("eks.ndjson"), "--format", "annotated", "--incidents"]);
-    let message =
-        "portcullis: --incidents: with --format annotated alerts stand in their lines, and cannot be grouped\n";
+    let message = "portcullis: --incidents: cannot be combined with --format annotated, which does not group alerts\n";
     assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(2), "", message));
 }

@@ -61,10 +61,10 @@ fn new_takes_names_that_a_crate_can_have_and_leaves_alone_what_is_there() {
     for name in ["", "Pod", "pod_exec", "-pod", "pod--exec", "../pod", "1pod", "portcullis-rule", "a b"] {
         let (code, said) = new(name);
         assert_eq!(code, Some(2), "{name}");
-        assert!(said.starts_with(&format!("portcullis: {name:?} is no name for a crate: ")), "{said}");
+        assert!(said.starts_with(&format!("portcullis: {name:?} is not a valid name: ")), "{said}");
     }
     assert_eq!(new("a").0, Some(0));
-    assert_eq!(new("a"), (Some(4), "portcullis: a: is there already; choose another name\n".to_owned()));
+    assert_eq!(new("a"), (Some(4), "portcullis: a: already exists; choose another name\n".to_owned()));
 }
 
 /// A bare component of our world, of whatever language, becomes a package with what is given.

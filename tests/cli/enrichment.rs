@@ -257,9 +257,8 @@ fn a_second_file_of_ranges_is_not_taken_for_records() {
     for name in ["goog.json", "ServiceTags_Public_20261116.json"] {
         let file = sources.argument(name);
         let ended = run(["run", RANGES, &sources.argument("ip-ranges.json"), &file]);
-        let message = format!(
-            "portcullis: {file}: is a file of address ranges and no records; name each with --cloud-ranges {file}\n"
-        );
+        let message =
+            format!("portcullis: {file}: is a file of address ranges, not records; to use it: --cloud-ranges {file}\n");
         assert_eq!((ended.code, ended.stderr), (Some(4), message));
     }
 }

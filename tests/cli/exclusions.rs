@@ -115,7 +115,7 @@ fn an_exclusion_that_has_expired_is_said() {
     );
     let run = run_with_config(&config, &[used("ci:build", &["1.2.3.4"], None)]);
     let warning = format!(
-        "portcullis: warning: the exclusion of {SYSTEM_PRINCIPAL} (move) expired at 2020-01-01T00:00:00Z: remove it, or renew it\n"
+        "portcullis: warning: the exclusion of {SYSTEM_PRINCIPAL} (move) expired at 2020-01-01T00:00:00Z; remove or renew it\n"
     );
     assert!(run.ended.stderr.contains(&warning), "{}", run.ended.stderr);
 }

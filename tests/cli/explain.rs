@@ -56,12 +56,12 @@ fn which_record_must_be_clear() {
     let sample = project("fixtures/samples/eks.ndjson");
     let sample = sample.to_str().expect("UTF-8");
     let ended = run(["explain", sample]);
-    let message = format!("portcullis: {sample}: there are 12 records; choose one with --record 0 to 11\n");
+    let message = format!("portcullis: {sample}: contains 12 records; select one with --record 0 to 11\n");
     assert_eq!((ended.code, ended.stderr), (Some(2), message));
     let ended = explain_sample("eks.ndjson", "12");
-    let message = format!("portcullis: {sample}: there is no record 12: it has 12, counted from 0\n");
+    let message = format!("portcullis: {sample}: contains no record 12; it has 12, counted from 0\n");
     assert_eq!((ended.code, ended.stderr), (Some(2), message));
     let ended = run(["explain"]);
-    let message = "portcullis: standard input: there is no record\n";
+    let message = "portcullis: standard input: contains no record\n";
     assert_eq!((ended.code, &*ended.stderr), (Some(2), message));
 }

@@ -84,7 +84,7 @@ fn export_leaves_alone_what_is_there() {
     fs::write(&files[0], "mine").expect("written");
     let ended = export();
     let message = format!(
-        "portcullis: {}: is there with other content; write over it with --force, give this one another version, or choose another place for it\n",
+        "portcullis: {}: already exists with other content; overwrite it with --force, or choose another version or file\n",
         files[0].display()
     );
     assert_eq!((ended.code, ended.stderr), (Some(4), message));

@@ -222,7 +222,7 @@ fn what_is_compressed_and_cut_off_gives_what_is_whole_and_an_error() {
         let ended = run(["run", file.to_str().expect("UTF-8")]);
         assert_eq!(ended.code, Some(4), "{name}");
         let [alerts, more] = [&ended, &run(["run", file.to_str().expect("UTF-8"), &sample("eks.ndjson")])];
-        assert!(alerts.stderr.contains("cannot be read any further in line "), "{}", ended.stderr);
+        assert!(alerts.stderr.contains(": cannot be read further: "), "{}", ended.stderr);
         assert!(alerts.stdout.lines().count() > 10, "{name}: what is whole alerts");
         let own = run(["run", &sample("eks.ndjson")]).stdout.lines().count();
         assert_eq!(more.code, Some(4));

@@ -145,7 +145,7 @@ fn inputs_that_cannot_be_read_are_named_before_anything_is_read() {
     let package = format!("{path}/rule.wasm");
     fs::write(&package, b"\0asm").expect("written");
     let message =
-        format!("portcullis: {package}: is WebAssembly and no records; name a package with --rules {package}\n");
+        format!("portcullis: {package}: is WebAssembly, not records; to use it as a rule: --rules {package}\n");
     assert_eq!(failed(&package), message);
     let ended = run(["run", "-", "-"]);
     assert_eq!((ended.code, &*ended.stderr), (Some(2), "portcullis: standard input (-) can be read only once\n"));
@@ -241,7 +241,7 @@ fn an_empty_input_is_said_and_is_no_error() {
     let ended = run_with_input(["run"], b"");
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
     assert!(
-        ended.stderr.starts_with("portcullis: the input holds no record\nportcullis: 0 records = "),
+        ended.stderr.starts_with("portcullis: the input contains no records\nportcullis: 0 records = "),
         "{}",
         ended.stderr
     );

@@ -200,7 +200,7 @@ fn a_key_is_never_written_over_and_its_file_is_its_owners() {
     assert_eq!(mode & 0o777, 0o600);
     let ended = run(["keygen", &workshop.path("key")]);
     let message = format!(
-        "portcullis: {}: is there already: the key {}; choose another file\n",
+        "portcullis: {}: already exists and holds the key {}; choose another file\n",
         workshop.path("key"),
         workshop.keys[0]
     );
@@ -282,7 +282,7 @@ fn pack_makes_nothing_good_that_was_changed_and_says_when_it_takes_a_signature_a
     }
     let ended = run(["pack", &workshop.path("signed.wasm"), "-o", &workshop.path("out.wasm")]);
     let message = format!(
-        "portcullis: warning: {}: the signature of {} is left out; sign it again with --key\n",
+        "portcullis: warning: {}: the signature of {} was removed; sign the package again with --key\n",
         workshop.path("signed.wasm"),
         workshop.keys[0]
     );
@@ -308,7 +308,7 @@ fn keys_without_packages_are_an_error() {
     let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes())]);
     assert_eq!(ended.code, Some(3));
     assert!(
-        ended.stderr.contains(":2: trusted-keys: default has no packages that could be signed"),
+        ended.stderr.contains(":2: trusted-keys: default uses the embedded rules, which are not signed"),
         "{}",
         ended.stderr
     );

@@ -252,7 +252,7 @@ fn rules_that_no_tenant_would_have_are_wrong_usage() {
     );
     let place = Place::new(&config, &["traps"]);
     let ended = run(["run", "--config", &place.config(), "--rules", &place.config()]);
-    let message = "portcullis: --rules: is for tenants that name no rules of their own, and the config has none\n";
+    let message = "portcullis: --rules: has no effect, because every tenant in the config has rules of its own\n";
     assert_eq!((ended.code, &*ended.stderr), (Some(2), message));
 }
 
@@ -266,7 +266,10 @@ fn explain_says_whose_a_record_is() {
     };
     assert!(explain(record("acme-1", "a")).contains("\ntenant acme\n"));
     let unclaimed = explain(record("umbrella", "a"));
-    assert!(unclaimed.ends_with("rejected: it belongs to no tenant: none of the config's claims it\n"), "{unclaimed}");
+    assert!(
+        unclaimed.ends_with("rejected: the record belongs to no tenant: none of the config's claims it\n"),
+        "{unclaimed}"
+    );
 }
 
 #[test]

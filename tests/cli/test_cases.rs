@@ -92,7 +92,7 @@ fn a_filter_chooses_test_cases_by_name_or_rule() {
     let none = run(["test", "--filter", "no such"]);
     assert_eq!(
         (none.code, &*none.stderr),
-        (Some(2), "portcullis: no test case has \"no such\" in its name or its rule's id\n")
+        (Some(2), "portcullis: --filter: no test case has \"no such\" in its name or its rule's ID\n")
     );
 }
 
@@ -115,5 +115,5 @@ fn a_rule_without_test_cases_is_not_a_success() {
     fs::write(file.path(), support::package(&component(SILENT), &support::spec("Silent"), OPEN_MANIFEST))
         .expect("written");
     let ended = run([std::ffi::OsStr::new("test"), file.path().as_os_str()]);
-    assert_eq!((ended.code, &*ended.stderr), (Some(2), "portcullis: there is no test case: no spec has Tests\n"));
+    assert_eq!((ended.code, &*ended.stderr), (Some(2), "portcullis: no test cases: no spec has Tests\n"));
 }

@@ -282,7 +282,7 @@ fn a_history_whose_end_is_broken_is_gone_on_with() {
     let whole = fs::read_to_string(&file).expect("written");
     fs::write(&file, format!("{whole}{}", &whole[..20])).expect("written");
     let (run, folder) = Live::in_folder(folder, &[]).end();
-    let warning = format!("portcullis: warning: {}:2: is no entry of a history, and passed over\n", file.display());
+    let warning = format!("portcullis: warning: {}:2: not an entry of a history, and ignored\n", file.display());
     assert!(run.ended.stderr.contains(&warning), "{}", run.ended.stderr);
     let text = fs::read_to_string(folder.path().join("history")).expect("written");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
@@ -313,7 +313,7 @@ fn rules_that_come_with_the_program_cannot_be_followed() {
     for args in [&["run", "--watch"][..], &["run", "--history", file]] {
         let ended = run(args);
         let message = format!(
-            "portcullis: {}: the rules come with the program, and do not change; name others with --rules\n",
+            "portcullis: {}: the embedded rules never change; name packages or folders with --rules\n",
             args[1]
         );
         assert_eq!((ended.code, ended.stderr), (Some(2), message));

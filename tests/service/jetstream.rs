@@ -92,7 +92,7 @@ fn what_others_publish_is_judged_and_what_cannot_be_is_put_aside_with_the_reason
     assert_eq!(lines_of(&data(&folder, "ledger.ndjson")).len(), 8);
     let dead = nats.messages("portcullis-dead");
     let reasons: Vec<&String> = dead.iter().map(|(headers, _)| headers).collect();
-    for expected in ["not JSON", "there is no tenant globex", "it was tried 3 times"] {
+    for expected in ["not JSON", "unknown tenant globex", "given up after 3 attempts"] {
         assert!(reasons.iter().any(|headers| headers.contains(expected)), "{expected}: {reasons:#?}");
     }
     assert!(dead.iter().any(|(_, payload)| payload == b"no JSON at all"), "what was put aside is there");

@@ -67,7 +67,7 @@ fn the_page_shows_what_happens_to_whom_it_may() {
     let (_folder, service) = service("");
     let browser = Browser::start(1280, 900);
     log_in(&browser, &service, "a-token-that-nobody-has");
-    browser.wait_for("document.getElementById('message').textContent.includes('not known')");
+    browser.wait_for("document.getElementById('message').textContent === 'Unknown token.'");
     assert_no_error(&browser, "401");
     log_in(&browser, &service, EYES);
     browser.wait_for("!document.getElementById('live').hidden");
@@ -97,7 +97,7 @@ fn the_page_shows_what_happens_to_whom_it_may() {
     assert_eq!(service.post("{\"spoke\":\"kube-audit\"}\n{}\n").status, 200);
     browser.wait_for("document.getElementById('n-ignored').textContent === '2'");
     let suspect = browser.run("return document.getElementById('n-suspect').innerText");
-    assert_eq!(suspect, json!("(1 suspect: perhaps audit events in a form that is not known)"));
+    assert_eq!(suspect, json!("(1 suspect: maybe audit events in an unknown form)"));
 
     // Its details, by the keyboard alone.
     assert_eq!(browser.run("return document.querySelector('#alerts details').open"), json!(false));

@@ -9,8 +9,8 @@ use crate::support::service::{
     API, Answer, EYES, Service, agent, ask, config, data, lines_of, service_folder, wait_until,
 };
 
-const RELOADED: &str = "have been read again";
-const NOT_RELOADED: &str = "stay as they were";
+const RELOADED: &str = "reloaded clients and certificates";
+const NOT_RELOADED: &str = "clients and certificates are unchanged";
 
 /// Asks with this value of the header `Authorization`.
 fn ask_with(service: &Service, authorization: Option<&str>, method: &str, path: &str) -> Answer {

@@ -127,16 +127,16 @@ fn a_hangup_has_certificates_read_again_and_wrong_ones_change_nothing() {
     // A key that is another certificate's.
     Authority::new("others").server().write(&path, "other");
     fs::copy(path.join("other.key"), path.join("server.key")).expect("copied");
-    secured.service.reload("stay as they were", 1);
+    secured.service.reload("clients and certificates are unchanged", 1);
     assert!(works(&secured));
     for text in ["", "no PEM"] {
         fs::write(path.join("server.crt"), text).expect("written");
-        secured.service.reload("stay as they were", if text.is_empty() { 2 } else { 3 });
+        secured.service.reload("clients and certificates are unchanged", if text.is_empty() { 2 } else { 3 });
         assert!(works(&secured));
     }
     let renewed = Authority::new("renewed");
     renewed.server().write(&path, "server");
-    secured.service.reload("have been read again", 1);
+    secured.service.reload("reloaded clients and certificates", 1);
     assert!(!works(&secured), "it shows another certificate now");
     secured.servers = renewed;
     assert!(works(&secured));

@@ -89,7 +89,7 @@ fn alerts_are_there_once_also_after_a_start_and_a_torn_line_is_taken_away() {
 fn fill_disk(service: &Service, file: &Path, reloads: usize) {
     let _ = fs::remove_file(file);
     symlink("/dev/full", file).expect("linked");
-    service.reload("have been read again", reloads);
+    service.reload("reloaded clients and certificates", reloads);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_file_on_a_full_disk_has_batches_refused_until_there_is_room() {
     assert_eq!(service.get("/healthz").status, 200, "to start it again would not help");
     // There is room again. Whoever asks whether it is ready sends nothing until it says so.
     fs::remove_file(&second).expect("removed");
-    service.reload("have been read again", 2);
+    service.reload("reloaded clients and certificates", 2);
     wait_until("it is ready again", || service.is_ready());
     assert_eq!(service.post(eks()).status, 200);
     assert_eq!((alerts("first.ndjson"), alerts("second.ndjson")), (6, 6), "each has them once");
@@ -132,7 +132,7 @@ fn a_ledger_or_dead_letters_on_a_full_disk_have_batches_refused_too() {
         assert_eq!(service.post(eks()).status, 503, "{name}");
         assert_eq!(service.get("/readyz").status, 503, "{name}");
         fs::remove_file(data(&folder, name)).expect("removed");
-        service.reload("have been read again", 2);
+        service.reload("reloaded clients and certificates", 2);
         wait_until("it is ready again", || service.is_ready());
         assert_eq!(service.post(eks()).status, 200, "{name}");
         assert_eq!(lines_of(&data(&folder, "alerts.ndjson")).len(), 6, "{name}");

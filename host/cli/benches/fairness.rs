@@ -1,5 +1,5 @@
-//! What a tenant's rule that always runs into its time limit costs another tenant: the other's throughput with it and
-//! without it, side by side in one run.
+//! Measures what a tenant's rule that always exceeds its time limit costs another tenant: the other's throughput with
+//! and without it, measured in turns in one run.
 //!
 //! ```sh
 //! cargo bench --bench fairness
@@ -16,10 +16,10 @@ use portcullis_event::{Buffers, normalize};
 #[path = "../../../tests/support/packages.rs"]
 mod packages;
 
-/// Records of each tenant in one round.
+/// The number of records of each tenant in a round.
 const RECORDS: usize = 200_000;
 
-/// Rounds of each kind, one after the other; the middle one counts.
+/// The number of rounds of each kind. The median counts.
 const ROUNDS: usize = 3;
 
 fn record(tenant: &str) -> String {
@@ -39,8 +39,8 @@ fn tenant(name: &str, rules: &Arc<RuleSet>, limits: Limits) -> (Judge, Vec<Claim
     (Judge::builder(limits).rules(Arc::clone(rules)).tenant(name.into()).build(), vec![claim])
 }
 
-/// How long it takes to judge the records of the good tenant, between those of another with these rules: the first ones, in
-/// which a rule that faults comes to be suspended, and as many again.
+/// Returns the time to judge the records of the good tenant, while the other tenant has these rules: first the records
+/// until a faulting rule is suspended, and then as many again.
 fn round(good: &Arc<RuleSet>, other: &Arc<RuleSet>, limits: Limits) -> [Duration; 2] {
     let mut tenants = Tenants::new(vec![tenant("good", good, Limits::default()), tenant("other", other, limits)]);
     let records = [record("good"), record("other")];

@@ -1,12 +1,12 @@
-//! A guard that does not time: how many instructions a record takes, from its bytes to the verdicts, beside what it took when
-//! `instructions.txt` was written. Counted by valgrind, so that a busy machine changes nothing.
+//! Counts the instructions for a record, from its bytes to the verdicts, and compares them with `instructions.txt`.
+//! Valgrind counts, so that a busy machine does not affect the result.
 //!
 //! ```sh
 //! cargo bench --bench instructions
-//! UPDATE=1 cargo bench --bench instructions   # write the figures anew
+//! UPDATE=1 cargo bench --bench instructions   # record the counts again
 //! ```
 //!
-//! Where there is no valgrind, or no AVX2, it says so, and guards nothing.
+//! Without valgrind or AVX2, it says so and checks nothing.
 
 #[path = "support/records.rs"]
 mod records;
@@ -20,12 +20,12 @@ use portcullis::{Engine, Judge, Limits, RuleSet, embedded};
 
 const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 
-/// How much more or less is no change, in hundredths: processors differ in the string functions that they are given.
+/// The change that is tolerated, in hundredths, because processors use different string functions.
 const TOLERANCE: u64 = 5;
 
 const RECORDS: usize = 400;
 
-/// Whose records; and how their text begins.
+/// The clouds, and how the text of their records begins.
 const CLOUDS: [(&str, &str); 3] = [("EKS", "{\"kind\""), ("AKS", "{\"time\""), ("GKE", "{\"protoPayload\"")];
 
 fn main() -> ExitCode {
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// Whether records are read with AVX2, as they are under valgrind on any processor that has it or more.
+/// Returns whether the processor has AVX2. Valgrind uses it on any processor that has it.
 fn has_avx2() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx2");
@@ -73,7 +73,7 @@ fn has_avx2() -> bool {
     false
 }
 
-/// What valgrind counts for a record of a cloud.
+/// Returns the number of instructions that valgrind counts for a record of a cloud.
 fn counted(cloud: &str) -> u64 {
     let program = env::current_exe().expect("this program");
     let output = Command::new("valgrind")
@@ -88,7 +88,7 @@ fn counted(cloud: &str) -> u64 {
     count / RECORDS as u64
 }
 
-/// Judges records of a cloud, after some that warm up.
+/// Judges records of a cloud, after a warm-up.
 fn count(cloud: &str) {
     let beginning = CLOUDS.iter().find(|(known, _)| *known == cloud).expect("a cloud").1;
     let records: Vec<String> =
@@ -97,12 +97,12 @@ fn count(cloud: &str) {
     let engine = Engine::new().expect("an engine");
     let rules = RuleSet::new(embedded::packages(&engine).expect("the rules")).expect("two rules");
     let mut judge = Judge::new(Arc::new(rules), Limits::default());
-    // Once, so that tables are made, rules started and rooms as large as they get.
+    // The warm-up: tables are built, rules are started, and buffers have their final size.
     warm_up(&mut judge, &records);
     judge_all(&mut judge, &records);
 }
 
-/// The same under another name, which is not counted.
+/// Calls the same function under another name, which is not counted.
 fn warm_up(judge: &mut Judge, records: &[String]) {
     for record in records {
         black_box(judge.record(record.as_bytes()));

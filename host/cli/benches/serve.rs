@@ -1,6 +1,6 @@
-//! What it costs to take records over HTTP, and through a stream: throughput of `serve` over that of `run` on the same records,
-//! side by side in one run, with one, two and four replicas. The clients, the replicas and the server share this machine's
-//! processors.
+//! Measures what it costs to take records over HTTP and through a stream: the throughput of `serve` relative to that of
+//! `run` on the same records, measured in turns in one run, with one, two and four replicas. Clients, replicas and the
+//! server share the processors of one machine.
 //!
 //! ```sh
 //! cargo bench --bench serve
@@ -19,34 +19,34 @@ use support::service::{API, Service, agent, ask, config, service_folder};
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
-/// Records in a round.
+/// The number of records in a round.
 const RECORDS: usize = 200_000;
 
-/// Records in a delivery, as an API server has them by default.
+/// The number of records in a batch, as an API server has them by default.
 const BATCH: usize = 400;
 
-/// Deliveries that are on their way at a time.
+/// The number of batches that are sent at once.
 const AT_ONCE: usize = 8;
 
-/// Rounds of each kind, in turns; the middle one counts.
+/// The number of rounds of each kind. The median counts.
 const ROUNDS: usize = 3;
 
-/// Every alert counts, whatever the minute.
+/// Limits without a budget of alerts, so that every match is an alert.
 const BUDGET: &str = "[limits]\nalerts-per-minute = 4000000000\n";
 
-/// A way to judge them, which of the ways it is measured by, and how long it takes.
-type Way<'w> = (&'w str, usize, Box<dyn Fn() -> Duration + 'w>);
+/// A candidate: its name, the index of the candidate that it is compared with, and a function that returns its time.
+type Candidate<'w> = (&'w str, usize, Box<dyn Fn() -> Duration + 'w>);
 
-/// How long `run` takes for them, with as many threads as a service has.
-fn run(deliveries: &[String], folder: &std::path::Path, ledger: bool) -> Duration {
+/// Returns the time that `run` takes, with as many threads as a service has.
+fn run(batches: &[String], folder: &std::path::Path, ledger: bool) -> Duration {
     let (input, rules) = (folder.join("records"), folder.join("config.toml"));
     if !input.exists() {
-        fs::write(&input, deliveries.join("\n")).expect("written");
+        fs::write(&input, batches.join("\n")).expect("written");
         fs::write(&rules, BUDGET).expect("written");
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(["run", "--quiet", "--config"]).arg(rules).arg("--output").arg(folder.join("alerts"));
-    // So that starting takes no time to speak of.
+    // With a cache of compiled rules, the time to start is negligible.
     command.arg("--cache").arg(folder.join("cache")).arg(input);
     if ledger {
         command.arg("--ledger").arg(folder.join("ledger"));
@@ -56,8 +56,8 @@ fn run(deliveries: &[String], folder: &std::path::Path, ledger: bool) -> Duratio
     began.elapsed()
 }
 
-/// How long it takes to bring them to these services, until `is_done`.
-fn serve(deliveries: &[String], services: &[Service], is_done: impl Fn() -> bool) -> Duration {
+/// Returns the time to send the batches to these services, until `is_done`.
+fn serve(batches: &[String], services: &[Service], is_done: impl Fn() -> bool) -> Duration {
     let next = AtomicUsize::new(0);
     let authorization = format!("Bearer {API}");
     let began = Instant::now();
@@ -67,10 +67,10 @@ fn serve(deliveries: &[String], services: &[Service], is_done: impl Fn() -> bool
                 let agent = agent();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(delivery) = deliveries.get(number) else { return };
+                    let Some(batch) = batches.get(number) else { return };
                     let url = services[number % services.len()].url("/v1/records");
                     let headers = [("Authorization", &*authorization)];
-                    let answer = ask(&agent, "POST", &url, &headers, delivery.as_bytes()).expect("it answers");
+                    let answer = ask(&agent, "POST", &url, &headers, batch.as_bytes()).expect("it answers");
                     assert_eq!(answer.status, 200, "{}", answer.text);
                 }
             });
@@ -82,18 +82,18 @@ fn serve(deliveries: &[String], services: &[Service], is_done: impl Fn() -> bool
     began.elapsed()
 }
 
-fn over_http(deliveries: &[String], ledger: bool) -> Duration {
+fn over_http(batches: &[String], ledger: bool) -> Duration {
     let config = config(BUDGET);
     let folder = service_folder(&if ledger { config } else { config.replace("ledger =", "# ledger =") });
     let services = [Service::start(folder.path(), &[])];
-    let took = serve(deliveries, &services, || true);
+    let took = serve(batches, &services, || true);
     for service in services {
         service.end();
     }
     took
 }
 
-fn through_a_stream(deliveries: &[String], replicas: usize) -> Duration {
+fn through_a_stream(batches: &[String], replicas: usize) -> Duration {
     let nats = Nats::start();
     let jetstream = format!("[serve.jetstream]\nurl = {:?}\n", nats.url());
     let sink = "[[serve.sinks]]\nname = \"alerts\"\ntype = \"jetstream\"\n";
@@ -103,7 +103,7 @@ fn through_a_stream(deliveries: &[String], replicas: usize) -> Duration {
     support::service::wait_until("all are ready", || {
         services.iter().all(|service| service.get("/readyz").status == 200)
     });
-    let took = serve(deliveries, &services, || nats.unjudged() == 0);
+    let took = serve(batches, &services, || nats.unjudged() == 0);
     for service in services {
         service.end();
     }
@@ -112,21 +112,21 @@ fn through_a_stream(deliveries: &[String], replicas: usize) -> Duration {
 
 fn main() {
     let records: Vec<String> = support::api_server::events(1, RECORDS).map(|(_, event)| event).collect();
-    let deliveries: Vec<String> =
+    let batches: Vec<String> =
         records.chunks(BATCH).map(|batch| event_list(batch.iter().map(String::as_str))).collect();
-    let bytes: usize = deliveries.iter().map(String::len).sum();
-    println!("{RECORDS} records of {} bytes on average, {BATCH} in a delivery", bytes / RECORDS);
+    let bytes: usize = batches.iter().map(String::len).sum();
+    println!("{RECORDS} records of {} bytes on average, {BATCH} in a batch", bytes / RECORDS);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // Whatever starts first finds the records in no cache, and no native code.
-    run(&deliveries, folder.path(), true);
-    let ways: [Way<'_>; 7] = [
-        ("run", 0, Box::new(|| run(&deliveries, folder.path(), false))),
-        ("serve", 0, Box::new(|| over_http(&deliveries, false))),
-        ("run, with a ledger", 2, Box::new(|| run(&deliveries, folder.path(), true))),
-        ("serve", 2, Box::new(|| over_http(&deliveries, true))),
-        ("JetStream, 1 replica", 2, Box::new(|| through_a_stream(&deliveries, 1))),
-        ("JetStream, 2 replicas", 2, Box::new(|| through_a_stream(&deliveries, 2))),
-        ("JetStream, 4 replicas", 2, Box::new(|| through_a_stream(&deliveries, 4))),
+    // A warm-up: fills the file system's cache and the cache of compiled rules.
+    run(&batches, folder.path(), true);
+    let ways: [Candidate<'_>; 7] = [
+        ("run", 0, Box::new(|| run(&batches, folder.path(), false))),
+        ("serve", 0, Box::new(|| over_http(&batches, false))),
+        ("run, with a ledger", 2, Box::new(|| run(&batches, folder.path(), true))),
+        ("serve", 2, Box::new(|| over_http(&batches, true))),
+        ("JetStream, 1 replica", 2, Box::new(|| through_a_stream(&batches, 1))),
+        ("JetStream, 2 replicas", 2, Box::new(|| through_a_stream(&batches, 2))),
+        ("JetStream, 4 replicas", 2, Box::new(|| through_a_stream(&batches, 4))),
     ];
     let mut took: Vec<Vec<Duration>> = vec![Vec::new(); ways.len()];
     for _ in 0..ROUNDS {

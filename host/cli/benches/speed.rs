@@ -1,6 +1,6 @@
-//! What a record costs on one core, from bytes to verdicts, beside what it is made of: all of it against the tape of simd-json
-//! alone; rules in their sandbox against the same crates called natively; a thousand rules against two; a rule without a
-//! prefilter against one that has it.
+//! Measures what a record costs on one core, from bytes to verdicts, and compares: all of it with simd-json's tape
+//! alone; rules in their sandbox with the same crates called natively; a thousand rules with two; a rule without a
+//! prefilter with the same rule with one.
 //!
 //! ```sh
 //! cargo bench --bench speed
@@ -24,22 +24,22 @@ use portcullis_rule::Rule as _;
 use rounds::{Turn, take_turns};
 use system_principal_public_ip::SystemPrincipalPublicIp;
 
-/// More than a core's cache of its own holds would measure memory; so many are read again and again.
+/// The number of records, which are read again and again. More than a core's own cache can hold would measure memory.
 const RECORDS: usize = 800;
 
-/// Of these, as of all that the generator makes, five in a thousand alert.
+/// The seed of the records. Five in a thousand of them alert, as with every seed.
 const SEED: u64 = 2;
 
-/// How often, for one turn.
+/// The number of passes in one turn.
 const TIMES: usize = 12;
 
-/// Both together.
-#[expect(clippy::cast_precision_loss, reason = "they are few")]
+/// The number of records in one turn.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
 const RECORDS_A_TURN: f64 = (RECORDS * TIMES) as f64;
 
 const ROUNDS: usize = 31;
 
-/// How many rules are many.
+/// The number of rules in the large rule set.
 const MANY: usize = 1000;
 
 fn main() {
@@ -68,7 +68,7 @@ fn main() {
     let mut turns = [
         Turn::new("simd-json's tape", || {
             each(&records, |record| {
-                // It changes what it reads.
+                // simd-json changes its input.
                 copy.clear();
                 copy.extend_from_slice(record);
                 black_box(simd_json::to_tape_with_buffers(&mut copy, &mut tape).expect("JSON"));
@@ -122,7 +122,7 @@ fn each(records: &[String], mut judge: impl FnMut(&[u8])) {
     }
 }
 
-/// The alerts on a record, of the rules as plain functions.
+/// Returns the number of alerts on a record, from the rules as plain functions.
 fn native(record: &[u8], buffers: &mut Buffers) -> u64 {
     let Outcome::Evaluated(event) = normalize(record, buffers) else { return 0 };
     let alerts = [NodePortService::evaluate(&event), SystemPrincipalPublicIp::evaluate(&event)];
@@ -134,8 +134,8 @@ fn native(record: &[u8], buffers: &mut Buffers) -> u64 {
     count
 }
 
-/// The alerts on a record, of the rules each in its sandbox where its prefilter lets the event through; an instance serves 256
-/// events.
+/// Returns the number of alerts on a record, from the rules in their sandboxes, if their prefilters let the event
+/// through. An instance serves 256 events.
 fn in_sandboxes(record: &[u8], buffers: &mut Buffers, packages: &[Package], sandboxes: &mut [Sandbox]) -> u64 {
     let Outcome::Evaluated(event) = normalize(record, buffers) else { return 0 };
     let mut count = 0;
@@ -148,7 +148,7 @@ fn in_sandboxes(record: &[u8], buffers: &mut Buffers, packages: &[Package], sand
     count
 }
 
-/// The alerts on a record.
+/// Returns the number of alerts on a record.
 fn judged(judge: &mut Judge, record: &[u8]) -> u64 {
     alerts(&judge.record(record))
 }
@@ -158,7 +158,7 @@ fn alerts(judgement: &Judgement) -> u64 {
     verdicts.asked().iter().filter(|verdict| matches!(verdict.verdict, Verdict::Alert(_))).count() as u64
 }
 
-/// The alerts of an input, with an account of it.
+/// Returns the number of alerts of an input, with its account.
 fn read(input: &[u8], judge: &mut Judge) -> u64 {
     let mut accounting = Accounting::new(judge.rules());
     let (mut documents, mut records) = (Documents::new(input), Records::default());
@@ -175,14 +175,14 @@ fn read(input: &[u8], judge: &mut Judge) -> u64 {
     count
 }
 
-/// The same rule, which is asked about every event.
+/// Returns a rule without its prefilter, so that it is shown every event.
 fn without_prefilter(engine: &Engine, package: &Package) -> Package {
     let recipe = Recipe { prefilter: Some(&serde_json::Map::new()), ..Recipe::default() };
     let packed = pack(package.bytes(), "open", &recipe).expect("a package");
     Package::load(engine, &packed.bytes, "without a prefilter").expect("a package")
 }
 
-/// So many rules that want what no record has, each with a component of its own.
+/// Returns this many rules whose prefilters match no record, each with a component of its own.
 fn others(engine: &Engine, like: &Package, count: usize) -> Vec<Package> {
     let rule = |number: usize| {
         let spec = format!(

@@ -1,5 +1,5 @@
-//! What starting costs: the command from its start to the first verdict, with a cache of native code and without; an instance
-//! of a rule; one call; and what each package takes of time and memory when there are many.
+//! Measures what starting costs: the command from its start to the first verdict, with and without a cache of native
+//! code; an instance of a rule; one call; and the time and memory of each of many packages.
 //!
 //! ```sh
 //! cargo bench --bench start
@@ -28,7 +28,7 @@ use rounds::{Turn, take_turns};
 
 const ROUNDS: usize = 21;
 
-/// How many packages are many.
+/// The number of packages in the large rule set.
 const MANY: u32 = 200;
 
 fn main() {
@@ -41,7 +41,7 @@ fn main() {
     many_packages(&engine, &rules[0], folder.path());
 }
 
-/// The command on one record that alerts.
+/// Measures the command on one record that alerts.
 fn commands(folder: &Path) {
     let record =
         records::records(1, 10_000).find(|record| record.contains("\"type\":\"NodePort\"")).expect("one alerts");
@@ -62,14 +62,14 @@ fn commands(folder: &Path) {
         Turn::new("first verdict, from the cache", || run(&["--cache".as_ref(), cache.as_os_str()])),
     ];
     take_turns(ROUNDS, &mut turns);
-    println!("from the start of the process to its end behind the first verdict:");
+    println!("from the start of the process to its end after the first verdict:");
     for turn in &turns {
         println!("{:<30} {:>8.2} ms", turn.name(), turn.best() * 1e3);
     }
     println!("{:<30} {:>8.3}\n", "cache / compiling", turns[2].over(&turns[1]));
 }
 
-/// An instance and a call, of each rule on an event that it matches.
+/// Measures an instance and a call of each rule, on an event that it matches.
 fn calls(rules: &[Package]) {
     const TIMES: u32 = 2_000;
     let records: Vec<String> = records::records(1, 2_000).collect();
@@ -103,7 +103,7 @@ fn calls(rules: &[Package]) {
     }
 }
 
-/// What is left of a call where the rule does nothing.
+/// Measures a call of a rule that does nothing.
 fn bare_call(engine: &Engine) {
     const TIMES: u32 = 100_000;
     let bytes = packages::version("1.0.0", packages::Does::Nothing);
@@ -119,7 +119,7 @@ fn bare_call(engine: &Engine) {
     println!("{:<30} {:>8.2} µs\n", turns[0].name(), turns[0].best() * 1e6 / f64::from(TIMES));
 }
 
-/// Many rules with a component each, compiled, out of the cache, and at work.
+/// Measures many rules with a component each: compiled, from the cache, and judging.
 fn many_packages(engine: &Engine, like: &Package, folder: &Path) {
     let files: Vec<Vec<u8>> = (0..MANY)
         .map(|number| {
@@ -154,7 +154,7 @@ fn many_packages(engine: &Engine, like: &Package, folder: &Path) {
     println!("{:<30} {:>8} KB", "memory of an instance", (resident() - before) / u64::from(MANY));
 }
 
-/// Resident memory of this process in KB.
+/// Returns the resident memory of this process in KB.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

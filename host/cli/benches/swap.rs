@@ -1,5 +1,6 @@
-//! What changing rules costs while records flow: throughput with a new version of a rule once a second, found, proved and
-//! swapped in as with `--watch`, against throughput without; and the longest gap between two records of each.
+//! Measures what changing rules costs while records flow: throughput with a new version of a rule every second, which
+//! is found, checked and swapped in as with `--watch`, relative to throughput without; and the longest gap between two
+//! records of each.
 //!
 //! ```sh
 //! cargo bench --bench swap
@@ -19,21 +20,21 @@ use portcullis::{Compiler, Engine, Judge, Limits, embedded};
 use portcullis_event::{Buffers, normalize};
 use semver::Version;
 
-/// How long one stretch takes.
+/// The time of one stretch.
 const STRETCH: Duration = Duration::from_secs(5);
 
-/// Stretches of each kind, in turns; the middle one counts.
+/// The number of stretches of each kind, in turns. The median counts.
 const ROUNDS: usize = 5;
 
-/// What came of a stretch.
+/// The result of a stretch.
 struct Stretch {
-    /// Records a second.
+    /// Records per second.
     rate: f64,
     /// The longest time between two records.
     gap: Duration,
 }
 
-/// Judges for a while, as `run` does between reading and writing.
+/// Judges records for a while, as `run` does between reading and writing.
 fn judge(judge: &mut Judge, records: &[&[u8]]) -> Stretch {
     let (begun, mut buffers, mut judged) = (Instant::now(), Buffers::default(), 0_u32);
     let (mut last, mut gap) = (begun, Duration::ZERO);
@@ -99,7 +100,7 @@ fn main() {
     }
 }
 
-/// Puts a new version into the folder once a second, and takes the one before away; waits until the last is active.
+/// Puts a new version into the folder every second, removes the previous one, and waits until the last one is active.
 fn change(folder: &Path, next: &AtomicU64, package: &[u8], cell: &RuleSetCell) {
     let begun = Instant::now();
     let mut generation = 0;

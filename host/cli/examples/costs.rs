@@ -1,4 +1,4 @@
-//! What a package's rule costs beside the embedded rule of the same id: a call, an instance, its memory.
+//! Compares what the rule of a package costs with the embedded rule of the same id: a call, an instance, its memory.
 //!
 //! ```sh
 //! cargo run --release --example costs -- My.Rule@1.0.0.wasm
@@ -56,7 +56,7 @@ fn main() {
         println!("{:<30} {:>10.1}", "fresh instance / embedded", turns[2].over(&turns[3]));
     }
     println!("resident, of an instance that has answered once:");
-    let json = events.iter().flatten().next().expect("an event that it is asked about");
+    let json = events.iter().flatten().next().expect("an event that it is shown");
     for (what, package) in [("the package", &package), ("embedded", &like)] {
         let before = resident();
         let instances: Vec<Sandbox> = (0..INSTANCES)
@@ -72,7 +72,7 @@ fn main() {
     }
 }
 
-/// Returns limits for a rule of any language: what it takes is measured, not limited.
+/// Returns limits that suit a rule of any language, because this measures what the rule takes.
 fn generous() -> TenantLimits {
     TenantLimits {
         limits: Limits { time: Duration::from_secs(10), memory: 256 << 20, ..Limits::default() },
@@ -93,7 +93,7 @@ fn load(engine: &Engine, file: &str, limits: &TenantLimits) -> Package {
     Compiler::new(engine.clone()).with_limits(limits.package).package(&bytes, file).expect("a package")
 }
 
-/// Of the benchmarks' records that the rule is asked about, one that alerts and one that does not.
+/// Returns two of the benchmarks' events that the rule is shown: one that alerts and one that does not.
 fn events(package: &Package, limits: Limits) -> [Option<String>; 2] {
     let mut found = [None, None];
     let mut buffers = Buffers::default();
@@ -122,7 +122,7 @@ fn calls<'c>(package: &Package, limits: Limits, json: &'c str) -> impl FnMut() +
     }
 }
 
-/// The process's memory, in KB.
+/// Returns the resident memory of this process in KB.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

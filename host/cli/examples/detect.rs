@@ -1,12 +1,13 @@
-//! What the command `run` does, in a program of one's own: records in, alerts out, all else on standard error.
+//! Does what the command `run` does, in a program of your own: reads records and writes alerts, and everything else to
+//! standard error.
 //!
 //! ```sh
 //! cargo run --release --example detect -- fixtures/samples/eks.ndjson
 //! cargo run --release --example detect -- fixtures/samples/aks.ndjson acme:p_source_label=acme-* globex:category=kube-audit
 //! ```
 //!
-//! With claims, a tenant's name, a field of the record and what it must be, each record is judged for the one tenant whose
-//! it is.
+//! A claim is a tenant's name, a field of the record and its value. With claims, each record is judged for the tenant
+//! that claims it.
 
 use std::error::Error;
 use std::fs::File;
@@ -66,7 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The judges of all tenants; without claims, of one whose all records are. What one tenant could use up is its judge's own.
+/// Returns the judges of all tenants, or of one tenant for all records if there are no claims. Each tenant has its own
+/// judge, so that no tenant can use up another's limits.
 fn tenants(claims: impl Iterator<Item = String>) -> Result<Tenants, Box<dyn Error>> {
     let engine = Engine::new()?;
     let rules = Arc::new(RuleSet::new(embedded::packages(&engine)?)?);

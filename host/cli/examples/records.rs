@@ -1,4 +1,4 @@
-//! Writes made-up records, one a line, for measuring with a file of one's own:
+//! Writes made-up records, one a line, to measure with a file of your own:
 //!
 //! ```sh
 //! cargo run --release --example records -- 500000 >records.ndjson

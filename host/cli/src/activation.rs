@@ -1,4 +1,4 @@
-//! Rules out of files: activated at the start, followed from then on, and what is told about it.
+//! Rules from files: activates them at the start and follows them, and notifies of changes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,95 +15,96 @@ use crate::failure::{Exit, Failure, OrExit, notify, warn};
 use crate::packages::compiler;
 use crate::progress::Progress;
 
-/// Where a tenant's rules come from.
+/// The source of a tenant's rules.
 pub(crate) enum Rules {
-    /// They come with the program.
+    /// The rules that are embedded in the program.
     Embedded(Arc<RuleSet>),
-    /// Out of files, which the activator looks after: the number that it gives the tenant.
+    /// Rules from files, with the tenant's number at the activator.
     Followed(usize),
 }
 
-/// How rules out of files are activated.
+/// How rules from files are activated.
 pub(crate) enum Start<'a> {
-    /// For a run: proved, and written down.
+    /// For a run: versions must pass their test cases, and the history is written.
     Run {
-        /// Whether a version that is refused leaves the others: else it is an error.
+        /// Whether the others stay active if a version is refused. Without it, a refused version is an error.
         watch: bool,
         history: Option<&'a Path>,
     },
-    /// To look closely at what they do, also where their test cases fail.
+    /// For `explain`: also versions whose test cases fail.
     Explain,
-    /// To see how they stand.
-    Look { history: Option<&'a Path> },
+    /// For `rules`: to list their states.
+    List { history: Option<&'a Path> },
 }
 
 impl Start<'_> {
     fn history(&self) -> Result<Arc<History>, Failure> {
         let (path, history) = match self {
             Self::Run { history: Some(path), .. } => (path, History::open(path)),
-            Self::Look { history: Some(path) } => (path, History::read(path)),
+            Self::List { history: Some(path) } => (path, History::read(path)),
             _ => return Ok(Arc::default()),
         };
         let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
         for line in &history.unreadable {
-            warn(format_args!("warning: {}:{line}: is no entry of a history, and passed over", path.display()));
+            warn(format_args!("warning: {}:{line}: not an entry of a history, and ignored", path.display()));
         }
         Ok(Arc::new(history))
     }
 
-    /// Whether nothing that is refused is an error.
+    /// Returns whether a refused version is not an error.
     pub(crate) fn is_lenient(&self) -> bool {
-        matches!(self, Self::Run { watch: true, .. } | Self::Look { .. })
+        matches!(self, Self::Run { watch: true, .. } | Self::List { .. })
     }
 }
 
-/// By what a store is known: tenants for whom all of it is the same share it, and the code that is compiled out of it.
+/// The key of a store. Tenants with equal keys share the store and its compiled code.
 type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
 
-/// The activator of a command, and what its stores are compiled with.
+/// The activator of a command, with the engines and the cache of its stores.
 pub(crate) struct Activation {
     activator: Activator,
     is_lenient: bool,
-    is_told: bool,
+    /// Whether news is written to the terminal or the log.
+    notifies: bool,
     several: bool,
-    /// The names of its tenants, by the activator's numbers for them.
+    /// The names of the tenants, by their numbers at the activator.
     names: Vec<Arc<str>>,
     engines: BTreeMap<usize, Engine>,
     stores: HashMap<StoreKey, usize>,
     embedded: HashMap<usize, Arc<RuleSet>>,
     cache: Option<Cache>,
-    /// The bar that is in the way of what is said, once there is one.
+    /// The progress bar, which notifications must not overwrite.
     progress: Arc<OnceLock<Arc<Progress>>>,
-    /// A further listener to the news, once there is one.
+    /// A further listener.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
-    heard: Arc<OnceLock<Hears>>,
+    listener: Arc<OnceLock<NewsListener>>,
 }
 
-/// Hears news.
-pub(crate) type Hears = Box<dyn Fn(&News) + Send + Sync>;
+/// Gets news of rules.
+pub(crate) type NewsListener = Box<dyn Fn(&News) + Send + Sync>;
 
 impl Activation {
     pub(crate) fn new(start: &Start<'_>, several: bool, cache: Option<Cache>) -> Result<Self, Failure> {
         let proof = if matches!(start, Start::Explain) { Proof::WithoutTestCases } else { Proof::TestCases };
-        let is_told = !matches!(start, Start::Look { .. });
+        let notifies = !matches!(start, Start::List { .. });
         let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
-        let heard: Arc<OnceLock<Hears>> = Arc::default();
-        let (bar, listener) = (Arc::clone(&progress), Arc::clone(&heard));
-        let tell = move |news: News| {
-            if let Some(hears) = listener.get() {
-                hears(&news);
+        let listener: Arc<OnceLock<NewsListener>> = Arc::default();
+        let (bar, further) = (Arc::clone(&progress), Arc::clone(&listener));
+        let on_news = move |news: News| {
+            if let Some(listener) = further.get() {
+                listener(&news);
             }
             let notification = notification(&news, several);
             match bar.get() {
-                _ if !is_told => {}
+                _ if !notifies => {}
                 Some(progress) => progress.aside(|| notify(&notification)),
                 None => notify(&notification),
             }
         };
         Ok(Self {
-            activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, tell),
+            activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, on_news),
             is_lenient: start.is_lenient(),
-            is_told,
+            notifies,
             several,
             names: Vec::new(),
             engines: BTreeMap::new(),
@@ -111,11 +112,11 @@ impl Activation {
             embedded: HashMap::new(),
             cache,
             progress,
-            heard,
+            listener,
         })
     }
 
-    /// The rules of a tenant: out of these files and folders, or without any the embedded ones.
+    /// Returns the rules of a tenant: from these files and folders, or without any the embedded ones.
     pub(crate) fn rules(
         &mut self,
         name: &Arc<str>,
@@ -149,7 +150,7 @@ impl Activation {
         Ok(Rules::Followed(activator.add_tenant(Arc::clone(name), *store, policy, limits.limits)))
     }
 
-    /// Activates what is not activated yet. Where that is only looked at, a store must be there.
+    /// Activates the rules from files. For a list, an unreadable store is an error.
     pub(crate) fn follow(&mut self) -> Result<(), Failure> {
         if self.is_lenient {
             self.activator.follow();
@@ -159,7 +160,7 @@ impl Activation {
             return Err(if self.several { failure.context(of()) } else { failure });
         }
         match self.activator.unreadable().next() {
-            Some(wrong) if !self.is_told => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),
+            Some(wrong) if !self.notifies => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),
             _ => Ok(()),
         }
     }
@@ -172,13 +173,13 @@ impl Activation {
         self.activator.list(tenant)
     }
 
-    /// Has somebody hear the news from now on.
+    /// Sets a listener that gets all further news.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
-    pub(crate) fn heard_by(&self, hears: Hears) {
-        let _ = self.heard.set(hears);
+    pub(crate) fn set_listener(&self, listener: NewsListener) {
+        let _ = self.listener.set(listener);
     }
 
-    /// Follows the stores from now on.
+    /// Starts to follow the stores.
     pub(crate) fn run(self, watched: Watched, reload: Reload, progress: &Arc<Progress>) -> Result<Control, Failure> {
         let _ = self.progress.set(Arc::clone(progress));
         self.activator.run(watched, reload).or_exit(Exit::Setup)
@@ -186,7 +187,7 @@ impl Activation {
 }
 
 impl Rules {
-    /// Those that are active now.
+    /// Returns the rules that are active now.
     pub(crate) fn now(&self, activation: &Activation) -> Arc<RuleSet> {
         match self {
             Self::Embedded(rules) => Arc::clone(rules),
@@ -195,7 +196,7 @@ impl Rules {
     }
 }
 
-/// Returns news as a notification, which names the tenant where there are several.
+/// Returns news as a notification, which names the tenant if there are several.
 fn notification(news: &News, several: bool) -> Notification {
     let of = |tenant: &str| if several { format!("tenant {tenant}: ") } else { String::new() };
     match news {

@@ -1,10 +1,9 @@
-//! A line of the input with what the rules said about it.
+//! Lines of the input with their alerts in them.
 
 use portcullis::Alert;
 use serde_json::Value;
 
-/// The object that a line is, with its alerts; where the line is something else in which there are records, an object that has
-/// its text as `message`.
+/// Returns a line with its alerts. A line that is not an object becomes an object with the line's text as `message`.
 pub(crate) fn annotated(line: &[u8], alerts: &[&Alert]) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     let alerts = || alerts.iter().copied();

@@ -1,4 +1,4 @@
-//! Documents of the inputs by the batch, for whoever judges them.
+//! Batches of documents from the inputs.
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -14,32 +14,32 @@ use crate::input::Input;
 use crate::progress::Progress;
 use crate::stop::Stop;
 
-/// A batch is handed over when it has so many bytes, if not before.
+/// Number of bytes at which a batch is handed over.
 const BYTES: usize = 256 << 10;
 
-/// Or so many documents.
+/// Number of documents at which a batch is handed over.
 const DOCUMENTS: usize = 1024;
 
-/// Documents that came one after the other.
+/// Consecutive documents of one input.
 pub(crate) struct Batch {
     /// The batch's number, from 0.
     pub(crate) number: u64,
-    /// The input that it is of.
+    /// The input of its documents.
     pub(crate) source: Arc<Source>,
-    /// The rules that it is judged with.
+    /// The rules to judge it with.
     pub(crate) rules: RuleSets,
-    /// Whether its documents are lines, which come out again with what is said about them.
+    /// Whether its documents are lines, which are written again with their alerts.
     pub(crate) lines: bool,
     kept: Kept,
     pool: Pool,
 }
 
-/// An input, as far as it matters to what is said about its records.
+/// The input of a batch, as reports name it.
 pub(crate) struct Source {
-    /// Which it is of all; two may have one name.
+    /// The position among all inputs, because two inputs can have one name.
     pub(crate) number: usize,
     pub(crate) name: String,
-    /// Whether it is known to have an end.
+    /// Whether it is a regular file, which has an end.
     pub(crate) ends: bool,
 }
 
@@ -50,7 +50,7 @@ struct Kept {
     documents: Vec<KeptDocument>,
 }
 
-/// The buffers of judged batches, for the next ones.
+/// Buffers of judged batches, for reuse.
 #[derive(Clone, Default)]
 struct Pool(Arc<Mutex<Vec<Kept>>>);
 
@@ -66,14 +66,14 @@ impl Pool {
 impl Drop for Batch {
     fn drop(&mut self) {
         let kept = std::mem::take(&mut self.kept);
-        // What one long document has taken is given back.
+        // The memory of a very long document is freed.
         if kept.bytes.capacity() <= 4 * BYTES {
             self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
         }
     }
 }
 
-/// A document whose bytes are with others.
+/// A document of a batch, without its bytes.
 struct KeptDocument {
     end: usize,
     length: u64,
@@ -94,7 +94,7 @@ impl Batch {
         documents.push(KeptDocument { end: all.len(), length, line, column, item });
     }
 
-    /// The documents in it.
+    /// Returns its documents.
     pub(crate) fn documents(&self) -> impl Iterator<Item = Document<'_>> {
         let mut start = 0;
         self.kept.documents.iter().map(move |KeptDocument { end, length, line, column, item }| {
@@ -103,7 +103,7 @@ impl Batch {
         })
     }
 
-    /// Its bytes.
+    /// Returns the number of its bytes.
     pub(crate) fn size(&self) -> usize {
         self.kept.bytes.len()
     }
@@ -132,7 +132,7 @@ impl Filling<'_> {
     }
 }
 
-/// An input that is read only when all documents that have been read of it are on their way: more may be long in coming.
+/// An input that hands over all documents that were read before it reads on, because more input may take long to come.
 struct Flushing<'f, 'h, R> {
     input: R,
     filling: Rc<RefCell<&'f mut Filling<'h>>>,
@@ -145,11 +145,11 @@ impl<R: Read> Read for Flushing<'_, '_, R> {
     }
 }
 
-/// Hands over the documents of all inputs, until it is to stop: then no more is read, and what has been read is handed over.
-/// An input that cannot be read to its end costs the others nothing. With `lines`, each line is a document, whatever it holds.
+/// Hands over the documents of all inputs. On a stop, it reads no more and hands over what it has read. If an input
+/// cannot be read to its end, the next one is read. With `lines`, each line is a document, whatever it contains.
 ///
 /// # Errors
-/// An input could not be read to its end: the last one of which that is true; the others have been told.
+/// An input could not be read to its end. The error is that of the last such input; earlier ones were reported.
 pub(crate) fn read(
     inputs: &[Input],
     rules: RuleSetWatch,
@@ -185,7 +185,8 @@ fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut 
     let filling = Rc::new(RefCell::new(filling));
     let bytes = Flushing { input: bytes, filling: Rc::clone(&filling) };
     let mut documents = if lines { Documents::lines(bytes) } else { Documents::new(bytes) };
-    // What has been read of a pipe is nowhere else any more; of a file it is, and a record that is cut off here is not broken.
+    // On a stop, what was read from a pipe must be judged, because it is nowhere else. A file can be read again, and a
+    // record that is only half read is not broken.
     while !(source.ends && stop.is_set()) {
         match documents.next_document() {
             Ok(Some(document)) => {
@@ -198,8 +199,7 @@ fn read_one(input: &Input, progress: &Progress, stop: &Arc<Stop>, filling: &mut 
             Ok(None) => break,
             Err(error) => {
                 let line = documents.line();
-                let error =
-                    anyhow!(error).context(format!("{}: cannot be read any further in line {line}", source.name));
+                let error = anyhow!(error).context(format!("{}:{line}: cannot be read further", source.name));
                 return Err(Failure::new(Exit::Io, error));
             }
         }

@@ -1,8 +1,8 @@
-//! The command line: what can be asked, and how an answer ends.
+//! The command line.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[cfg(feature = "serve")]
 use crate::serve;
@@ -10,45 +10,66 @@ use crate::{explain, export, inspect, keygen, new, pack, rules, run, test};
 
 /// Detections for Kubernetes audit logs as sandboxed WebAssembly components.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(version, max_term_width = 100, before_help = EXAMPLES, after_help = EXIT_CODES, help_template = TEMPLATE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str = "\
-Results go to standard output; summaries and warnings to standard error.
+/// The help of a command: examples come before usage and options.
+const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-Exit codes: 0 done; 1 a test case failed; 2 wrong usage; 3 a rule or the config could not be loaded;
-4 input or output failed; 130 stopped by Ctrl-C or a termination signal.";
+const EXAMPLES: &str = "\
+Examples:
+  # Judge a log file with the embedded rules
+  portcullis run audit.log
+
+  # Show why a record raises an alert, or why it does not
+  portcullis explain audit.log --record 3
+
+  # Run the test cases of your own rules
+  portcullis test rules/";
+
+const EXIT_CODES: &str = "\
+Results go to standard output. Summaries, progress and warnings go to standard error.
+
+Exit codes:
+  0    done
+  1    a test case failed
+  2    wrong usage
+  3    a rule or the config could not be loaded
+  4    input or output failed
+  130  stopped by Ctrl-C or a termination signal";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Records in, alerts out
+    /// Judge records from files or standard input, and write alerts
     Run(run::Args),
-    /// Take records over HTTP, and give alerts to sinks, as a service
+    /// Run as a service that takes records over HTTP and sends alerts to sinks
     #[cfg(feature = "serve")]
     Serve(serve::Args),
     /// Run the test cases of rules in the sandbox
     Test(test::Args),
-    /// Tell of one record what it became, what each rule said, and why a rule was not asked
+    /// Explain one record: its event, the answer of each rule, and why a rule was skipped
     Explain(explain::Args),
-    /// Describe packages: id, version, digest, sizes, world, imports, prefilter, test cases, signer
+    /// Describe packages: ID, version, digest, sizes, imports, prefilter, test cases, signer
     Inspect(inspect::Args),
-    /// Write the embedded packages as <RuleID>@<version>.wasm
+    /// Write the embedded packages to files
     Export(export::Args),
-    /// List the versions of rules that there are, which are active, since when, and why others are not
+    /// List the versions of each rule, which one is active, and why others are not
     Rules(rules::Args),
-    /// Make a rule's crate to start from: it builds, tests and packs
+    /// Create the crate of a new rule, ready to build, test and pack
     New(new::Args),
-    /// Make a package of a component and a spec, signed or not
+    /// Make a package from a component and a spec, and sign it
     Pack(pack::Args),
-    /// Make a key to sign packages with
+    /// Generate a key to sign packages with
     Keygen(keygen::Args),
 }
 
 pub(crate) fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::command().mut_subcommands(|command| command.help_template(TEMPLATE));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Run(args) => run::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args),

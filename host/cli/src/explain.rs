@@ -1,4 +1,4 @@
-//! `portcullis explain`: one record, step by step.
+//! `portcullis explain`: shows step by step how one record is judged.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -21,12 +21,21 @@ use crate::output::Output;
 use crate::setup::{Setup, SetupArgs};
 use crate::stop::Stop;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Explain the fourth record of a log file
+  portcullis explain audit.log --record 3
+
+  # Explain a rejected record, with the rules in a folder
+  jq -r .record rejects.ndjson | head -n 1 | portcullis explain --rules rules/";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A file with the record; - is standard input, and so is no file
+    /// File with the record. Without a file, or with -, standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Which record of the file, where it holds several; counted from 0, as in the ledger
+    /// Number of the record, from 0 as in the ledger. Needed if the file has several records
     #[arg(long, value_name = "N")]
     record: Option<u64>,
     #[command(flatten)]
@@ -34,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let setup = args.setup.load(&Start::Explain)?;
+    let setup = Setup::load(&args.setup, &Start::Explain)?;
     let paths: Vec<PathBuf> = args.file.iter().cloned().collect();
     let inputs = Input::all(&paths)?;
     let input = &inputs[0];
@@ -53,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What is said of the record of an input with this number; without a number, of the only one that there is.
+/// Returns the explanation of the record with this number. Without a number, the input must have exactly one record.
 fn explained(
     input: &Input,
     wanted: Option<u64>,
@@ -79,9 +88,9 @@ fn explained(
     let wrong = match (found, wanted) {
         (Some(found), Some(_)) => return Ok(found),
         (Some(found), None) if count == 1 => return Ok(found),
-        (_, None) if count == 0 => anyhow!("{name}: there is no record"),
-        (_, None) => anyhow!("{name}: there are {count} records; choose one with --record 0 to {}", count - 1),
-        (None, Some(n)) => anyhow!("{name}: there is no record {n}: it has {count}, counted from 0"),
+        (_, None) if count == 0 => anyhow!("{name}: contains no record"),
+        (_, None) => anyhow!("{name}: contains {count} records; select one with --record 0 to {}", count - 1),
+        (None, Some(n)) => anyhow!("{name}: contains no record {n}; it has {count}, counted from 0"),
     };
     Err(Failure::new(Exit::Usage, wrong))
 }
@@ -90,7 +99,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     writeln!(text, "evaluated as {}", event.log_type.as_str())?;
     if !event.malformed.is_empty() {
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
-        writeln!(text, "malformed, and so absent: {}", paths.join(", "))?;
+        writeln!(text, "malformed, treated as absent: {}", paths.join(", "))?;
     }
     writeln!(text, "\nevent\n{}", indented(&pretty(&setup.enrichment.enrich(event))))?;
     if !event.source_ips.is_empty() {
@@ -100,7 +109,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     let tenant = match tenants.owner(record, input) {
         Ok(tenant) => tenant,
         Err(unclaimed) => {
-            writeln!(text, "rejected: it {unclaimed}")?;
+            writeln!(text, "rejected: the record {unclaimed}")?;
             return Ok(());
         }
     };
@@ -110,19 +119,19 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     let judge = tenants.judge(tenant);
     let verdicts = judge.event(event);
     for package in judge.rules().packages() {
-        let verdict = verdicts.all().find(|(said_by, _)| *said_by == package).map(|(_, verdict)| verdict);
+        let verdict = verdicts.all().find(|(of, _)| *of == package).map(|(_, verdict)| verdict);
         writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())
 }
 
-/// For each source address what is known of its network, and who says so.
+/// Returns the network of each source address, and where that is known from.
 fn addresses(event: &Event<'_>, enrichment: &Enrichment) -> String {
     event.source_ips.iter().map(|text| format!("{text}: {}\n", network(text, event, enrichment))).collect()
 }
 
 fn network(text: &str, event: &Event<'_>, enrichment: &Enrichment) -> String {
-    let Some(address) = address::parse(text) else { return "no address".to_owned() };
+    let Some(address) = address::parse(text) else { return "not an IP address".to_owned() };
     if !address::is_global(address) {
         return "not public".to_owned();
     }
@@ -134,11 +143,11 @@ fn network(text: &str, event: &Event<'_>, enrichment: &Enrichment) -> String {
     }
     match enrichment.network(address) {
         Some(network) => format!("{}, from {}", named(&network.asn, network.name.as_deref()), network.source),
-        None => format!("unknown: in none of {enrichment}"),
+        None => format!("unknown: not found in {enrichment}"),
     }
 }
 
-/// What the record's own entries say: the one that names the address, else all that name none.
+/// Returns the network that the record itself gives: the entry for the address, or else all entries without an address.
 fn network_of_record(address: IpAddr, entries: &[Asn<'_>]) -> String {
     let names = |entry: &&Asn<'_>| entry.address.as_deref().and_then(address::parse) == Some(address);
     let network = |entry: &Asn<'_>| {
@@ -160,27 +169,24 @@ fn named(asn: &str, name: Option<&str>) -> String {
     name.map_or_else(|| asn.to_owned(), |name| format!("{asn} {name}"))
 }
 
-/// What a rule said, or why it was not asked.
+/// Returns a rule's answer, or why the rule did not run.
 fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> String {
     match verdict {
-        None => "not asked: it does not subscribe to the log type".to_owned(),
+        None => "not run: its LogTypes do not include the log type".to_owned(),
         Some(Verdict::Alert(alert)) => indented(&alert.to_string()).trim().to_owned(),
         Some(Verdict::Excluded { alert, reason }) => {
             format!("excluded: {reason}\n{}", indented(&alert.to_string()).trim_end())
         }
-        Some(Verdict::NoMatch) => "asked: no match".to_owned(),
-        Some(Verdict::Fault(fault)) => format!("failed: it {fault}"),
+        Some(Verdict::NoMatch) => "no match".to_owned(),
+        Some(Verdict::Fault(fault)) => format!("fault: it {fault}"),
         Some(Verdict::Skipped) => {
             let Some((field, patterns)) = package.prefilter().first_miss(event) else {
-                return "not asked".to_owned();
+                return "skipped".to_owned();
             };
-            let found =
-                field.of(event).map_or_else(|| "is absent".to_owned(), |value| format!("is {}", printable(value)));
-            format!(
-                "not asked: its prefilter wants {} to be {}, and it {found}",
-                field.name(),
-                Pattern::any_of(patterns)
-            )
+            let found = field
+                .of(event)
+                .map_or_else(|| "it is absent".to_owned(), |value| format!("it is {}", printable(value)));
+            format!("skipped: its prefilter requires {} to be {}, and {found}", field.name(), Pattern::any_of(patterns))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a command ends, well or not.
+//! Exit codes, errors, and messages to the person at the terminal.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use portcullis::alert::printable;
 use portcullis::report::{Level, Notification};
 
-/// The exit codes, which are documented API.
+/// The exit codes. They are part of the documented interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,
@@ -25,7 +25,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ends early.
+/// An error that ends a command, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -37,12 +37,12 @@ impl Failure {
         Self { exit, error: error.into() }
     }
 
-    /// Nobody reads an output any more, which is no error.
+    /// Returns the failure of an output whose reader is gone. It is not an error, and the exit code is 0.
     pub(crate) fn closed_pipe() -> Self {
         Self { exit: Exit::Done, error: anyhow::Error::msg("closed pipe") }
     }
 
-    /// The same, with what it is about.
+    /// Adds what the error is about.
     pub(crate) fn context(self, about: String) -> Self {
         Self { error: self.error.context(about), ..self }
     }
@@ -52,22 +52,22 @@ impl Failure {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        self.say();
+        self.print();
         self.exit.into()
     }
 
-    fn say(&self) {
+    fn print(&self) {
         let why = format!("{:#}", self.error);
         match LOGS.get() {
             _ if self.is_closed_pipe() => {}
             #[cfg(feature = "serve")]
             Some(()) => tracing::error!("{why}"),
-            _ => say(why),
+            _ => info(why),
         }
     }
 }
 
-/// The first failure that is one: a closed pipe only if there is no other.
+/// Returns the first failure. A closed pipe counts only if there is no other failure.
 pub(crate) fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
     match (first, second) {
         (Err(first), Err(second)) if first.is_closed_pipe() => Err(second),
@@ -86,21 +86,21 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// Sends everything that is said to the log from now on, instead of to the terminal.
+/// Writes all further messages to the log instead of the terminal.
 #[cfg(feature = "serve")]
-pub(crate) fn say_to_the_log() {
+pub(crate) fn use_log() {
     let _ = LOGS.set(());
 }
 
 /// Set when a service keeps a log.
 static LOGS: OnceLock<()> = OnceLock::new();
 
-/// Writes a text for the person at the terminal to standard error, if it is still open.
-pub(crate) fn say(text: impl Display) {
+/// Writes a message to standard error, if it is still open.
+pub(crate) fn info(text: impl Display) {
     write(Level::Info, &text);
 }
 
-/// Writes a warning, whose text says that it is one.
+/// Writes a warning. The text itself must begin with `warning: `.
 pub(crate) fn warn(text: impl Display) {
     write(Level::Warning, &text);
 }

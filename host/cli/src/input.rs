@@ -1,4 +1,4 @@
-//! Where records come from.
+//! Inputs: files and standard input.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{IsTerminal as _, Read, stdin};
@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use portcullis::read::decompressed;
 use rustix::fs::OFlags;
 
-use crate::failure::{Exit, Failure, OrExit, say};
+use crate::failure::{Exit, Failure, OrExit, info};
 use crate::stop::{Stop, Stoppable};
 
 /// A file, or standard input for `-`.
@@ -20,10 +20,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The inputs that were named, or standard input without a name.
+    /// Returns the inputs with these names, or standard input without a name.
     ///
     /// # Errors
-    /// One of the files cannot be read: known before the first record is.
+    /// A file cannot be read. All files are checked before the first record is read.
     pub(crate) fn all(paths: &[PathBuf]) -> Result<Vec<Self>, Failure> {
         let paths = if paths.is_empty() { &[PathBuf::from("-")] } else { paths };
         let inputs: Vec<Self> = paths.iter().map(|path| Self { path: path.clone() }).collect();
@@ -36,28 +36,28 @@ impl Input {
         Ok(inputs)
     }
 
-    /// Which file it is, if it lies on a disk.
+    /// Returns which file it is, if it is a regular file.
     pub(crate) fn identity(&self) -> Option<Identity> {
         if self.is_standard() { Identity::of_standard_input() } else { Identity::of(&self.path) }
     }
 
-    /// What it is called in messages.
+    /// Returns its name in messages.
     pub(crate) fn name(&self) -> String {
         if self.is_standard() { "standard input".to_owned() } else { self.path.display().to_string() }
     }
 
-    /// How many bytes it has, if it lies on a disk.
+    /// Returns its length in bytes, if it is a regular file.
     pub(crate) fn length(&self) -> Option<u64> {
         let metadata = (!self.is_standard()).then(|| fs::metadata(&self.path).ok()).flatten()?;
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// Whether what is not read of it can be read another time.
+    /// Returns whether it can be read again: it is a regular file.
     pub(crate) fn stays(&self) -> bool {
         self.identity().is_some()
     }
 
-    /// Its bytes, decompressed, until no more are wanted; `reading` sees a file's as they are read.
+    /// Opens it and returns its decompressed bytes, which end on a stop. `reading` wraps the reader of a file.
     pub(crate) fn open(
         &self,
         stop: &Arc<Stop>,
@@ -67,9 +67,9 @@ impl Input {
         let stoppable = |input| Stoppable { input, stop: Arc::clone(stop) };
         let input: Box<dyn Read + Send> = if self.is_standard() {
             if stdin().is_terminal() {
-                say("reading records from standard input; Ctrl-D ends");
+                info("reading records from standard input; press Ctrl-D to end");
             }
-            // Not through the library's buffer, behind which nobody sees whether there is something to read.
+            // The standard library's buffer would hide from `poll` that there is something to read.
             let input = stdin().as_fd().try_clone_to_owned().with_context(cannot).or_exit(Exit::Io)?;
             Box::new(stoppable(File::from(input)))
         } else {
@@ -83,17 +83,17 @@ impl Input {
     }
 }
 
-/// A file that lies on a disk, whatever name it was given; or where one would come to lie.
+/// The identity of a regular file, independent of its name, or the path of a file that does not exist yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// By its device and its number there.
+    /// The numbers of its device and inode.
     File(u64, u64),
-    /// A path that leads nowhere yet.
+    /// The path of a file that does not exist yet.
     New(PathBuf),
 }
 
 impl Identity {
-    /// None of what is no regular file, as a pipe or a device.
+    /// Returns the identity of a path. A pipe or a device has none.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         if let Ok(metadata) = fs::metadata(path) {
             return Self::of_metadata(&metadata);
@@ -113,7 +113,7 @@ impl Identity {
     }
 }
 
-/// Whether a path can be read. A pipe is not opened: closing it again would end its writer.
+/// Checks that a path can be read. A pipe is not opened, because closing it again would end its writer.
 fn check(path: &Path) -> anyhow::Result<()> {
     let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     if metadata.is_dir() {
@@ -124,18 +124,18 @@ fn check(path: &Path) -> anyhow::Result<()> {
         let read = open_file(path)?.take(64).read_to_end(&mut start);
         read.with_context(|| format!("{}: cannot be read", path.display()))?;
         if start.starts_with(b"\0asm") {
-            bail!("{}: is WebAssembly and no records; name a package with --rules {0}", path.display());
+            bail!("{}: is WebAssembly, not records; to use it as a rule: --rules {0}", path.display());
         }
-        // As AWS and Google begin theirs, and as Azure does.
+        // The first keys in the files of AWS and Google, and of Azure.
         let first_key = start.trim_ascii_start().strip_prefix(b"{").unwrap_or_default().trim_ascii_start();
         if [&b"\"syncToken\""[..], b"\"changeNumber\""].iter().any(|key| first_key.starts_with(key)) {
-            bail!("{}: is a file of address ranges and no records; name each with --cloud-ranges {0}", path.display());
+            bail!("{}: is a file of address ranges, not records; to use it: --cloud-ranges {0}", path.display());
         }
     }
     Ok(())
 }
 
-/// A named pipe that nobody writes to yet is open at once: it is reading that waits.
+/// Opens a file. A named pipe without a writer opens at once, and the first read waits.
 fn open_file(path: &Path) -> anyhow::Result<File> {
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let flags = if is_pipe { OFlags::NONBLOCK } else { OFlags::empty() };

@@ -1,4 +1,4 @@
-//! `portcullis inspect`: what a package says of itself.
+//! `portcullis inspect`: describes packages.
 
 use std::path::PathBuf;
 
@@ -14,12 +14,21 @@ use crate::output::ReportFormat;
 use crate::packages::compiler;
 use crate::setup::LimitsArgs;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Describe one package
+  portcullis inspect Custom.Pod.Exec@0.1.0.wasm
+
+  # Print the digest of each package in a folder
+  portcullis inspect rules/ --format json | jq -r '.rule_id + \" \" + .sha256'";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Packages, or folders of them
+    /// Packages, or folders of packages
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// How the description is written; json is one object a line
+    /// Format of the description
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
     #[command(flatten)]
@@ -71,8 +80,8 @@ fn text(package: &Package) -> String {
         ("enabled", &spec.enabled.to_string()),
         ("log types", &log_types.join(", ")),
         ("prefilter", &prefilter),
-        ("test_cases", &spec.test_cases.len().to_string()),
-        ("signer", &package.signer().map_or_else(|| "none: it is not signed".to_owned(), ToString::to_string)),
+        ("test cases", &spec.test_cases.len().to_string()),
+        ("signer", &package.signer().map_or_else(|| "none: not signed".to_owned(), ToString::to_string)),
     ] {
         text.push_str(&format!("    {name:<10} {}\n", printable(value)));
     }

@@ -1,4 +1,4 @@
-//! `portcullis new`: a rule's crate to start from.
+//! `portcullis new`: creates the crate of a new rule.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +9,26 @@ use portcullis::embedded;
 use crate::failure::{Exit, Failure, OrExit};
 use crate::output::Output;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Create the crate pod-exec in a folder of this name, and print the next steps
+  portcullis new pod-exec
+
+  # Build it and run its test cases
+  cd pod-exec
+  cargo build --release --target wasm32-unknown-unknown
+  portcullis pack target/wasm32-unknown-unknown/release/pod_exec.wasm --spec rule.yml
+  portcullis test Custom.Pod.Exec@0.1.0.wasm";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The crate's name and the folder's that is made: small letters, digits and -, such as pod-exec
+    /// Name of the crate and of its new folder: lowercase letters, digits and -, such as pod-exec
     #[arg(value_name = "NAME")]
     name: String,
 }
 
-/// The crate, with a rule that works; `{{…}}` stands for what follows from the name.
+/// The files of the crate. `{{…}}` is replaced with the name in one of its forms.
 const TEMPLATE: &[(&str, &str)] = &[
     (".gitignore", "/target\n"),
     ("Cargo.toml", include_str!("template/Cargo.toml.in")),
@@ -31,11 +43,11 @@ const TEMPLATE: &[(&str, &str)] = &[
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let name = &args.name;
     if let Some(wrong) = wrong_name(name) {
-        return Err(Failure::new(Exit::Usage, anyhow!("{name:?} is no name for a crate: {wrong}, such as pod-exec")));
+        return Err(Failure::new(Exit::Usage, anyhow!("{name:?} is not a valid name: {wrong}")));
     }
     let folder = PathBuf::from(name);
     if folder.symlink_metadata().is_ok() {
-        return Err(Failure::new(Exit::Io, anyhow!("{name}: is there already; choose another name")));
+        return Err(Failure::new(Exit::Io, anyhow!("{name}: already exists; choose another name")));
     }
     for (path, text) in TEMPLATE.iter().chain(embedded::SDK) {
         let file = folder.join(path);
@@ -51,23 +63,26 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The longest name in bytes: the `RuleID` and the file's name are made of it.
+/// The most bytes of a name, which is part of the `RuleID` and of a file's name.
 const LONGEST: usize = 50;
 
-/// What keeps a name from being one that cargo takes, that can stand in a `RuleID`, and that is none of the SDK's.
+/// Returns what is wrong with a name. Cargo must accept it, a `RuleID` must be able to contain it, and the crates of
+/// the SDK must not have it.
 fn wrong_name(name: &str) -> Option<String> {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(known)
         && name.split('-').all(|word| !word.is_empty());
     if !is_name {
-        return Some("expected small letters, digits and -, a letter first".to_owned());
+        return Some(
+            "expected lowercase letters, digits and single -, beginning with a letter, such as pod-exec".to_owned(),
+        );
     }
     if name.len() > LONGEST {
-        return Some(format!("it has {} characters, and may have {LONGEST}", name.len()));
+        return Some(format!("it has {} characters; expected at most {LONGEST}", name.len()));
     }
     let reserved = ["portcullis-rule", "portcullis-event", "test", "core", "std"].contains(&name);
-    reserved.then(|| "it is taken already; choose another".to_owned())
+    reserved.then(|| "it is reserved; choose another name".to_owned())
 }
 
 fn filled(text: &str, name: &str) -> String {

@@ -1,4 +1,4 @@
-//! Where results go.
+//! Outputs: files and standard output.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write};
@@ -10,12 +10,12 @@ use clap::ValueEnum;
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For a person
+    /// Human-readable text
     Text,
-    /// For a program
+    /// JSON, one object a line
     Json,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum ReportFormat {
 pub(crate) struct Output {
     name: String,
     writer: BufWriter<Box<dyn Write + Send>>,
-    /// It has failed once, which has been told, and gets no more.
+    /// Whether a write has failed. The failure was reported, and nothing more is written.
     has_failed: bool,
 }
 
@@ -33,7 +33,7 @@ impl Output {
         Self { name: "standard output".to_owned(), writer, has_failed: false }
     }
 
-    /// A file, which is emptied first.
+    /// Creates a file, or empties it if it exists.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()));
         let writer = BufWriter::new(Box::new(file.or_exit(Exit::Io)?) as Box<dyn Write + Send>);
@@ -54,7 +54,7 @@ impl Output {
         self.write("\n")
     }
 
-    /// Passes on to the reader what was written.
+    /// Passes on everything that was written.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let flushed = if self.has_failed { Ok(()) } else { self.writer.flush() };
         self.check(flushed)
@@ -69,12 +69,11 @@ impl Output {
     }
 }
 
-/// Writes a package, or another `.wasm` file, whole or not at all. A file that is there with other bytes is somebody's: it
-/// stays, unless `force` says otherwise.
+/// Writes a `.wasm` file, whole or not at all. An existing file with other content is overwritten only with `force`.
 pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Result<()> {
     let cannot = || format!("{}: cannot be written", file.display());
     match fs::metadata(file) {
-        Ok(metadata) if !metadata.is_file() => bail!("{}: is no regular file; name one", file.display()),
+        Ok(metadata) if !metadata.is_file() => bail!("{}: is not a regular file", file.display()),
         Ok(_) => {
             let there = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
             if there == bytes {
@@ -82,7 +81,7 @@ pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Resu
             }
             if !force {
                 bail!(
-                    "{}: is there with other content; write over it with --force, give this one another version, or choose another place for it",
+                    "{}: already exists with other content; overwrite it with --force, or choose another version or file",
                     file.display()
                 );
             }
@@ -90,8 +89,8 @@ pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Resu
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(cannot),
     }
-    // Where a link leads, and under a name of its own there until it is whole, which does not end in .wasm: who follows the
-    // folder does not take it for a package.
+    // The unfinished file is next to the target of a link, so that the rename works. Its name does not end in .wasm, so
+    // that a run which follows the folder does not take it for a package.
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut part = tempfile::Builder::new()
@@ -106,14 +105,14 @@ pub(crate) fn write_wasm(bytes: &[u8], file: &Path, force: bool) -> anyhow::Resu
     Ok(())
 }
 
-/// The bytes of a file that is to be no longer than this.
+/// Reads a file of at most this many bytes.
 pub(crate) fn read_bounded(file: &Path, longest: usize) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|opened| opened.take(longest as u64 + 1).read_to_end(&mut bytes))
         .with_context(|| format!("{}: cannot be read", file.display()))?;
     if bytes.len() > longest {
-        bail!("{}: is longer than {longest} bytes, which what is asked for here never is", file.display());
+        bail!("{}: is longer than {longest} bytes; expected a shorter file", file.display());
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! `portcullis pack`: a package of a component, whoever wrote it and in whatever language.
+//! `portcullis pack`: makes a package from a component in any language.
 
 use std::path::PathBuf;
 
@@ -14,29 +14,41 @@ use crate::output::{Output, read_bounded, write_wasm};
 use crate::packages::compiler;
 use crate::setup::LimitsArgs;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Make a package from a crate that uses the SDK
+  portcullis pack target/wasm32-unknown-unknown/release/pod_exec.wasm --spec rule.yml
+
+  # Make a package from a component in another language, with a prefilter
+  portcullis pack rule.wasm --spec rule.yml --version 1.2.0 --prefilter verb=create
+
+  # Sign an existing package
+  portcullis pack Custom.Pod.Exec@0.1.0.wasm --key signing-key.pem --force";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A component of the world portcullis:detection/detection; a core module that wit-bindgen has prepared for it; or a
-    /// package, to sign it or to change what is given
+    /// Component of the world portcullis:detection/detection, or a core module that wit-bindgen has prepared for it. Or
+    /// a package, to sign it or to change its parts
     #[arg(value_name = "COMPONENT")]
     component: PathBuf,
-    /// The rule's spec, Panther's YAML [default: the package's own]
+    /// Spec of the rule, in Panther's YAML [default: the package's own]
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// The rule's version [default: the package's own, or the crate's, where the SDK has written it]
+    /// Version of the rule [default: the package's own, or the crate's if it uses the SDK]
     #[arg(long)]
     version: Option<Version>,
-    /// A value that a field of the event must have for the rule to match, * at its end for a beginning; several of one
-    /// field are alternatives [default: the package's own, else every event]
+    /// Value that a field of the event must have, with * at its end for a prefix. Can be repeated: values of one field
+    /// are alternatives, and all fields must hold [default: the package's own, else every event]
     #[arg(long, value_name = "FIELD=VALUE", value_parser = field_and_value)]
     prefilter: Vec<(String, String)>,
-    /// The private key to sign it with, as keygen writes it
+    /// File with the private key to sign with, as keygen writes it
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Where the package goes: a file, or a folder that is there [default: <RuleID>@<version>.wasm]
+    /// File for the package, or an existing folder [default: <RuleID>@<version>.wasm]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write over a file that is there with other content
+    /// Overwrite a file that has other content
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -57,10 +69,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The longest module in bytes: before it is made a component, names and debug information may be in it.
+/// The most bytes of a module, which may still contain names and debug information.
 const LONGEST_MODULE: usize = 64 << 20;
 
-/// The package, which has passed all that a host asks before it runs one; of test cases that fail it is told.
+/// Makes the package, checks it as a host does, and warns if test cases fail.
 fn package(args: &Args) -> Result<Package, Failure> {
     let limits = args.limits.load()?;
     let origin = args.component.display().to_string();
@@ -85,12 +97,14 @@ fn package(args: &Args) -> Result<Package, Failure> {
     let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
     let package = compiler(&engine, limits.package).package(&bytes, &origin).or_exit(Exit::Setup)?;
     if let Some(signer) = unsigned {
-        warn(format_args!("warning: {origin}: the signature of {signer} is left out; sign it again with --key"));
+        warn(format_args!(
+            "warning: {origin}: the signature of {signer} was removed; sign the package again with --key"
+        ));
     }
     let failed = test_cases::run(&package, limits.limits, |_| true).iter().filter(|result| !result.passed()).count();
     if failed > 0 {
         warn(format_args!(
-            "warning: {failed} of its test cases fail, and so it runs nowhere; `portcullis test` says more"
+            "warning: test cases that fail: {failed}; no host activates the package. `portcullis test` shows the details"
         ));
     }
     Ok(package)
@@ -102,7 +116,7 @@ fn field_and_value(text: &str) -> Result<(String, String), String> {
     Ok((field.to_owned(), value.to_owned()))
 }
 
-/// For each field its values; none where no field is given.
+/// Returns the values of each field, or `None` if no field is given.
 fn prefilter(given: &[(String, String)]) -> Option<Map<String, Value>> {
     let mut fields = Map::new();
     for (field, value) in given {

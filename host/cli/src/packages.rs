@@ -1,4 +1,4 @@
-//! Packages of strangers, and the embedded ones.
+//! Packages from files, and the embedded ones.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use portcullis::{Compiler, Engine, Package, PackageLimits, embedded};
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// Returns the compiler of strangers' packages, which works in a child process.
+/// Returns a compiler for packages from files. It runs in a child process, because such a package is not trusted.
 pub(crate) fn compiler(engine: &Engine, limits: PackageLimits) -> Compiler {
     Compiler::new(engine.clone()).with_limits(limits).in_child()
 }
 
-/// The packages of these paths, or the embedded ones without a path.
+/// Loads the packages of these paths, or the embedded ones without a path.
 pub(crate) fn load_packages(
     engine: &Engine,
     paths: &[PathBuf],

@@ -1,4 +1,4 @@
-//! How far a run has come, for the person at the terminal.
+//! The progress bar of a run.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::input::Input;
 
 const TEMPLATE: &str = "{bar:30} {bytes} of {total_bytes}, {records}, {alerts}, {eta} left";
 
-/// A bar on standard error; nothing where that is no terminal, or the input has no known length.
+/// A progress bar on standard error. It is hidden if that is not a terminal, or if the input's length is unknown.
 pub(crate) struct Progress {
     bar: ProgressBar,
     records: Arc<AtomicU64>,
@@ -31,7 +31,7 @@ impl Progress {
             .with_key("records", move |state: &ProgressState, text: &mut dyn std::fmt::Write| {
                 #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
                 let rate = so_far.load(Ordering::Relaxed) as f64 / state.elapsed().as_secs_f64().max(1e-3);
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is no negative")]
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
                 let _ = write!(text, "{} records/s", HumanCount(rate as u64));
             })
             .with_key("alerts", move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
@@ -41,7 +41,7 @@ impl Progress {
         Self { bar, records, alerts }
     }
 
-    /// The file, whose bytes count as they are read.
+    /// Wraps a file, so that its bytes count as they are read.
     pub(crate) fn reading(&self, file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
         if self.bar.is_hidden() { Box::new(file) } else { Box::new(self.bar.wrap_read(file)) }
     }
@@ -54,7 +54,7 @@ impl Progress {
         self.alerts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Does something that writes to the terminal, with the bar out of the way.
+    /// Hides the bar while something writes to the terminal.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }

@@ -1,4 +1,4 @@
-//! Puts what the workers have judged into the order in which it was read.
+//! The reorder buffer: writes judged batches in the order in which they were read.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::stop::Stop;
 use crate::worker::JudgedBatch;
 use crate::writer::Writer;
 
-/// The most bytes of batches in flight, unless it is one batch: the reader waits, so that memory is bounded.
+/// The most bytes of batches in flight. Beyond it the reader waits, so that memory is bounded. One batch may be larger.
 const IN_FLIGHT: usize = 32 << 20;
 
 /// A buffer that writes batches in their order.
@@ -20,24 +20,24 @@ pub(crate) struct ReorderBuffer {
     stop: Arc<Stop>,
     /// Records that have been written.
     written: AtomicU64,
-    /// All of them have been.
+    /// Whether all batches have been written.
     is_finishing: AtomicBool,
 }
 
 struct State {
     writer: Writer,
-    /// The batch that is written next.
+    /// The number of the batch to write next.
     next: u64,
-    /// Those that came before their turn.
+    /// Batches that were judged before their turn.
     waiting: BTreeMap<u64, JudgedBatch>,
     /// The bytes of batches in flight.
     in_flight: usize,
-    /// Whether something could not be written.
+    /// The first failure to write.
     failed: Result<(), Failure>,
 }
 
 impl ReorderBuffer {
-    /// Returns a buffer that stops the reading when something cannot be written.
+    /// Returns a buffer that sets `stop` when a write fails.
     pub(crate) fn new(writer: Writer, stop: Arc<Stop>) -> Self {
         let state = State { writer, next: 0, waiting: BTreeMap::new(), in_flight: 0, failed: Ok(()) };
         Self {
@@ -49,8 +49,8 @@ impl ReorderBuffer {
         }
     }
 
-    /// Waits until there is room for a batch of this many bytes, and counts it as in flight.
-    pub(crate) fn take(&self, size: usize) {
+    /// Waits until a batch of this many bytes may be in flight, and counts it.
+    pub(crate) fn admit(&self, size: usize) {
         let mut state = self.lock();
         while state.in_flight > 0 && state.in_flight + size > IN_FLIGHT {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -58,8 +58,8 @@ impl ReorderBuffer {
         state.in_flight += size;
     }
 
-    /// Writes a batch, and those that were waiting for it; or lets it wait. When something cannot be written, no more is read,
-    /// and what has been read is still written to the other outputs.
+    /// Writes a batch and those that waited for it, or lets it wait. After a failed write no more is read, and what was
+    /// read is still written to the other outputs.
     pub(crate) fn put(&self, batch: JudgedBatch) {
         let mut state = self.lock();
         state.waiting.insert(batch.number, batch);
@@ -77,10 +77,10 @@ impl ReorderBuffer {
         self.moved.notify_all();
     }
 
-    /// Ends the run when everything that was taken has been put.
+    /// Ends the run, after all batches in flight were put.
     ///
     /// # Errors
-    /// Something could not be written.
+    /// A write failed.
     pub(crate) fn finish(&self) -> Result<(), Failure> {
         self.is_finishing.store(true, Ordering::Relaxed);
         let mut state = self.lock();
@@ -88,11 +88,11 @@ impl ReorderBuffer {
         both(failed, state.writer.finish())
     }
 
-    /// Whether a run that has been stopped comes to its end: a record is written every second, and nobody asks again.
-    pub(crate) fn comes_to_an_end(&self, asks_again: &mut dyn FnMut() -> bool) -> bool {
+    /// Waits for a stopped run to finish. Returns `false` if no record is written for a second, or if `is_interrupted`.
+    pub(crate) fn wait_for_end(&self, is_interrupted: &mut dyn FnMut() -> bool) -> bool {
         let (mut written, mut since) = (self.written.load(Ordering::Relaxed), Instant::now());
         while !self.is_finishing.load(Ordering::Relaxed) {
-            if since.elapsed() >= Duration::from_secs(1) || asks_again() {
+            if since.elapsed() >= Duration::from_secs(1) || is_interrupted() {
                 return false;
             }
             let now = self.written.load(Ordering::Relaxed);

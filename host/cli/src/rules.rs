@@ -1,4 +1,4 @@
-//! `portcullis rules`: what there is of each rule, what is active, and why a version is not.
+//! `portcullis rules`: lists the versions of each rule and their states.
 
 #[cfg(feature = "serve")]
 mod fleet;
@@ -13,19 +13,31 @@ use crate::activation::Start;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::output::ReportFormat;
-use crate::setup::SetupArgs;
+use crate::setup::{RuleArgs, Setup};
+
+const EXAMPLES: &str = "\
+Examples:
+  # List the rules in a folder, and which versions a run would use
+  portcullis rules --rules rules/
+
+  # List which versions are active in a run that writes this history
+  portcullis rules --rules rules/ --history history.ndjson
+
+  # List what each replica of a service runs
+  portcullis rules --server https://portcullis.example --token-file token";
 
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    setup: SetupArgs,
+    rules: RuleArgs,
+    /// History file of a run, which decides what is active. Without it, the list shows what a run would use
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     #[cfg(feature = "serve")]
     #[command(flatten)]
     server: fleet::ServerArgs,
-    /// The history that a run writes: what it says is active is; without it, what a run would take
-    #[arg(long, value_name = "FILE")]
-    history: Option<PathBuf>,
-    /// How the list is written; json is one object a line
+    /// Format of the list
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
 }
@@ -35,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(server) = &args.server.server {
         return fleet::run(server, &args.server, args.format);
     }
-    let setup = args.setup.load(&Start::Look { history: args.history.as_deref() })?;
+    let start = Start::List { history: args.history.as_deref() };
+    let setup = Setup::load(&args.rules.clone().into(), &start)?;
     let mut output = Output::standard();
     for (tenant, listed) in setup.listed() {
         match args.format {
@@ -58,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Each rule with its versions, a line each.
+/// Returns each rule with one line for each of its versions.
 fn text(listed: &[Listed]) -> String {
     let mut text = String::new();
     let mut rule = None;

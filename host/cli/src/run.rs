@@ -1,4 +1,4 @@
-//! `portcullis run`: records in, alerts out.
+//! `portcullis run`: judges records and writes alerts.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,60 +23,70 @@ use crate::stop::Stop;
 use crate::worker::Worker;
 use crate::writer::Writer;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Judge a log file, compressed or not, with the embedded rules
+  portcullis run audit.log.gz
+
+  # Judge a log as it grows, with rules that can be replaced while it runs
+  tail -F audit.log | portcullis run --rules rules/ --watch --history history.ndjson
+
+  # Keep alerts, rejected records and the verdicts on each record in files
+  portcullis run audit.log --output alerts.ndjson --rejects rejects.ndjson --ledger ledger.ndjson";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Files of records, however they are wrapped or compressed; - is standard input, and so is no file
+    /// Files of records, in any envelope, plain or compressed with gzip or zstd. Without a file, or with -, standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     setup: SetupArgs,
-    /// How alerts are written [default: text on a terminal, else ndjson]
+    /// Format of alerts [default: text on a terminal, else ndjson]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Group alerts into incidents, as their rules' DedupPeriodMinutes and Threshold say: of each the first alert, and when
-    /// it is over how many there were, from when to when, and the values of SummaryAttributes
+    /// Group alerts into incidents by DedupPeriodMinutes and Threshold of their rules. The first alert of an incident
+    /// is written at once; its count, times and SummaryAttributes follow when it is over
     #[arg(long)]
     incidents: bool,
-    /// With text: also write what to do
+    /// Also write the rule's runbook (format text only)
     #[arg(long)]
     runbook: bool,
-    /// Where alerts go [default: standard output]
+    /// Write alerts to this file [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write records that are rejected, have malformed fields or make a rule fault, each with the reason
+    /// Write records that are rejected, have malformed fields or make a rule fault to this file, each with the reason
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Write a line for every record: its outcome, and each rule's version and verdict
+    /// Write one line for each record to this file: its outcome, and the version and verdict of each rule
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     #[command(flatten)]
     follow: FollowArgs,
-    /// How many threads judge records; alerts come in the order of the records all the same [default: one for each core]
+    /// Number of threads that judge records. Alerts are always in the order of the records [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Show no progress and no closing summary; warnings and what goes wrong are still said
+    /// Show no progress and no summary. Warnings and errors are still shown
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// How rules out of files are followed.
 #[derive(clap::Args)]
 struct FollowArgs {
-    /// Follow the rules' files and the config: a new version takes over between two records when it has proved itself
+    /// Follow the rules' files and the config. A new version that passes its checks takes over between two records
     #[arg(long)]
     watch: bool,
-    /// Append what becomes of each version of each rule, and start from what is written there
+    /// Append what happens to each version of each rule to this file, and continue from its entries
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
 }
 
 impl FollowArgs {
-    /// What is asked for needs rules that can change.
+    /// Checks that there are rules that can change.
     fn check(&self, setup: &Setup) -> Result<(), Failure> {
-        let asked = if self.watch { "--watch" } else { "--history" };
+        let option = if self.watch { "--watch" } else { "--history" };
         if (self.watch || self.history.is_some()) && setup.followed().iter().all(Option::is_none) {
-            let error =
-                anyhow!("{asked}: the rules come with the program, and do not change; name others with --rules");
+            let error = anyhow!("{option}: the embedded rules never change; name packages or folders with --rules");
             return Err(Failure::new(Exit::Usage, error));
         }
         Ok(())
@@ -96,17 +106,16 @@ impl Args {
         }
     }
 
-    /// An incident is of many lines, and stands in none.
+    /// Checks that incidents are not combined with annotated lines: an incident spans many lines.
     fn check_format(outputs: &OutputOptions) -> Result<(), Failure> {
         if outputs.annotates() && outputs.incidents {
-            let error =
-                anyhow!("--incidents: with --format annotated alerts stand in their lines, and cannot be grouped");
+            let error = anyhow!("--incidents: cannot be combined with --format annotated, which does not group alerts");
             return Err(Failure::new(Exit::Usage, error));
         }
         Ok(())
     }
 
-    /// Writing to a file empties it first: no output may be an input, or another output.
+    /// Checks that no output is an input or another output, because opening an output empties it.
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
         let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
         taken.extend(setup.files.iter().filter_map(|file| Identity::of(file)));
@@ -126,7 +135,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let outputs = args.outputs();
     Args::check_format(&outputs)?;
     let interruption = Interruption::listen()?;
-    let setup = args.setup.load(&Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() })?;
+    let start = Start::Run { watch: args.follow.watch, history: args.follow.history.as_deref() };
+    let setup = Setup::load(&args.setup, &start)?;
     args.follow.check(&setup)?;
     let inputs = Input::all(&args.files)?;
     args.check_outputs(&inputs, &setup)?;
@@ -138,7 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     writer.notifier.control.clone_from(&control);
     let stop = Arc::new(Stop::new().or_exit(Exit::Io)?);
     let buffer = Arc::new(ReorderBuffer::new(writer, Arc::clone(&stop)));
-    interruption.reaches(&buffer, &stop, control);
+    interruption.set_target(&buffer, &stop, control);
 
     let result = judge(&inputs, rules, workers, &buffer, &stop, outputs.annotates(), &progress);
     let finished = buffer.finish();
@@ -149,8 +159,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Judges all records, or those that have been read when it is to stop. This thread reads; what the others have no time for it
-/// judges itself, which then does not leave its processor's cache.
+/// Judges all records, or those that were read before the stop. This thread reads. If no worker is free it judges a
+/// batch itself, and the batch stays in its processor's cache.
 fn judge(
     inputs: &[Input],
     rules: RuleSetWatch,
@@ -175,7 +185,7 @@ fn judge(
             });
         }
         let mut hand_over = |batch: Batch| {
-            buffer.take(batch.size());
+            buffer.admit(batch.size());
             if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
                 buffer.put(own.judge(&batch));
             }

@@ -1,4 +1,4 @@
-//! `portcullis serve`: records in over HTTP, alerts out to sinks, until it is stopped.
+//! `portcullis serve`: runs the service.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,37 +11,49 @@ use portcullis_serve::{DataFolder, Parts, ServeError, Settings, Stats};
 
 use crate::activation::Start;
 use crate::config::{Config, policy_over};
-use crate::failure::{Exit, Failure, OrExit, say_to_the_log};
+use crate::failure::{Exit, Failure, OrExit, use_log};
 use crate::logs;
 use crate::progress::Progress;
-use crate::setup::{Published, SetupArgs};
+use crate::setup::{Published, Setup, SetupArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  # Serve with the clients, sinks and tenants of a config; deploy/ has examples of configs
+  portcullis serve --config portcullis.toml
+
+  # Use rules from a folder, and write the log as JSON
+  portcullis serve --config portcullis.toml --rules rules/ --log json
+
+  # Send records to it
+  curl --data-binary @audit.log -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8443/v1/records";
 
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     setup: SetupArgs,
-    /// How many threads judge records [default: one for each core]
+    /// Number of threads that judge records [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// How the log on standard error is written [default: text on a terminal, else json]. PORTCULLIS_LOG says how much of it:
-    /// warn, info (the default), debug
+    /// Format of the log on standard error. The environment variable PORTCULLIS_LOG sets its level: warn, info (the
+    /// default) or debug [default: text on a terminal, else json]
     #[arg(long, value_enum)]
     log: Option<logs::Format>,
 }
 
-/// The file of the history, in the folder of the service's data.
+/// The file of the history in the data folder.
 const HISTORY: &str = "history.ndjson";
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let file = args.setup.config.as_deref().ok_or_else(|| {
-        let error = anyhow!("serve needs --config FILE, with a table [serve] in it; deploy/ has examples");
+    let file = args.setup.config().ok_or_else(|| {
+        let error = anyhow!("serve needs --config FILE with a table [serve]; deploy/ has examples");
         Failure::new(Exit::Usage, error)
     })?;
     let config = Config::read(file).or_exit(Exit::Setup)?;
     let settings = settings(&config, file).or_exit(Exit::Setup)?;
     let _locked = DataFolder::open(&settings.data).map_err(failure)?;
     logs::begin(args.log);
-    say_to_the_log();
+    use_log();
     let history = settings.data.join(HISTORY);
     let published = Published {
         folder: PublishedFolder(settings.data.clone()),
@@ -49,12 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let folder = published.folder.clone();
     let setup_args = args.setup.clone().with_published(published);
-    let setup = setup_args.load_with(Some(&config), &Start::Run { watch: true, history: Some(&history) })?;
+    let start = Start::Run { watch: true, history: Some(&history) };
+    let setup = Setup::load_with(&setup_args, Some(&config), &start)?;
     let tenants = setup.tenants();
     let names: Vec<Arc<str>> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
     let stats = Arc::new(Stats::new(names.into()));
     let counted = Arc::clone(&stats);
-    setup.heard_by(Box::new(move |news| {
+    setup.set_listener(Box::new(move |news| {
         if let News::Entry(entry) = news {
             counted.count_entry(entry);
         }
@@ -80,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Returns the settings in a config, which must have them.
+/// Returns the settings of the service, which the config must have.
 fn settings(config: &Config, file: &Path) -> anyhow::Result<Settings> {
     let minimal = || format!("{}: has no table [serve]; minimal config: [serve], data = \"FOLDER\"", file.display());
     config.serve()?.with_context(minimal)

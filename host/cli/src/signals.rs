@@ -1,4 +1,4 @@
-//! Signals: the first ends a run in good order, the second at once; SIGHUP reloads.
+//! Signals: the first ends a run after everything read is judged, the second ends it at once. SIGHUP reloads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,37 +12,37 @@ use crate::failure::{Exit, Failure, OrExit, warn};
 use crate::reorder_buffer::ReorderBuffer;
 use crate::stop::Stop;
 
-/// What a signal is to reach: nothing yet while rules are loaded.
+/// The signals of a run. While rules are loaded there is no target yet.
 #[derive(Clone, Default)]
 pub(crate) struct Interruption {
     flag: Arc<AtomicBool>,
-    /// A hangup came while there was nothing yet that it could reach.
+    /// Whether a SIGHUP came before there was a target.
     hangup: Arc<AtomicBool>,
     target: Arc<OnceLock<Target>>,
 }
 
-/// What signals reach.
+/// The target of signals.
 struct Target {
     buffer: Arc<ReorderBuffer>,
     stop: Arc<Stop>,
-    /// Where rules come out of files.
+    /// `None` if no rules come from files.
     control: Option<Control>,
 }
 
 impl Interruption {
-    /// Listens from now on. On Ctrl-C or a termination signal no more is read, what has been read is judged, everything is
-    /// written out, and the account printed. SIGHUP has rules out of files and the config read again; where there are none, it
-    /// is a termination signal.
+    /// Starts to listen. On Ctrl-C or a termination signal, no more is read; what was read is judged and written, and
+    /// the account is printed. SIGHUP reads rules from files and the config again. Without rules from files, it
+    /// terminates.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let interruption = Self::default();
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for Ctrl-C").or_exit(Exit::Io)?;
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals").or_exit(Exit::Io)?;
         let listening = interruption.clone();
         std::thread::spawn(move || listening.wait_for(signals));
         Ok(interruption)
     }
 
-    /// What signals reach from now on.
-    pub(crate) fn reaches(&self, buffer: &Arc<ReorderBuffer>, stop: &Arc<Stop>, control: Option<Control>) {
+    /// Sets the target of signals, and passes on a SIGHUP that came before.
+    pub(crate) fn set_target(&self, buffer: &Arc<ReorderBuffer>, stop: &Arc<Stop>, control: Option<Control>) {
         let target = self.target.get_or_init(|| Target { buffer: Arc::clone(buffer), stop: Arc::clone(stop), control });
         if self.hangup.load(Ordering::Relaxed) {
             if let Some(control) = &target.control {
@@ -80,13 +80,13 @@ impl Interruption {
     }
 }
 
-/// Has the run end with the account, after all that has been read; or ends the process.
+/// Stops the reading and waits for the run to end. If that takes too long, ends the process.
 fn end(target: &Target, signals: &mut Signals) {
     target.stop.set();
-    // Neither a record whose alert nobody takes off our hands, nor a person who asks again, is to wait for ever.
-    if !target.buffer.comes_to_an_end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
+    // An alert that no reader takes must not block for ever, and a second signal must end the process.
+    if !target.buffer.wait_for_end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
         warn(
-            "stopped in the middle of a record, which takes too long: there is no account, and the ledger may lack its end",
+            "warning: stopped in the middle of a record, which takes too long; the summary is missing, and the ledger may be incomplete",
         );
         std::process::exit(Exit::Interrupted as i32);
     }

@@ -1,4 +1,4 @@
-//! Where alerts go, and how they are written.
+//! The output of alerts, and its formats.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -17,20 +17,19 @@ use crate::output::Output;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For a person
+    /// Human-readable text
     Text,
     /// One JSON object a line
     Ndjson,
     /// One OCSF Detection Finding (class 2004) a line
     Ocsf,
-    /// A line for each line of the input, for filters that must answer each: as it came, or where a rule matches its object
-    /// with one more member, "portcullis":{"verdict":"alert","alerts":[…]}. No value may go on in the next line. The answer
-    /// to a line with many records has the alerts of all of them; where such a line is no object, it is one with the line's
-    /// text as "message". Of a line over 64 MiB the beginning comes
+    /// Each line of the input again, in order, for use as a filter. A line with alerts gets one more member in its
+    /// object: "portcullis":{"verdict":"alert","alerts":[…]}. If the line is not an object, it becomes one, with its
+    /// text as "message". A value must not span lines, and a line is cut at 64 MiB
     Annotated,
 }
 
-/// Takes alerts, and incidents that are over.
+/// Writes alerts, lines with alerts, and incidents that are over.
 pub(crate) struct Sink {
     format: Format,
     style: TextStyle,
@@ -39,7 +38,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// A file, or standard output.
+    /// Opens a file, or standard output.
     pub(crate) fn open(file: Option<&Path>, format: Option<Format>, runbook: bool) -> Result<Self, Failure> {
         let on_terminal = file.is_none() && std::io::stdout().is_terminal();
         let default = if on_terminal { Format::Text } else { Format::Ndjson };
@@ -51,7 +50,7 @@ impl Sink {
         })
     }
 
-    /// Whether what is written shows on the terminal.
+    /// Returns whether it writes to a terminal.
     pub(crate) fn on_terminal(&self) -> bool {
         self.on_terminal
     }
@@ -63,13 +62,13 @@ impl Sink {
                 serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?
             }
             Format::Ocsf => ocsf::finding(alert, spec, Timestamp::now()).to_string(),
-            // In its line.
+            // The alert is in its line.
             Format::Annotated => return Ok(()),
         };
         self.write(&text)
     }
 
-    /// A line of the input, with what was said about it; passed on with the next flush.
+    /// Writes a line of the input with its alerts. It is passed on with the next flush.
     pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), Failure> {
         self.output.write_bytes(line)?;
         self.output.write_bytes(b"\n")
@@ -90,12 +89,12 @@ impl Sink {
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         self.output.write_line(text)?;
-        // At once: whoever reads the alerts acts on them.
+        // An alert must not wait in a buffer.
         self.output.flush()
     }
 }
 
-/// Whether the person at the terminal has not said otherwise (<https://no-color.org>), and the terminal knows colours.
+/// Returns whether the terminal shows colours and `NO_COLOR` (<https://no-color.org>) is not set.
 fn color_is_wanted() -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_none_or(|terminal| terminal != "dumb")

@@ -1,4 +1,4 @@
-//! How a run ends before its input does, with everything that was read accounted for.
+//! Stops the reading of inputs before their end.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, pipe};
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 
-/// Tells whoever reads that no more is wanted, also while he waits for input.
+/// A stop that also reaches a reader which waits for input.
 pub(crate) struct Stop {
     is_set: AtomicBool,
-    /// A pipe that is closed when it is set: it can be waited for together with an input.
+    /// The writing end of a pipe, closed by the stop. `poll` can wait for it and for an input at once.
     open: Mutex<Option<PipeWriter>>,
     closed: PipeReader,
 }
@@ -23,7 +23,7 @@ impl Stop {
         Ok(Self { is_set: AtomicBool::new(false), open: Mutex::new(Some(open)), closed })
     }
 
-    /// Reads no more from now on.
+    /// Stops the reading.
     pub(crate) fn set(&self) {
         self.is_set.store(true, Ordering::Relaxed);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -33,7 +33,7 @@ impl Stop {
         self.is_set.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is something to read, or no more is wanted; whether more is.
+    /// Waits for input or for the stop. Returns whether reading goes on.
     fn wait(&self, input: impl AsFd) -> io::Result<bool> {
         let mut either = [PollFd::new(&input, PollFlags::IN), PollFd::new(&self.closed, PollFlags::IN)];
         retry_on_intr(|| poll(&mut either, None))?;
@@ -41,8 +41,7 @@ impl Stop {
     }
 }
 
-/// An input that ends when no more is wanted. What it has given out by then is all that was taken from it: whoever reads on
-/// from a pipe finds the rest.
+/// An input that ends on the stop. It takes no more from a pipe than it returns, so that another reader gets the rest.
 pub(crate) struct Stoppable {
     pub(crate) input: File,
     pub(crate) stop: Arc<Stop>,

@@ -1,4 +1,4 @@
-//! `portcullis test`: the test cases of rules, run in the sandbox.
+//! `portcullis test`: runs the test cases of rules in the sandbox.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,27 @@ use crate::output::Output;
 use crate::packages::load_packages;
 use crate::setup::LimitsArgs;
 
+const EXAMPLES: &str = "\
+Examples:
+  # Test all packages in a folder
+  portcullis test rules/
+
+  # Run only the test cases of one rule
+  portcullis test rules/ --filter Custom.Pod.Exec
+
+  # Write a report for a CI system
+  portcullis test rules/ --format junit > report.xml";
+
 #[derive(clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Packages, or folders of them [default: the embedded rules]
+    /// Packages, or folders of packages [default: the embedded rules]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// How results are written
+    /// Format of the results
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Only test cases whose name, or whose rule's id, holds this text
+    /// Run only test cases whose name, or whose rule's ID, contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     #[command(flatten)]
@@ -32,7 +44,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For a person
+    /// Human-readable text
     Text,
     /// One JSON object
     Json,
@@ -40,7 +52,7 @@ enum Format {
     Junit,
 }
 
-/// A package and how its test cases went.
+/// A package and the results of its test cases.
 type Tested = (Package, Vec<TestResult>);
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -61,8 +73,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let failed = all().count() - passed;
     if passed + failed == 0 {
         let nothing = match &args.filter {
-            Some(filter) => anyhow!("no test case has {filter:?} in its name or its rule's id"),
-            None => anyhow!("there is no test case: no spec has Tests"),
+            Some(filter) => anyhow!("--filter: no test case has {filter:?} in its name or its rule's ID"),
+            None => anyhow!("no test cases: no spec has Tests"),
         };
         return Err(Failure::new(Exit::Usage, nothing));
     }
@@ -97,7 +109,7 @@ fn text(tested: &[Tested], passed: usize, failed: usize) -> String {
     text
 }
 
-/// What a failed test case expected, what came out, and the event that the rule saw.
+/// Returns what a failed test case expected, what it found, and the event that the rule was shown.
 fn details(result: &TestResult) -> String {
     let event = result.event.as_deref().unwrap_or("none");
     format!("expected {}\nfound    {}\nevent\n{event}", result.expectation(), result.found())

@@ -1,4 +1,4 @@
-//! Workers: each judges batches on a thread of its own. What is to be written about them is written elsewhere, in order.
+//! Workers: each judges batches on a thread of its own. The reorder buffer writes the results.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,24 +23,25 @@ pub(crate) struct Worker {
 pub(crate) struct JudgedBatch {
     /// The batch's number.
     pub(crate) number: u64,
-    /// The rules that it was judged with.
+    /// The rules that judged it.
     pub(crate) rules: RuleSets,
-    /// Its bytes.
+    /// The number of its bytes.
     pub(crate) size: usize,
-    /// The worker, and what its judges have counted: by tenant, and of unclaimed records.
+    /// The number of the worker.
     pub(crate) worker: usize,
+    /// The counts of its records: by tenant, and of unclaimed records.
     pub(crate) accounts: (Vec<Accounting>, Accounting),
-    /// The input that it is of.
+    /// The input of its documents.
     pub(crate) source: Arc<Source>,
     /// The outcomes of its records.
     pub(crate) outcomes: Outcomes,
-    /// What is to be written, in order.
+    /// The entries to write, in order.
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Something to write.
+/// An entry to write.
 pub(crate) enum Entry {
-    /// What is to be written about a record.
+    /// The report on a record.
     Report(Box<RecordReport>),
     /// A line of the input, with the alerts of its records.
     Line(Vec<u8>),

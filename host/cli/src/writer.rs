@@ -1,4 +1,4 @@
-//! Writes what a run finds, in the order of the records, and accounts for all of it.
+//! Writes the results of a run in the order of the records, and counts them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use portcullis::report::{Notification, Notifier, Outcomes, RecordReport, ReportO
 use portcullis::{Accounting, Alert, Tenants, Verdict};
 
 use crate::batch::Source;
-use crate::failure::{Failure, both, notify, say};
+use crate::failure::{Failure, both, info, notify};
 use crate::output::Output;
 use crate::outputs::OutputOptions;
 use crate::progress::Progress;
@@ -19,19 +19,19 @@ use crate::setup::Setup;
 use crate::sink::Sink;
 use crate::worker::{Entry, JudgedBatch, Worker};
 
-/// The writer of a run, between two records.
+/// The writer of a run.
 pub(crate) struct Writer {
-    /// By worker: what was written, by tenant, and of unclaimed records.
+    /// For each worker, the counts of what was written: by tenant, and of unclaimed records.
     accounts: Vec<(Vec<Accounting>, Accounting)>,
-    /// By tenant.
+    /// The names of the tenants.
     names: Vec<Arc<str>>,
-    /// Whether there are several tenants, or one that has only the records that it claims.
+    /// Whether the config has tenants.
     several: bool,
-    /// Records so far.
+    /// The number of records so far.
     records: u64,
-    /// The input that is being written about.
+    /// The current input.
     input: Option<InputSoFar>,
-    /// By tenant: one tenant's events do not close another's incidents.
+    /// The incidents of each tenant: one tenant's events do not close another's incidents.
     incidents: Option<Vec<IncidentsSoFar>>,
     sink: Sink,
     rejects: Option<Output>,
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
     finished: bool,
 }
 
-/// Number of records of an endless input after which a warning says that none was evaluated.
+/// Number of records of an endless input after which a warning says that no record was evaluated.
 const ENOUGH: u64 = 1_000;
 
 /// An input, and the outcomes of its records so far.
@@ -52,11 +52,11 @@ struct InputSoFar {
     warned: Warned,
 }
 
-/// The incidents that are open, and the number of those that are over.
+/// The open incidents of a tenant, and the number of those that are over.
 struct IncidentsSoFar {
     open: Incidents,
     over: u64,
-    /// Of the rules that have alerted, by id and version.
+    /// The specs of rules that have alerted, by rule id and version.
     specs: HashMap<(String, String), Spec>,
 }
 
@@ -101,8 +101,8 @@ impl Writer {
         Ok((writer, workers))
     }
 
-    /// Writes what there is to write about a batch, and counts entries as they are written. An output that fails gets no more;
-    /// the others get the batch to its end, so that they agree with the account.
+    /// Writes the entries of a batch, and counts them in `written`. An output that fails gets no more. The others get
+    /// the whole batch, so that they agree with the account.
     pub(crate) fn write(&mut self, batch: JudgedBatch, written: &AtomicU64) -> Result<(), Failure> {
         let first = self.records;
         let records = batch.outcomes.records;
@@ -123,13 +123,13 @@ impl Writer {
             result = both(result, written_entry);
             written.fetch_add(1, Ordering::Relaxed);
         }
-        // The next batch may be long in coming.
+        // The next batch may take long to come.
         let result = both(result, self.sink.flush());
         self.warn(&batch.source, batch.outcomes);
         result
     }
 
-    /// Gives the warnings about the outcomes of an input's next records.
+    /// Warns of the outcomes of an input's next records.
     fn warn(&mut self, source: &Arc<Source>, outcomes: Outcomes) {
         let mut warnings = Vec::new();
         if self.input.as_ref().is_none_or(|input| input.source.number != source.number) {
@@ -141,8 +141,8 @@ impl Writer {
             warned: Warned::default(),
         });
         let others = match &self.rejects {
-            Some(_) => "It is among the rejects, as are others",
-            None => "Of others in this input only the number is told; --rejects FILE keeps all of them",
+            Some(_) => "It is in the rejects, and further ones are too",
+            None => "Further ones in this input are only counted; --rejects FILE keeps them all",
         };
         warnings.extend(input.warned.of_records(&outcomes, others).map(Notification::warning));
         warnings.extend(outcomes.blind.iter().filter_map(|blind| self.notifier.blind(blind)));
@@ -156,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// Ends the input that was being written about, and returns the warning about all of it, if there is one.
+    /// Ends the current input, and returns the warning about the whole input, if there is one.
     fn end_input(&mut self) -> Option<Notification> {
         let InputSoFar { source, outcomes, mut warned } = self.input.take()?;
         warned.of_all(&outcomes, &source.name).map(Notification::warning)
@@ -201,8 +201,8 @@ impl Writer {
                     .specs
                     .entry((alert.rule_id.clone(), alert.rule_version.clone()))
                     .or_insert_with(|| spec.clone());
-                let (shown, made_room) = incidents[tenant].open.add(&alert, spec);
-                for incident in made_room {
+                let (shown, closed) = incidents[tenant].open.add(&alert, spec);
+                for incident in closed {
                     self.over(tenant, &incident)?;
                 }
                 shown
@@ -212,7 +212,7 @@ impl Writer {
         write_aside(&mut self.sink, &self.progress, |sink| sink.alert(&alert, spec))
     }
 
-    /// A tenant's event has this time.
+    /// Advances a tenant's time to that of an event, and writes the incidents that are over.
     fn advance(&mut self, tenant: usize, time: Option<&str>) -> Result<(), Failure> {
         let Some(incidents) = &mut self.incidents else { return Ok(()) };
         for incident in incidents[tenant].open.advance(time) {
@@ -221,7 +221,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A tenant's incident is over.
+    /// Writes a tenant's incident that is over.
     fn over(&mut self, tenant: usize, incident: &Incident) -> Result<(), Failure> {
         let incidents = self.incidents.as_mut().expect("there are incidents");
         let IncidentsSoFar { over, specs, .. } = &mut incidents[tenant];
@@ -235,7 +235,7 @@ impl Writer {
         self.progress.aside(|| notify(notification));
     }
 
-    /// Writes everything out and prints the account; once.
+    /// Flushes all outputs and prints the account. Does nothing if called again.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
@@ -244,7 +244,7 @@ impl Writer {
         for tenant in 0..self.names.len() {
             let open = self.incidents.as_mut().map(|incidents| incidents[tenant].open.close_all());
             for incident in open.unwrap_or_default() {
-                // The count goes on, even if nobody reads the alerts.
+                // The account needs the count, even if the alerts have no reader any more.
                 result = both(result, self.over(tenant, &incident));
             }
         }
@@ -252,7 +252,7 @@ impl Writer {
         for output in [self.rejects.as_mut(), self.ledger.as_mut()].into_iter().flatten() {
             result = both(result, output.flush());
         }
-        // Only now what could be kept waiting by who reads standard error, or by what is being compiled.
+        // These can block, on the reader of standard error or on a compilation, and come last.
         self.progress.finish();
         if let Some(control) = self.notifier.control.take() {
             control.finish();
@@ -264,10 +264,10 @@ impl Writer {
         result
     }
 
-    /// The account: in all, and where there are several tenants, of each of them and of unclaimed records.
+    /// Prints the account: in total, and if the config has tenants, for each tenant and for unclaimed records.
     fn summarize(&mut self) {
         if self.records == 0 {
-            say("the input holds no record");
+            info("the input contains no records");
         }
         let mut accounts = std::mem::take(&mut self.accounts).into_iter();
         let (mut tenants, mut unclaimed) = accounts.next().expect("there is a thread");
@@ -278,20 +278,20 @@ impl Writer {
             unclaimed.add(other_unclaimed);
         }
         if self.several {
-            say(Accounting::total(tenants.iter().chain([&unclaimed])));
+            info(Accounting::total(tenants.iter().chain([&unclaimed])));
             for (name, account) in self.names.iter().zip(&tenants) {
-                say_of(&format!("tenant {name}"), account);
+                print_account(&format!("tenant {name}"), account);
             }
-            say_of("no tenant", &unclaimed);
+            print_account("no tenant", &unclaimed);
         } else {
-            say(&tenants[0]);
+            info(&tenants[0]);
         }
         if let Some(incidents) = &self.incidents {
             let over: u64 = incidents.iter().map(|incidents| incidents.over).sum();
             let below: u64 = incidents.iter().map(|incidents| incidents.open.below_threshold()).sum();
             let rules = tenants.iter().flat_map(Accounting::rules);
             let alerts: u64 = rules.map(|rule| rule.alert).sum();
-            say(format_args!(
+            info(format_args!(
                 "incidents: {over} of {} alerts; {below} alerts below their rule's Threshold",
                 alerts - below
             ));
@@ -299,7 +299,7 @@ impl Writer {
     }
 }
 
-/// Writes to the sink; where that is the terminal, with the bar out of the way.
+/// Writes to the sink. If that is the terminal, the progress bar is hidden meanwhile.
 fn write_aside(
     sink: &mut Sink,
     progress: &Progress,
@@ -308,9 +308,9 @@ fn write_aside(
     if sink.on_terminal() { progress.aside(|| write(sink)) } else { write(sink) }
 }
 
-/// Says of whom each line is.
-fn say_of(whom: &str, accounting: &Accounting) {
+/// Prints an account with a prefix before each line.
+fn print_account(prefix: &str, accounting: &Accounting) {
     for line in accounting.to_string().lines() {
-        say(format_args!("{whom}: {line}"));
+        info(format_args!("{prefix}: {line}"));
     }
 }

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,7 +23,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Returns the clients as they are now.
+    /// Returns the current clients.
     pub(crate) fn clients(&self) -> Arc<Clients> {
         Arc::clone(&self.clients.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! What a client of a service asks it.
+//! The client's side of `GET /v1/rules`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use crate::error::ServeError;
 use crate::http_client::{HttpClient, read_line};
 
-/// Asks a service which rules each of its replicas runs, and returns the replicas as `GET /v1/rules` has them.
+/// Asks a service which rules each of its replicas runs. Returns the replicas as `GET /v1/rules` lists them.
 ///
 /// # Errors
 /// The token cannot be read, the service does not answer, or it refuses.
@@ -24,7 +24,7 @@ pub fn rules_of_replicas(server: &str, token_file: &Path, ca: Option<&Path>) -> 
 async fn ask(server: &str, token_file: &Path, ca: Option<&Path>) -> anyhow::Result<Vec<Value>> {
     let token = read_line(token_file)?;
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("{}: holds no token: expected visible ASCII characters without spaces", token_file.display());
+        bail!("{}: invalid token; expected visible ASCII characters without spaces", token_file.display());
     }
     let url = format!("{}/v1/rules", server.trim_end_matches('/'));
     let request = Request::get(&url).header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -34,8 +34,8 @@ async fn ask(server: &str, token_file: &Path, ca: Option<&Path>) -> anyhow::Resu
     let text = String::from_utf8_lossy(answer.body());
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     if !status.is_success() {
-        return Err(anyhow!("{url} answers {status}: {}", body["error"].as_str().unwrap_or(text.trim())));
+        return Err(anyhow!("{url} answered {status}: {}", body["error"].as_str().unwrap_or(text.trim())));
     }
     let replicas = body["replicas"].as_array().cloned();
-    replicas.with_context(|| format!("{url}: answers something else than a service of ours: {text}"))
+    replicas.with_context(|| format!("{url}: unexpected answer; expected a Portcullis service: {text}"))
 }

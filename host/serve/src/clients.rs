@@ -1,4 +1,4 @@
-//! Clients, by a bearer token or by a certificate.
+//! Clients, which authenticate with a bearer token or a certificate.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::settings::{ClientSettings, Credential, Role};
 
-/// The shortest token: a shorter one could be guessed.
-const SHORTEST: usize = 16;
+/// The fewest characters of a token. A shorter one could be guessed.
+const MIN_TOKEN: usize = 16;
 
-/// A client that is known.
+/// A client that has authenticated.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) name: Arc<str>,
-    /// Whose records it brings, and all that it may see.
+    /// The tenant whose records it sends, and the only one that it may see.
     pub(crate) tenant: Option<usize>,
     roles: Vec<Role>,
 }
@@ -29,7 +29,7 @@ impl Client {
     }
 }
 
-/// All clients, and what they are known by.
+/// All clients, by their credentials.
 #[derive(Default)]
 pub(crate) struct Clients {
     by_token: Vec<([u8; 32], Arc<Client>)>,
@@ -37,13 +37,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Those of the config, with the tokens that are in their files now.
+    /// Loads the clients of the config, with the tokens that are in their files now.
     pub(crate) fn load(clients: &[ClientSettings], tenants: &[Arc<str>]) -> anyhow::Result<Self> {
         let mut loaded = Self::default();
         for client in clients {
             let tenant = client.tenant.as_ref().and_then(|name| tenants.iter().position(|tenant| **tenant == **name));
             if let (Some(name), None) = (&client.tenant, tenant) {
-                bail!("client {}: tenant {name} is not there; tenants come and go with a restart", client.name);
+                bail!("client {}: unknown tenant {name}; restart to add or remove tenants", client.name);
             }
             let known = Arc::new(Client { name: client.name.as_str().into(), tenant, roles: client.roles.clone() });
             match &client.credential {
@@ -51,12 +51,12 @@ impl Clients {
                     let of = || format!("client {}: token-file: {}", client.name, file.display());
                     let token = fs::read_to_string(file).with_context(of)?;
                     let token = token.trim();
-                    if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                        bail!("{}: expected a token of at least {SHORTEST} visible ASCII characters", of());
+                    if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                        bail!("{}: expected a token of at least {MIN_TOKEN} visible ASCII characters", of());
                     }
                     let digest = digest(token);
                     if let Some((_, other)) = loaded.by_token.iter().find(|(known, _)| *known == digest) {
-                        bail!("{}: is the token of {} too; nobody could tell them apart", of(), other.name);
+                        bail!("{}: {} has the same token; each client needs its own", of(), other.name);
                     }
                     loaded.by_token.push((digest, known));
                 }
@@ -66,19 +66,20 @@ impl Clients {
         Ok(loaded)
     }
 
-    /// Whose token this is. It takes the same time whichever it is, and if it is none.
+    /// Returns the client with this token. The time it takes does not depend on which token matches, or whether one
+    /// does.
     pub(crate) fn by_token(&self, token: &str) -> Option<&Arc<Client>> {
-        let asked = digest(token);
-        // The last place is nobody's.
-        let mut place = u32::try_from(self.by_token.len()).ok()?;
+        let given = digest(token);
+        // The index behind the last client stands for no client.
+        let mut index = u32::try_from(self.by_token.len()).ok()?;
         for (number, (known, _)) in (0..).zip(&self.by_token) {
-            let is_it: Choice = known.ct_eq(&asked);
-            place.conditional_assign(&number, is_it);
+            let is_it: Choice = known.ct_eq(&given);
+            index.conditional_assign(&number, is_it);
         }
-        self.by_token.get(place as usize).map(|(_, known)| known)
+        self.by_token.get(index as usize).map(|(_, known)| known)
     }
 
-    /// Whose certificate says one of these names.
+    /// Returns the client whose certificate has one of these names.
     pub(crate) fn by_certificate(&self, names: &[String]) -> Option<&Arc<Client>> {
         self.by_certificate.iter().find(|(name, _)| names.contains(name)).map(|(_, known)| known)
     }
@@ -88,7 +89,7 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// The names in a certificate: the subject's common name, DNS names and URIs.
+/// Returns the names in a certificate: common name, DNS names and URIs.
 pub(crate) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());

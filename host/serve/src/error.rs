@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Why a service could not start or go on.
+/// An error that keeps a service from starting or running.
 #[derive(Debug)]
 pub enum ServeError {
-    /// A setting, a token, a certificate or a rule is wrong.
+    /// A setting, token, certificate or rule is invalid.
     Setup(anyhow::Error),
     /// A file, a socket or a thread failed.
     Io(anyhow::Error),

@@ -1,4 +1,4 @@
-//! The HTTP client of the service, and the files of certificates and tokens.
+//! An HTTP client, and readers for files of certificates and tokens.
 
 use std::fs;
 use std::path::Path;
@@ -20,18 +20,18 @@ use tokio::time::timeout;
 /// The longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The longest time to send a request and to get its whole answer.
+/// The longest time from a request to the end of its answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// The most bytes of an answer.
 const LONGEST: usize = 64 << 20;
 
-/// A client for HTTP/1.1, with or without TLS. It follows no redirect: what answers elsewhere is not who was meant.
+/// A client for HTTP/1.1, with or without TLS. It follows no redirects, because another server could answer there.
 #[derive(Clone)]
 pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl HttpClient {
-    /// Returns a client that trusts the certificates in this file, or the system's.
+    /// Returns a client that trusts the certificates in this file, or without a file the system's.
     pub(crate) fn new(ca: Option<&Path>) -> anyhow::Result<Self> {
         let certificates = match ca {
             Some(file) => certificates(file)?,
@@ -65,14 +65,14 @@ impl HttpClient {
 pub(crate) fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let pem = fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.with_context(|| format!("{}: is no PEM", file.display()))?;
+    let certificates = certificates.with_context(|| format!("{}: is not valid PEM", file.display()))?;
     if certificates.is_empty() {
-        bail!("{}: holds no certificate in PEM", file.display());
+        bail!("{}: contains no certificate in PEM", file.display());
     }
     Ok(certificates)
 }
 
-/// Returns the text of a file of one line, such as a token, without its end.
+/// Returns the text of a file without surrounding white space, such as a token.
 pub(crate) fn read_line(file: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     Ok(text.trim().to_owned())

@@ -1,18 +1,17 @@
 //! The service of Portcullis: records in over HTTP or out of NATS `JetStream`, alerts out to sinks.
 //!
-//! A batch is what one request or one message brings. `http` reads it within the memory budget; `ingest` has it judged, gives
-//! its alerts to the `sinks`, and writes its faulty records and its lines of the ledger to `storage`. Only when all of that is
-//! on the disk is it answered with 200 and counted in `stats`. Sinks take an alert once, so a batch that was judged and not
-//! answered can come again.
+//! A batch is what one request or one message brings. `http` reads it within the memory budget. `ingest` judges it,
+//! gives its alerts to the `sinks`, and writes its dead letters and its ledger lines to `storage`. The batch is
+//! answered with 200 and counted in `stats` only when all of that is on the disk. Sinks take an alert once, so a batch
+//! that was judged and not answered can be sent again.
 //!
-//! With `jetstream`, a batch is stored in a stream, `work` takes it out on any replica, and acknowledges it instead of
-//! answering. `registry` takes packages and chosen versions, `observed` shows metrics and live events, and `service` starts and
-//! stops all of it.
+//! With `jetstream`, a batch is stored in a stream. `work` takes it out on any replica, and acknowledges it instead of
+//! answering. `registry` takes packages and chosen versions, `observed` shows metrics and live events, and `service`
+//! starts and stops everything.
 
 mod app;
 mod client;
 mod clients;
-mod delivery;
 mod error;
 mod http;
 mod http_client;
@@ -22,6 +21,7 @@ mod observed;
 mod registry;
 mod service;
 pub mod settings;
+mod sink_alert;
 mod sinks;
 mod stats;
 mod storage;

@@ -1,4 +1,4 @@
-//! The service from its first connection to its last.
+//! Starts, runs and stops the service.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -32,27 +32,27 @@ use crate::work::Worker;
 /// Reads the settings again.
 pub type ReadSettings = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
 
-/// What a service runs with besides its settings.
+/// The parts of a service in addition to its settings.
 pub struct Parts {
-    /// The tenants' judges. Each thread gets a fork of them.
+    /// The judges of the tenants. Each thread gets a fork of them.
     pub tenants: Tenants,
-    /// By tenant, where its rules are published.
+    /// The cell of each tenant's rule set.
     pub cells: Vec<Arc<RuleSetCell>>,
-    /// By tenant, its number at the control, if its rules come from files.
+    /// Each tenant's number at the control, if its rules come from files.
     pub followed: Vec<Option<usize>>,
-    /// By tenant, its rules, if they do not come from files.
+    /// The list of each tenant's rules, if they do not come from files.
     pub listed: Vec<Vec<Listed>>,
-    /// By tenant, the folder of packages that it follows, if it follows one, and the limits of its packages.
+    /// The folder of packages that each tenant follows, if it follows one, and the limits of its packages.
     pub folders: Vec<(Option<PathBuf>, PackageLimits)>,
     /// The folder of published packages and chosen versions.
     pub published: PublishedFolder,
     /// The control that follows rules from files, if any do.
     pub control: Option<Control>,
-    /// The stats, which the caller tells of the history's entries.
+    /// The stats. The caller adds the entries of the history.
     pub stats: Arc<Stats>,
     /// The number of threads that judge.
     pub threads: NonZeroUsize,
-    /// Reads the text that replaces `[activation]` of the config.
+    /// Applies a text in the form of `[activation]` to a policy.
     pub read_policy: ReadPolicy,
     /// Reads the settings again, on SIGHUP: clients and certificates may have changed.
     pub read_settings: ReadSettings,
@@ -88,10 +88,10 @@ pub fn run(settings: Settings, parts: Parts) -> Result<(), ServeError> {
     })
 }
 
-/// Returns a runtime of two threads, which only wait: judging has threads of its own.
+/// Returns a runtime of two threads, which only wait. Judging has its own threads.
 fn runtime() -> Result<Runtime, ServeError> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.context("cannot start the threads that serve").map_err(ServeError::Io)
+    runtime.context("cannot start the threads of the service").map_err(ServeError::Io)
 }
 
 /// Returns the machine's name, which in Kubernetes is the pod's, and the process id.
@@ -181,7 +181,7 @@ impl Service {
         let (clients, tenants) = (self.app.settings.clients.len(), self.app.stats.names.len());
         tracing::info!(address = %address, clients, tenants, "serving on {scheme}://{address}");
         if clients == 0 {
-            tracing::warn!("nobody may bring records or look: the config has no [[serve.clients]]");
+            tracing::warn!("no client can send records or view the service: the config has no [[serve.clients]]");
         }
         for reason in self.app.ingest.not_ready() {
             tracing::warn!("not ready: {reason}");
@@ -201,7 +201,7 @@ impl Service {
                 _ = signals.interrupt.recv() => break,
             }
         }
-        tracing::info!("ending: no more batches are taken, and those in flight are finished");
+        tracing::info!("shutting down: new batches are refused, and those in flight are finished");
         stopping.cancel();
         let until = Instant::now() + self.app.settings.drain;
         let drained = async {
@@ -219,12 +219,12 @@ impl Service {
         Ok(())
     }
 
-    /// Starts what takes batches out of the stream, and what follows the fleet.
+    /// Starts the worker of the stream and the fleet.
     fn start_background(&self, threads: NonZeroUsize) -> TaskTracker {
         let background = TaskTracker::new();
         if let Some(jetstream) = &self.app.ingest.jetstream {
             if jetstream.settings.work {
-                // While one batch is written, another is judged.
+                // While some batches are written, others are judged.
                 let at_once = 4 * threads.get();
                 let worker = Worker { ingest: Arc::clone(&self.app.ingest), jetstream: Arc::clone(jetstream), at_once };
                 background.spawn(worker.work());
@@ -241,7 +241,7 @@ impl Service {
         background
     }
 
-    /// Reads again what may change while it serves: versions, tokens, certificates; and opens files again.
+    /// Reads versions, tokens and certificates again, and reopens files.
     fn reload(&self, security: &Security) {
         self.app.ingest.reopen();
         if let Some(control) = &self.control {
@@ -255,12 +255,12 @@ impl Service {
             Ok(())
         };
         match reload() {
-            Ok(()) => tracing::info!("clients and certificates have been read again, and files opened anew"),
-            Err(error) => tracing::error!("{error:#}; clients and certificates stay as they were"),
+            Ok(()) => tracing::info!("reloaded clients and certificates, and reopened files"),
+            Err(error) => tracing::error!("reload failed: {error:#}; clients and certificates are unchanged"),
         }
     }
 
-    /// Closes everything, and writes the account into the log.
+    /// Closes everything, and logs the account.
     async fn end(&self, is_served: bool) {
         let left = self.app.ingest.in_flight.len();
         self.app.ingest.sinks.close();
@@ -271,14 +271,14 @@ impl Service {
             tracing::info!("{line}");
         }
         if left > 0 {
-            tracing::warn!(batches = left, "ended in the middle of batches, which nobody was told are safe");
+            tracing::warn!(batches = left, "stopped with batches in flight; their clients got no answer");
         } else if !is_served {
-            tracing::info!("ended with connections that were open for something else");
+            tracing::info!("stopped with open connections");
         }
     }
 }
 
-/// Keeps the list of rules up to date, on a thread that may wait for the control.
+/// Keeps the list of rules up to date, on a thread that can block on the control.
 fn keep_list(control: Control, stats: &Arc<Stats>, followed: Vec<Option<usize>>, listed: Vec<Vec<Listed>>) {
     let stats = Arc::downgrade(stats);
     std::thread::spawn(move || {

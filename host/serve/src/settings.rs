@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How records come in, how much of them at once, and where alerts go.
+/// The settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The folder of everything that outlives the process: dead letters, spools, history.
+    /// The folder of all data that outlives the process: dead letters, spools, history.
     pub data: PathBuf,
-    /// TLS; without it the service speaks plain HTTP.
+    /// TLS. Without it, the service speaks plain HTTP.
     pub tls: Option<Tls>,
-    /// The most bytes of a batch, as sent and decompressed.
+    /// The most bytes of a batch, both as sent and when decompressed.
     pub max_body: u64,
     /// The most bytes of all batches that are being read or judged.
     pub in_flight: u64,
     /// The most connections.
     pub connections: usize,
-    /// How long a request may take to come in.
+    /// The time in which a request must arrive.
     pub timeout: Duration,
-    /// How long a termination waits for batches in flight.
+    /// The longest time for batches in flight after a termination signal.
     pub drain: Duration,
-    /// The file with a line for each record.
+    /// The file with one line for each record.
     pub ledger: Option<PathBuf>,
-    /// Who may do what.
+    /// The clients.
     pub clients: Vec<ClientSettings>,
-    /// Where alerts go.
+    /// The sinks.
     pub sinks: Vec<SinkSettings>,
     /// The NATS server that carries batches and alerts from replica to replica.
     pub jetstream: Option<JetStreamSettings>,
@@ -38,9 +38,9 @@ pub struct Settings {
 /// The files of TLS, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate, and those between it and its root.
+    /// The certificate chain.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The private key.
     pub key: PathBuf,
     /// The authority that signs the certificates of clients.
     pub client_ca: Option<PathBuf>,
@@ -51,24 +51,25 @@ pub struct Tls {
 pub struct ClientSettings {
     /// The name, which is also the `input` of its records.
     pub name: String,
-    /// The tenant of its records, and the only one that it may see. Without it, claims decide, and it may see everything.
+    /// The tenant of its records, and the only one that it may see. Without it, claims decide, and the client sees
+    /// everything.
     pub tenant: Option<String>,
-    /// What it may do.
+    /// The roles, which say what it may do.
     pub roles: Vec<Role>,
-    /// How it proves who it is.
+    /// Its credential.
     pub credential: Credential,
 }
 
-/// How a client proves who it is.
+/// The credential of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// The bearer token in this file.
     TokenFile(PathBuf),
-    /// A certificate of the clients' authority with this common name, DNS name or URI.
+    /// A certificate from the clients' authority with this common name, DNS name or URI.
     Certificate(String),
 }
 
-/// What a client may do.
+/// A role of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -76,7 +77,7 @@ pub enum Role {
     Ingest,
     /// See metrics, rules and alerts.
     View,
-    /// Publish packages, and choose versions.
+    /// Publish packages and choose versions.
     Publish,
 }
 
@@ -95,14 +96,14 @@ impl Role {
     }
 }
 
-/// A place that takes alerts.
+/// A sink of alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkSettings {
     /// The name, which is a label of metrics and part of file names.
     pub name: String,
     /// Whether alerts are written as OCSF Detection Findings.
     pub ocsf: bool,
-    /// What it is.
+    /// The kind.
     pub kind: SinkKind,
 }
 
@@ -145,11 +146,11 @@ pub struct WebhookSettings {
     pub spool: u64,
     /// The most alerts in one request.
     pub alerts_per_request: usize,
-    /// How long an alert is tried before it becomes a dead letter.
+    /// The time after which an alert that was not accepted becomes a dead letter.
     pub give_up: Duration,
 }
 
-/// A NATS server with JetStream, and what it is used for.
+/// A NATS server with JetStream, and how it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JetStreamSettings {
     /// Its addresses, separated by commas.
@@ -162,23 +163,23 @@ pub struct JetStreamSettings {
     pub ca: Option<PathBuf>,
     /// The beginning of the names of all streams, subjects and buckets.
     pub prefix: String,
-    /// Whether batches that come over HTTP are stored in the stream instead of judged at once.
+    /// Whether batches from HTTP are stored in the stream instead of judged at once.
     pub ingest: bool,
-    /// Whether this replica judges batches of the stream.
+    /// Whether this replica judges batches from the stream.
     pub work: bool,
-    /// Whether tenants without rules of their own get those that are published.
+    /// Whether tenants without rules of their own use the published ones.
     pub rules: bool,
-    /// How long a batch may go without a sign of progress before another replica gets it.
+    /// The time without progress after which the server gives a batch to another replica.
     pub ack_wait: Duration,
-    /// How often a batch is tried before it becomes a dead letter.
+    /// The number of attempts after which a batch becomes a dead letter.
     pub attempts: u32,
-    /// The most bytes that wait to be judged; beyond, batches are refused.
+    /// The most bytes in the stream. Beyond it, batches are refused.
     pub max_bytes: u64,
     /// The number of servers that keep each message.
     pub replicas: usize,
 }
 
-/// Returns whether this is a URL of HTTP or HTTPS with a host.
+/// Returns whether this is an HTTP or HTTPS URL with a host.
 #[must_use]
 pub fn is_http_url(url: &str) -> bool {
     let parsed = url.parse::<hyper::Uri>().ok();

@@ -1,10 +1,10 @@
-//! Records as clusters write them, made up: half of them EKS's, a quarter each AKS's and GKE's, of 1 to 4 KB. Six of ten are
-//! of system users, most sources are private, and about one in two hundred makes a rule alert.
+//! Made-up records as clusters write them: half of them from EKS, a quarter each from AKS and GKE, of 1 to 4 KB. Six of
+//! ten are of system users, most sources are private, and about one in two hundred makes a rule alert.
 
 use serde_json::{Map, Value, json};
 
-/// A sequence of numbers that look random and are the same for the same seed (Steele, Lea and Flood, "Fast splittable
-/// pseudorandom number generators", 2014: `SplitMix64`).
+/// A sequence of pseudorandom numbers, determined by its seed (Steele, Lea and Flood, "Fast splittable pseudorandom
+/// number generators", 2014: `SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -16,7 +16,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below a bound.
+    /// Returns a number below a bound.
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -26,7 +26,7 @@ impl Random {
         choices[usize::try_from(choice).expect("few choices")]
     }
 
-    /// Whether something happens that does so many times in a thousand.
+    /// Returns true this many times in a thousand.
     fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
@@ -53,7 +53,7 @@ const NAMESPACES: [&str; 8] =
 const WORKLOADS: [&str; 8] =
     ["checkout-api", "ledger", "coredns", "prometheus", "fluent-bit", "argocd-server", "search-index", "session-cache"];
 const PEOPLE: [&str; 6] = ["ada", "grace", "edsger", "barbara", "ken", "radia"];
-/// Resources with their API group.
+/// The resources with their API groups.
 const RESOURCES: [(&str, &str); 10] = [
     ("pods", ""),
     ("configmaps", ""),
@@ -68,7 +68,7 @@ const RESOURCES: [(&str, &str); 10] = [
 ];
 const PUBLIC: [&str; 5] = ["45.33.32.156", "185.220.101.34", "91.198.174.192", "8.8.8.8", "2606:4700::1111"];
 
-/// What happened, before a cloud writes it down.
+/// A request, in no cloud's format.
 struct Request {
     verb: &'static str,
     resource: &'static str,
@@ -81,7 +81,7 @@ struct Request {
     agent: String,
     time: String,
     code: u64,
-    /// With the verbs that send one.
+    /// The object that the client sends, for verbs that send one.
     object: Option<Value>,
     id: String,
 }
@@ -166,7 +166,7 @@ impl Request {
         if self.verb == "create" { path } else { format!("{path}/{name}") }
     }
 
-    /// As a kube-apiserver writes it.
+    /// Returns the record as a kube-apiserver writes it.
     fn audit_event(&self, random: &mut Random) -> Value {
         let Self { verb, resource, group, namespace, name, username, groups, source, agent, time, code, id, .. } = self;
         let level = if self.object.is_some() { "RequestResponse" } else { "Metadata" };
@@ -208,7 +208,7 @@ impl Request {
         event
     }
 
-    /// As Azure wraps it.
+    /// Returns the record in Azure's envelope.
     fn azure(&self, random: &mut Random) -> Value {
         let resource = "/SUBSCRIPTIONS/0B1F6471-1BF0-4DDA-AEC3-111122223333/RESOURCEGROUPS/PROD-WEU/PROVIDERS/\
              MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/PROD-WEU-1";
@@ -223,7 +223,7 @@ impl Request {
         })
     }
 
-    /// As Google writes it.
+    /// Returns the record as Google writes it.
     fn google(&self, random: &mut Random) -> Value {
         let Self { verb, resource, group, namespace, name, username, source, agent, time, code, id, .. } = self;
         let core = if group.is_empty() { "core" } else { group };
@@ -257,7 +257,7 @@ impl Request {
     }
 }
 
-/// What a client sends.
+/// Returns the object that a client sends.
 fn object(
     random: &mut Random,
     resource: &str,
@@ -298,7 +298,7 @@ fn object(
     Value::Object(object)
 }
 
-/// What the API server answers: the object, and what it knows more.
+/// Returns the object that the API server answers with, which has more fields.
 fn answer(random: &mut Random, object: &Value) -> Value {
     let mut answer = object.clone();
     let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:app.kubernetes.io/name": {}}}, "f:spec": {"f:replicas": {}, "f:selector": {}}});
@@ -308,7 +308,7 @@ fn answer(random: &mut Random, object: &Value) -> Value {
     answer
 }
 
-/// So many records, each a line of JSON without its end.
+/// Returns this many records, each a line of JSON without its end.
 pub(crate) fn records(seed: u64, count: usize) -> impl Iterator<Item = String> {
     let mut random = Random(seed);
     (0..count).map(move |n| {

@@ -1,8 +1,8 @@
-//! Measuring side by side: what is compared takes turns, so that a machine that is slow for a while is slow for all of it.
+//! Comparative measurements: the candidates take turns, so that a slow phase of the machine affects all of them.
 
 use std::time::Instant;
 
-/// Something to measure, and its times in seconds.
+/// A candidate, and its times in seconds.
 pub(crate) struct Turn<'t> {
     name: &'static str,
     once: Box<dyn FnMut() + 't>,
@@ -10,22 +10,22 @@ pub(crate) struct Turn<'t> {
 }
 
 impl<'t> Turn<'t> {
-    /// Does this once a round.
+    /// Returns a candidate that runs this function once a round.
     pub(crate) fn new(name: &'static str, once: impl FnMut() + 't) -> Self {
         Self { name, once: Box::new(once), times: Vec::new() }
     }
 
-    /// What it is.
+    /// Returns its name.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its best time: whatever else a machine does only adds to it.
+    /// Returns its best time, because other load on the machine only adds to it.
     pub(crate) fn best(&self) -> f64 {
         self.times.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// How many times as long as another it takes, in the middle of all rounds.
+    /// Returns the median over all rounds of its time relative to another's.
     pub(crate) fn over(&self, other: &Self) -> f64 {
         let mut ratios: Vec<f64> = self.times.iter().zip(&other.times).map(|(own, other)| own / other).collect();
         ratios.sort_by(f64::total_cmp);
@@ -33,7 +33,7 @@ impl<'t> Turn<'t> {
     }
 }
 
-/// Gives everyone so many turns, after one that does not count.
+/// Runs all candidates this many rounds, after a warm-up round.
 pub(crate) fn take_turns(rounds: usize, turns: &mut [Turn<'_>]) {
     for round in 0..=rounds {
         for turn in &mut *turns {

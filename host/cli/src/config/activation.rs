@@ -12,7 +12,7 @@ use super::source::{ConfigError, Source};
 use portcullis::activation::{Activate, Pin, Policy};
 use portcullis::package::PublicKey;
 
-/// Which versions of rules are wanted, from whom, and how they become active.
+/// The versions of rules that are wanted, the trusted keys, and how versions become active.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ActivationTable {
@@ -29,7 +29,7 @@ impl ActivationTable {
         self.trusted_keys.as_ref().map(Spanned::span)
     }
 
-    /// Returns this policy, replaced where the table says otherwise.
+    /// Returns a policy, with the values that the table sets.
     pub(super) fn over(&self, base: &Policy, source: &Source) -> Result<Policy, ConfigError> {
         let mut policy = base.clone();
         if let Some(word) = &self.activate {
@@ -42,13 +42,13 @@ impl ActivationTable {
         }
         if let Some(events) = &self.shadow_events {
             if *events.get_ref() == 0 {
-                return Err(source.error_at(events.span(), "shadow-events: expected a number from 1".to_owned()));
+                return Err(source.error_at(events.span(), "shadow-events: expected a number of at least 1".to_owned()));
             }
             policy.shadow_events = *events.get_ref();
         }
         if let Some(time) = &self.shadow_time {
             let read = || Duration::try_from(time.get_ref().parse::<SignedDuration>().ok()?).ok();
-            let expected = || "shadow-time: expected a text such as \"10m\" or \"2h\"".to_owned();
+            let expected = || "shadow-time: expected a duration such as \"10m\" or \"2h\"".to_owned();
             policy.shadow_time = Some(read().ok_or_else(|| source.error_at(time.span(), expected()))?);
         }
         for (rule_id, text) in self.versions.iter().flatten() {
@@ -70,10 +70,10 @@ impl ActivationTable {
     }
 }
 
-/// Returns a policy, replaced where a text in the form of `[activation]` says otherwise.
+/// Returns a policy, with the values that a text in the form of `[activation]` sets.
 ///
 /// # Errors
-/// The text has another form: the line, and what is wrong with it.
+/// The text is invalid. The error names the line.
 pub(crate) fn policy_over(base: &Policy, text: &str) -> Result<Policy, String> {
     let source = Source::of_text(text);
     let table: Result<ActivationTable, _> = toml::from_str(text);

@@ -10,7 +10,7 @@ use super::values::{Texts, instant, network, wrong_texts};
 use portcullis::package::Prefilter;
 use portcullis::{Exclusion, RuleSet};
 
-/// `[[exclusions]]`. The fields that tell events apart have the event's names; `source_ip` is a list of networks.
+/// An exclusion. Its conditions have the names of the event's fields; `source_ip` is a list of networks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ExclusionTable {
@@ -35,22 +35,24 @@ pub(super) struct ExclusionTable {
     log_type: Option<Spanned<Texts>>,
 }
 
-const EXPIRES: &str = "expires: expected a date, from whose beginning in UTC on the events alert again, such as 2027-01-31, \
-     or a time with its offset, such as 2027-01-31T18:00:00Z";
+const EXPIRES: &str = "expires: expected a date such as 2027-01-31, which begins at midnight UTC, or a time with an offset such \
+     as 2027-01-31T18:00:00Z";
 
 impl ExclusionTable {
-    /// Returns the exclusion, for a rule of these; without rules, for any.
+    /// Returns the exclusion. If `rules` is given, it must be for one of them.
     pub(super) fn exclusion(&self, source: &Source, rules: Option<&RuleSet>) -> Result<Exclusion, ConfigError> {
         let rule_id = self.rule.get_ref();
         if let Some(rules) = rules
             && !rules.packages().iter().any(|package| package.rule_id() == rule_id)
         {
             let ids: Vec<&str> = rules.packages().iter().map(portcullis::Package::rule_id).collect();
-            let what = format!("rule: {rule_id:?} is no active rule; these are: {}", ids.join(", "));
+            let what = format!("rule: {rule_id:?} is not active; expected one of {}", ids.join(", "));
             return Err(source.error(&self.rule, what));
         }
         if self.reason.get_ref().trim().is_empty() {
-            return Err(source.error(&self.reason, "reason: is empty; say why these events never alert".to_owned()));
+            return Err(
+                source.error(&self.reason, "reason: is empty; expected the reason for the exclusion".to_owned())
+            );
         }
         let mut fields = Map::new();
         for (name, texts) in self.fields() {
@@ -63,7 +65,8 @@ impl ExclusionTable {
         let source_networks = match &self.source_ip {
             None => Vec::new(),
             Some(texts) if texts.get_ref().0.is_empty() => {
-                return Err(source.error(texts, "source_ip: is an empty list, which no address is in".to_owned()));
+                return Err(source
+                    .error(texts, "source_ip: is an empty list; expected at least one address or network".to_owned()));
             }
             Some(texts) => {
                 let network = |text: &String| network(text).map_err(|what| source.error(texts, what));
@@ -73,7 +76,7 @@ impl ExclusionTable {
         if fields.is_empty() && source_networks.is_empty() {
             let names: Vec<&str> = self.fields().iter().map(|(name, _)| *name).collect();
             let what = format!(
-                "exclusions: this one would exclude every alert of {rule_id}; name at least one of source_ip, {}",
+                "exclusions: would exclude every alert of {rule_id}; add at least one of source_ip, {}",
                 names.join(", ")
             );
             return Err(source.error(&self.rule, what));
@@ -87,7 +90,7 @@ impl ExclusionTable {
         Ok(Exclusion { rule_id: rule_id.clone(), fields, source_networks, reason, expires })
     }
 
-    /// The fields of the event, by its names for them.
+    /// Returns the conditions on fields of the event, by the names of the fields.
     fn fields(&self) -> [(&'static str, Option<&Spanned<Texts>>); 13] {
         [
             ("username", self.username.as_ref()),

@@ -1,4 +1,4 @@
-//! `[serve.jetstream]`: what carries deliveries, alerts and packages from machine to machine.
+//! `[serve.jetstream]`: the server that carries batches, alerts and packages between replicas.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,12 +33,12 @@ impl JetStreamTable {
         let path = |path: &PathBuf| source.path(path);
         let is_url = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.starts_with(scheme));
         if !self.url.get_ref().split(',').all(|url| is_url(url.trim())) {
-            let what = "url: expected one or several such as \"nats://127.0.0.1:4222\" or \"tls://nats.example:4222\"";
+            let what = "url: expected URLs such as \"nats://127.0.0.1:4222\" or \"tls://nats.example:4222\", separated by commas";
             return Err(source.error(&self.url, what));
         }
         if self.url.get_ref().contains('@') {
             let what =
-                "url: who connects is not for the address, which is told in logs: give credentials-file or token-file";
+                "url: expected no user or password, because the URL is logged; use credentials-file or token-file";
             return Err(source.error(&self.url, what));
         }
         let prefix = self.prefix.as_ref().map_or("portcullis", |prefix| prefix.get_ref());

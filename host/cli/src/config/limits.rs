@@ -30,7 +30,7 @@ pub(super) struct LimitsTable {
 }
 
 impl LimitsTable {
-    /// Returns these limits, replaced where the table has others.
+    /// Returns limits, with the values that the table sets.
     pub(super) fn over(&self, base: TenantLimits, source: &Source) -> Result<TenantLimits, ConfigError> {
         let TenantLimits { mut limits, mut stack, mut package } = base;
         let read =

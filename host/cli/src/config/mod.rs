@@ -1,6 +1,7 @@
 //! The config in TOML: activation, enrichment, exclusions, limits, the service and tenants.
 //!
-//! Serde reads the tables, with the places of values (`source`), and each table checks itself. [`Config`] puts them together.
+//! Serde reads the tables, with the places of values (`source`), and each table checks itself. [`Config`] puts them
+//! together.
 
 mod activation;
 mod exclusions;
@@ -37,7 +38,7 @@ use source::{ConfigError, Source};
 pub(crate) use tenants::Tenant;
 use tenants::TenantTable;
 
-/// A config that was read, and not yet compared with the rules.
+/// A config that was read. Exclusions are not compared with the rules yet.
 #[derive(Debug)]
 pub(crate) struct Config {
     source: Source,
@@ -76,12 +77,12 @@ impl Config {
         Ok(Self { source, tables })
     }
 
-    /// Returns the file of the database of networks.
+    /// Returns the file of the network database.
     pub(crate) fn asn_db(&self) -> Option<PathBuf> {
         self.tables.enrichment.asn_db.as_ref().map(|file| self.source.path(file.get_ref()))
     }
 
-    /// Returns the files of the clouds' ranges.
+    /// Returns the files of the clouds' address ranges.
     pub(crate) fn cloud_ranges(&self) -> Vec<PathBuf> {
         let files = self.tables.enrichment.cloud_ranges.as_ref().map(Spanned::get_ref);
         files.into_iter().flatten().map(|file| self.source.path(file)).collect()
@@ -98,7 +99,7 @@ impl Config {
         self.source.error_at(span.unwrap_or_default(), format!("{key}: {error}"))
     }
 
-    /// Returns the limits of a tenant that has none of its own.
+    /// Returns the limits of tenants without limits of their own.
     ///
     /// # Errors
     /// A limit is out of its range.
@@ -107,10 +108,10 @@ impl Config {
         Ok(limits.map(|table| table.over(TenantLimits::default(), &self.source)).transpose()?.unwrap_or_default())
     }
 
-    /// Returns the tenants. A config that names none has one.
+    /// Returns the tenants. A config without tenants has one, which owns all records.
     ///
     /// # Errors
-    /// Two tenants have one name, nothing says which records are a tenant's, or a value is wrong.
+    /// Two tenants have the same name, a tenant has no records, or a value is wrong.
     pub(crate) fn tenants(&self) -> Result<Vec<Tenant>, ConfigError> {
         let (source, base) = (&self.source, self.limits()?);
         let policy = self.tables.activation.as_ref().map(|table| table.over(&Policy::default(), source));
@@ -119,11 +120,12 @@ impl Config {
             return Ok(vec![Tenant { limits: base, policy, ..Tenant::default() }]);
         };
         if let Some(table) = self.tables.exclusions.first() {
-            let what = "exclusions: whose? With tenants, they stand in the tenant's own [[tenants.exclusions]]";
+            let what =
+                "exclusions: this config has tenants; move each exclusion to [[tenants.exclusions]] of its tenant";
             return Err(source.error(&table.rule, what));
         }
         if tables.is_empty() {
-            let what = "tenants: is an empty list; name a tenant, or leave it out: then all records are one tenant's";
+            let what = "tenants: is an empty list; add a tenant, or remove the key to have one tenant for all records";
             return Err(source.error_in_all(what));
         }
         let mut names = Names::new();
@@ -136,7 +138,7 @@ impl Config {
             .collect()
     }
 
-    /// Returns the exclusions of a tenant with these rules; without rules, for any rule.
+    /// Returns the exclusions of a tenant. If `rules` is given, each must be for one of them.
     ///
     /// # Errors
     /// An exclusion is for an unknown rule or for all events, or a value is wrong.
@@ -146,15 +148,15 @@ impl Config {
         tables.iter().map(|table| table.exclusion(&self.source, rules)).collect()
     }
 
-    /// Returns the error of a tenant that trusts keys and has the embedded rules, which nobody has signed.
+    /// Returns the error of a tenant with trusted keys and the embedded rules, which are not signed.
     #[must_use]
     pub(crate) fn keys_without_rules(&self, tenant: &str) -> ConfigError {
         let own = self.tables.tenants.iter().flatten().find(|table| table.name() == tenant);
         let own = own.and_then(|table| table.activation.as_ref()).and_then(ActivationTable::trusted_keys);
         let of_all = || self.tables.activation.as_ref().and_then(ActivationTable::trusted_keys);
         let what = format!(
-            "trusted-keys: {tenant} has no packages that could be signed, only the rules that come with the program: name \
-             packages with rules or --rules, or trust no keys"
+            "trusted-keys: {tenant} uses the embedded rules, which are not signed; name packages with rules or --rules, or \
+             remove trusted-keys"
         );
         self.source.error_at(own.or_else(of_all).unwrap_or_default(), what)
     }
@@ -172,7 +174,7 @@ impl Config {
         self.tables.serve.as_ref().map(|table| table.settings(&self.source, &tenants)).transpose()
     }
 
-    /// Returns whether a client of the service sends records of this tenant.
+    /// Returns whether the config has a client that sends records of this tenant.
     fn has_client_of(&self, tenant: &str) -> bool {
         #[cfg(feature = "serve")]
         let mut clients = self.tables.serve.iter().flat_map(ServeTable::tenants_of_clients);

@@ -1,20 +1,20 @@
-//! Names that the config gives.
+//! Names of tenants, clients and sinks.
 
 use toml::Spanned;
 
 use super::source::{ConfigError, Source};
 
-/// What the name of a tenant, client or sink is made of: it becomes part of file names and metrics.
+/// Returns whether a name is well-formed. It becomes part of file names and metrics.
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 const NAME: &str = "expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .";
 
-/// The names that have been given so far.
+/// The names so far.
 pub(super) type Names<'n> = Vec<&'n str>;
 
-/// Returns a name that is well-formed and new, and remembers it. `of` says what has the name.
+/// Returns a name that is well-formed and new, and adds it to `names`. `of` is what it names, in the plural.
 pub(super) fn new_name<'n>(
     source: &Source,
     of: &str,

@@ -1,4 +1,4 @@
-//! Numbers with a unit.
+//! Numbers, sizes and durations.
 
 use std::ops::RangeInclusive;
 
@@ -9,9 +9,9 @@ use toml::Spanned;
 
 use super::source::{ConfigError, Source};
 
-/// A number, or a text of a number and its unit.
+/// A number, or a string of a number and its unit.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a number, or a text of a number and its unit, such as \"16MiB\" or \"10ms\"")]
+#[serde(untagged, expecting = "expected a number, or a string with a unit such as \"16MiB\" or \"10ms\"")]
 pub(super) enum Quantity {
     Number(u64),
     Text(String),
@@ -24,7 +24,7 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// What a number is of.
+/// The unit of a number.
 #[derive(Clone, Copy)]
 pub(super) enum Unit {
     None,
@@ -33,7 +33,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// Returns the value of a key, if it has one and it is in this range.
+    /// Returns the value of a key, if it is given, and checks its range.
     pub(super) fn given(
         self,
         key: &str,
@@ -56,7 +56,7 @@ impl Unit {
                 let duration: SignedDuration = text.parse().ok()?;
                 u64::try_from(duration.as_millis()).ok().filter(|_| duration.subsec_nanos() % 1_000_000 == 0)
             }
-            // A bare number of time could be of any unit, and a text of what has none is nothing.
+            // A duration needs a unit, and a count has none.
             (Self::Milliseconds, Quantity::Number(_)) | (Self::None, Quantity::Text(_)) => None,
         }
     }
@@ -66,10 +66,24 @@ impl Unit {
         match self {
             Self::None => format!("a number from {least} to {most}"),
             Self::Bytes => {
-                let shown = |bytes: &u64| ByteSize(*bytes).display().iec().to_string();
-                format!("a number of bytes, or a text such as \"64KiB\", from {} to {}", shown(least), shown(most))
+                format!("a number of bytes, or a size such as \"64KiB\", from {} to {}", size(*least), size(*most))
             }
-            Self::Milliseconds => format!("a text such as \"10ms\" or \"2s\", from {least} ms to {most} ms"),
+            Self::Milliseconds => {
+                format!("a duration such as \"10ms\" or \"2s\", from {} to {}", duration(*least), duration(*most))
+            }
         }
     }
+}
+
+/// Returns a size as the config accepts it, such as `64KiB`.
+fn size(bytes: u64) -> String {
+    let units = [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
+    let unit = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit))
+}
+
+/// Returns a duration as the config accepts it, such as `10ms` or `1h`.
+fn duration(milliseconds: u64) -> String {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    format!("{:#}", SignedDuration::from_millis(milliseconds))
 }

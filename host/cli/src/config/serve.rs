@@ -1,4 +1,4 @@
-//! `[serve]`: what a service listens on, and who may do what there.
+//! `[serve]`: the address, bounds and clients of the service.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ impl ServeTable {
         self.clients.iter().filter_map(|client| Some(&**client.tenant.as_ref()?.get_ref()))
     }
 
-    /// Returns the settings of a service with these tenants.
+    /// Returns the settings of the service. `tenants` are the tenants that the config has.
     pub(super) fn settings(&self, source: &Source, tenants: &[&str]) -> Result<Settings, ConfigError> {
         if self.data.get_ref().as_os_str().is_empty() {
             return Err(source.error(&self.data, "data: expected the path of a folder"));
@@ -70,7 +70,7 @@ impl ServeTable {
         let in_flight = in_flight.unwrap_or((256 * MIB).max(max_body));
         if in_flight < max_body {
             let span = self.in_flight.as_ref().map(Spanned::span).unwrap_or_default();
-            let what = "in-flight: expected no less than max-body: the largest batch would never be taken";
+            let what = "in-flight: expected at least max-body; otherwise the largest batch is never accepted";
             return Err(source.error_at(span, what));
         }
         let connections = Unit::None.given("connections", &self.connections, 1..=100_000, source)?.unwrap_or(1024);
@@ -106,8 +106,8 @@ impl ServeTable {
         })?;
         if self.tls.is_none() && !self.plaintext && !listen.ip().is_loopback() {
             let what = format!(
-                "listen: other machines can reach {listen}, and without tls they can read tokens and records on the way. Give \
-                 tls = {{ certificate = …, key = … }}; or plaintext = true, if a proxy in front does TLS"
+                "listen: {listen} is reachable from other machines, and without TLS anyone on the way can read tokens and \
+                 records; set tls = {{ certificate = …, key = … }}, or plaintext = true if a proxy does TLS"
             );
             return Err(source.error(text, what));
         }
@@ -133,7 +133,7 @@ impl ClientTable {
         if let Some(tenant) = &self.tenant
             && !tenants.contains(&&**tenant.get_ref())
         {
-            let what = format!("tenant: there is no {:?}; there are: {}", tenant.get_ref(), tenants.join(", "));
+            let what = format!("tenant: unknown tenant {:?}; expected one of {}", tenant.get_ref(), tenants.join(", "));
             return Err(source.error(tenant, what));
         }
         if self.roles.get_ref().is_empty() {
@@ -144,10 +144,10 @@ impl ClientTable {
             (Some(file), None) => Credential::TokenFile(source.path(file)),
             (None, Some(name)) if has_client_ca => Credential::Certificate(name.get_ref().clone()),
             (None, Some(name)) => {
-                return Err(source.error(name, "certificate: nothing would check it: give tls a client-ca"));
+                return Err(source.error(name, "certificate: needs client-ca in tls, so that certificates are checked"));
             }
             _ => {
-                let what = format!("clients: expected one of token-file and certificate for {name}");
+                let what = format!("clients: {name}: expected either token-file or certificate");
                 return Err(source.error(&self.name, what));
             }
         };

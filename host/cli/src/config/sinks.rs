@@ -1,4 +1,4 @@
-//! `[[serve.sinks]]`: where alerts go.
+//! `[[serve.sinks]]`: the sinks of alerts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) struct WebhookTable {
     give_up: Given,
 }
 
-/// How a sink takes alerts.
+/// The format in which a sink takes alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -62,8 +62,8 @@ enum Format {
     Ocsf,
 }
 
-/// Makes the `type` of each sink the key of a table around the rest, as serde wants an enum with spans: an internally tagged
-/// enum would lose the places of its values.
+/// Makes the `type` of each sink the key of a table around its other keys. Serde reads that as an enum and keeps the
+/// spans of values; an internally tagged enum would lose them.
 pub(super) fn tag(document: &mut DeTable<'_>) {
     let Some(DeValue::Table(serve)) = document.get_mut("serve").map(Spanned::get_mut) else { return };
     let Some(DeValue::Array(sinks)) = serve.get_mut("sinks").map(Spanned::get_mut) else { return };
@@ -78,7 +78,7 @@ pub(super) fn tag(document: &mut DeTable<'_>) {
     }
 }
 
-/// Returns the settings of all sinks; without any, those of the file `alerts.ndjson`.
+/// Returns the settings of all sinks. Without sinks, alerts go to the file `alerts.ndjson`.
 pub(super) fn sinks(
     tables: &[SinkTable],
     source: &Source,
@@ -119,7 +119,7 @@ impl SinkTable {
             Self::Stdout(_) => SinkKind::Stdout,
             Self::JetStream(_) if has_jetstream => SinkKind::JetStream,
             Self::JetStream(PlainTable { name, .. }) => {
-                let what = "type: \"jetstream\" needs a table [serve.jetstream], which says where the server is";
+                let what = "type: \"jetstream\" needs a table [serve.jetstream] with the URL of the server";
                 return Err(source.error(name, what));
             }
             Self::Webhook(table) => SinkKind::Webhook(table.settings(source, name)?),
@@ -131,12 +131,12 @@ impl WebhookTable {
     fn settings(&self, source: &Source, name: &str) -> Result<WebhookSettings, ConfigError> {
         let url = self.url.get_ref();
         if !is_http_url(url) {
-            let what = format!("url: expected the address of {name}, which begins with https:// or http://");
+            let what = format!("url: expected the URL of {name}, beginning with https:// or http://");
             return Err(source.error(&self.url, what));
         }
         let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
         if authority.contains('@') {
-            let what = "url: a name and a password are not sent from the URL: give authorization-file";
+            let what = "url: expected no user or password, which would not be sent; use authorization-file";
             return Err(source.error(&self.url, what));
         }
         let path = |path: &PathBuf| source.path(path);

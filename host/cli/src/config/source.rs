@@ -19,7 +19,7 @@ pub(crate) struct Source {
 pub(crate) struct ConfigError {
     /// The file.
     file: PathBuf,
-    /// The line, from 1, if one is to blame.
+    /// The line of the error, from 1, if it has one.
     pub(super) line: Option<usize>,
     /// What is wrong, and what was expected.
     pub(super) what: String,
@@ -46,7 +46,7 @@ impl Source {
         Ok(Self { file: file.to_owned(), text })
     }
 
-    /// Returns a text that is in no file.
+    /// Returns a source without a file.
     pub(super) fn of_text(text: &str) -> Self {
         Self { file: PathBuf::new(), text: text.to_owned() }
     }
@@ -65,12 +65,12 @@ impl Source {
         self.error_at(culprit.span(), what)
     }
 
-    /// Returns an error about a place.
+    /// Returns an error about a span of the text.
     pub(super) fn error_at(&self, culprit: Range<usize>, what: impl Into<String>) -> ConfigError {
         ConfigError { line: Some(self.line(&culprit)), ..self.error_in_all(what) }
     }
 
-    /// Returns an error about no place in particular.
+    /// Returns an error about the whole config.
     pub(super) fn error_in_all(&self, what: impl Into<String>) -> ConfigError {
         ConfigError { file: self.file.clone(), line: None, what: what.into() }
     }
@@ -84,13 +84,13 @@ impl Source {
         ConfigError { line, ..self.error_in_all(what) }
     }
 
-    /// Returns the line of a place, from 1.
+    /// Returns the line of a span, from 1.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
         1 + memchr::memchr_iter(b'\n', before).count()
     }
 
-    /// Returns the key whose value is on a line, or began on a line before it; or the table that begins there.
+    /// Returns the key or table at a line, or the last one before it.
     fn key_at(&self, line: usize) -> Option<&str> {
         let lines: Vec<&str> = self.text.lines().take(line).collect();
         lines.into_iter().rev().find_map(key_in)
@@ -99,11 +99,11 @@ impl Source {
 
 fn key_in(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let (key, may_be_dotted) = match line.strip_prefix('[') {
-        Some(table) => (table.trim_start_matches('[').split(']').next()?, true),
-        None => (line.split_once('=')?.0, false),
+    let (key, others) = match line.strip_prefix('[') {
+        Some(table) => (table.trim_start_matches('[').split(']').next()?, "_-."),
+        None => (line.split_once('=')?.0, "_-"),
     };
     let key = key.trim();
-    let is_of_key = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || (may_be_dotted && c == '.');
-    (!key.is_empty() && key.chars().all(is_of_key)).then_some(key)
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || others.contains(c));
+    is_key.then_some(key)
 }

@@ -1,4 +1,4 @@
-//! `[[tenants]]`: who they are, and how their records are known.
+//! `[[tenants]]`: the tenants and what identifies their records.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,24 +16,23 @@ use portcullis::activation::Policy;
 use portcullis::package::Pattern;
 use portcullis::pipeline::{Claim, DEFAULT_TENANT, FieldPath};
 
-/// A tenant as the config has it; its rules are yet to be loaded.
+/// A tenant of the config. Its rules are not loaded yet.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     /// Its name.
     pub(crate) name: String,
-    /// Packages, or folders of them; where the config says nothing, the same as without a config.
+    /// Packages, or folders of packages. `None` for the default rules.
     pub(crate) rules: Option<Vec<PathBuf>>,
-    /// What its records are known by; nothing, where only a client of the service brings them. A config without tenants has
-    /// one, whose all records are.
+    /// What identifies its records. Empty if only clients of the service send them; `None` if all records are its own.
     pub(crate) claims: Option<Vec<Claim>>,
-    /// What its rules may take.
+    /// The limits of its rules.
     pub(crate) limits: TenantLimits,
-    /// Which versions of them it wants, from whom, and how they become active.
+    /// The versions that it wants, its trusted keys, and how versions become active.
     pub(crate) policy: Policy,
 }
 
 impl Default for Tenant {
-    /// Returns the one tenant of a config that names none.
+    /// Returns the tenant of a config without tenants.
     fn default() -> Self {
         Self {
             name: DEFAULT_TENANT.to_owned(),
@@ -45,7 +44,7 @@ impl Default for Tenant {
     }
 }
 
-/// Fields of the record, or `input`, and their values.
+/// Values by fields of the record, or by `input`.
 type ClaimTable = BTreeMap<String, Spanned<Texts>>;
 
 #[derive(Debug, Deserialize)]
@@ -64,8 +63,8 @@ impl TenantTable {
         self.name.get_ref()
     }
 
-    /// Returns the tenant, with these limits and this policy where the table has none. `has_client` says whether a client of
-    /// the service sends its records.
+    /// Returns the tenant. Limits and policy apply if the table does not set them. `has_client` says whether a client
+    /// of the service sends its records.
     pub(super) fn tenant(
         &self,
         source: &Source,
@@ -75,15 +74,14 @@ impl TenantTable {
     ) -> Result<Tenant, ConfigError> {
         let name = self.name();
         if let Some(rules) = self.rules.as_ref().filter(|rules| rules.get_ref().is_empty()) {
-            let what =
-                "rules: is an empty list; name packages or folders of them, or leave it out for the default rules";
+            let what = "rules: is an empty list; name packages or folders, or remove the key to use the default rules";
             return Err(source.error(rules, what));
         }
         let records = self.records.as_deref().unwrap_or_default();
         if records.is_empty() && !has_client {
             let what = format!(
-                "records: is missing: say what the records of {name} are known by, such as \
-                 records = [{{ p_source_label = \"{name}-*\" }}]; or which of [[serve.clients]] brings them"
+                "records: is missing; name what identifies the records of {name}, such as \
+                 records = [{{ p_source_label = \"{name}-*\" }}], or name {name} as tenant of one of [[serve.clients]]"
             );
             return Err(source.error(&self.name, what));
         }
@@ -107,7 +105,7 @@ impl TenantTable {
 fn claim(source: &Source, table: &Spanned<ClaimTable>) -> Result<Claim, ConfigError> {
     let mut claim = Claim::default();
     for (key, texts) in table.get_ref() {
-        // Not by the field's name: it is the record's, and no event's.
+        // Without the field's name, because it is a field of the record and not of the event.
         if let Some(wrong) = wrong_texts("", texts.get_ref()) {
             return Err(source.error(texts, format!("records: {key}: {wrong}")));
         }
@@ -116,14 +114,14 @@ fn claim(source: &Source, table: &Spanned<ClaimTable>) -> Result<Claim, ConfigEr
             claim.inputs = patterns;
         } else {
             let path = FieldPath::new(key).ok_or_else(|| {
-                let what = "expected the path of a field, names with dots between them, or input";
+                let what = "expected input, or the path of a field such as \"p_source_label\" or \"resource.labels.cluster_name\"";
                 source.error(texts, format!("records: {key:?}: {what}"))
             })?;
             claim.fields.push((path, patterns));
         }
     }
     if claim == Claim::default() {
-        let what = "records: {} would hold for every record; name a field, or input".to_owned();
+        let what = "records: {} would match every record; name a field or input".to_owned();
         return Err(source.error(table, what));
     }
     Ok(claim)

@@ -1,4 +1,4 @@
-//! Values of the config, and where they stand.
+//! Values of the config: texts, networks and times.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,10 +11,11 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::value::Datetime;
 
-/// What is wrong with a field's texts, if they cannot be meant. `name` is the event's field, if it is one.
+/// Returns what is wrong with the values of a field, if something is. `name` is the name of the event's field, or
+/// empty.
 pub(super) fn wrong_texts(name: &str, texts: &Texts) -> Option<String> {
     if texts.0.is_empty() || texts.0.iter().any(String::is_empty) {
-        return Some("expected a text or a list of texts, none of them empty".to_owned());
+        return Some("expected a string that is not empty, or a list of such strings".to_owned());
     }
     texts.0.iter().find_map(|text| wrong_pattern(name, text))
 }
@@ -22,22 +23,23 @@ pub(super) fn wrong_texts(name: &str, texts: &Texts) -> Option<String> {
 fn wrong_pattern(name: &str, text: &str) -> Option<String> {
     let beginning = text.strip_suffix('*').unwrap_or(text);
     if beginning.is_empty() {
-        return Some(format!("{text:?} holds for every value; name a beginning, such as \"system:*\""));
+        return Some(format!("{text:?} matches every value; expected a value, or a prefix such as \"system:*\""));
     }
     if beginning.contains('*') {
-        return Some(format!("{text:?} has a * before its end; only one at the end stands for anything"));
+        return Some(format!("{text:?}: * is a wildcard only at the end"));
     }
     let known = |log_type: &str| if text == beginning { log_type == text } else { log_type.starts_with(beginning) };
     let names = LogType::ALL.map(LogType::as_str);
     (name == "logType" && !names.into_iter().any(known))
-        .then(|| format!("{text:?} is no log type; these are: {}", names.join(", ")))
+        .then(|| format!("unknown log type {text:?}; expected one of {}", names.join(", ")))
 }
 
-/// A network, or a lone address. A network of IPv4-mapped IPv6 addresses is the IPv4 network: addresses are read so.
+/// Parses a network or an address. A network of IPv4-mapped IPv6 addresses becomes the IPv4 network, because source
+/// addresses are read that way too.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network: Result<IpNet, _> = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let network = network.map_err(|_| {
-        format!("source_ip: {text:?} is no network; expected one such as 192.0.2.0/24 or 2001:db8::/32")
+        format!("source_ip: invalid network {text:?}; expected one such as 192.0.2.0/24 or 2001:db8::/32")
     })?;
     Ok(match (network, network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
         (IpNet::V6(_), IpAddr::V4(address), Some(length)) => Ipv4Net::new_assert(address, length).into(),
@@ -45,7 +47,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// The instant of a date, at its beginning in UTC, or of a time with its offset.
+/// Returns the instant of a time with its offset, or of a date's midnight in UTC.
 pub(super) fn instant(datetime: &Datetime) -> Option<Timestamp> {
     match datetime {
         Datetime { date: Some(_), time: Some(_), offset: Some(_) } => datetime.to_string().parse().ok(),
@@ -57,7 +59,7 @@ pub(super) fn instant(datetime: &Datetime) -> Option<Timestamp> {
     }
 }
 
-/// A text, or a list of texts.
+/// A string, or a list of strings.
 #[derive(Debug)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
@@ -69,7 +71,7 @@ impl<'de> Deserialize<'de> for Texts {
             type Value = Texts;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text or a list of texts")
+                formatter.write_str("a string or a list of strings")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {

@@ -1,4 +1,4 @@
-//! What each replica of a service runs.
+//! `portcullis rules --server`: lists what each replica of a service runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,22 +9,21 @@ use serde_json::{Value, json};
 use crate::failure::{Exit, Failure, OrExit};
 use crate::output::{Output, ReportFormat};
 
-/// A service that is asked what its replicas run.
 #[derive(clap::Args)]
 pub(crate) struct ServerArgs {
-    /// Ask a service instead: what each of its replicas runs
-    #[arg(long, value_name = "URL", requires = "token_file", conflicts_with_all = ["rules", "config", "history"])]
+    /// List what each replica of this service runs
+    #[arg(long, value_name = "URL", requires = "token_file", conflicts_with_all = ["paths", "config", "cache", "history"])]
     pub(super) server: Option<String>,
-    /// The file of the token to show it, of a client with the role view
+    /// File with the token of a client that has the role view
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
-    /// The certificates to trust, in PEM [default: the system's]
+    /// File with the certificates to trust, in PEM [default: the system's]
     #[arg(long, value_name = "FILE", requires = "server")]
     ca: Option<PathBuf>,
 }
 
 pub(crate) fn run(server: &str, args: &ServerArgs, format: ReportFormat) -> Result<Exit, Failure> {
-    let token_file = args.token_file.as_deref().expect("it is required");
+    let token_file = args.token_file.as_deref().expect("clap requires it");
     let replicas = portcullis_serve::rules_of_replicas(server, token_file, args.ca.as_deref()).or_exit(Exit::Io)?;
     let mut output = Output::standard();
     match format {
@@ -41,7 +40,7 @@ pub(crate) fn run(server: &str, args: &ServerArgs, format: ReportFormat) -> Resu
     Ok(Exit::Done)
 }
 
-/// Each rule of each replica, with the replica.
+/// Returns the rules of all replicas, each with the name of its replica.
 fn rules(replicas: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
     replicas.iter().flat_map(|report| {
         let replica = report["replica"].as_str().unwrap_or_default();
@@ -49,7 +48,7 @@ fn rules(replicas: &[Value]) -> impl Iterator<Item = (&str, &Value)> {
     })
 }
 
-/// Each rule with its versions, and on which replicas each stands how.
+/// Returns each rule with its versions, their states, and the replicas in each state.
 fn text(replicas: &[Value]) -> String {
     let mut states: BTreeMap<[String; 2], BTreeMap<[String; 3], Vec<&str>>> = BTreeMap::new();
     for (replica, rule) in rules(replicas) {

@@ -1,4 +1,4 @@
-//! Extracts who asks.
+//! Extracts the client of a request, and checks its role.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clients::Client;
 use crate::settings::Role;
 
-/// The names in a connection's certificate, if it has shown a trusted one.
+/// The names in the client certificate of a connection, if it has sent a trusted one.
 #[derive(Clone, Default)]
 pub(super) struct Peer(pub(super) Arc<[String]>);
 
@@ -36,11 +36,11 @@ impl FromRequestParts<Arc<App>> for Authenticated {
                 let is_bearer = scheme.eq_ignore_ascii_case("bearer");
                 is_bearer.then(|| clients.by_token(token.trim()).cloned()).flatten()
             };
-            return bearer(value).map(Self).ok_or_else(|| unknown("the token is not known"));
+            return bearer(value).map(Self).ok_or_else(|| unknown("unknown token"));
         }
         let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
         let client = clients.by_certificate(&peer.0).cloned().map(Self);
-        client.ok_or_else(|| unknown("who asks? Show a bearer token, or a client certificate"))
+        client.ok_or_else(|| unknown("expected a bearer token or a client certificate of a known client"))
     }
 }
 

@@ -15,21 +15,21 @@ use crate::ingest::Permit;
 pub(super) struct Bounds {
     /// The most bytes.
     pub(super) size: u64,
-    /// How long it may take to come in.
+    /// The time in which it must arrive.
     pub(super) time: Duration,
 }
 
-/// Reads a body, as far as its permit can grow.
+/// Reads a body, while its permit can grow.
 pub(super) async fn read(body: &mut Body, bounds: Bounds, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
     timeout(bounds.time, read_whole(body, bounds.size, permit)).await.map_err(|_| {
-        let text = format!("the batch did not come whole within {} s", bounds.time.as_secs());
+        let text = format!("the body did not arrive within {} s", bounds.time.as_secs());
         Denied::new(StatusCode::REQUEST_TIMEOUT, text)
     })?
 }
 
 async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
     let too_large = || {
-        let text = format!("the batch has more than {most} bytes; send fewer records at a time");
+        let text = format!("the body has more than {most} bytes; send fewer records at once");
         Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     let announced = http_body::Body::size_hint(body).lower();
@@ -39,17 +39,17 @@ async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<V
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
-            frame.map_err(|error| Denied::new(StatusCode::BAD_REQUEST, format!("the batch broke off: {error}")))?;
+            frame.map_err(|error| Denied::new(StatusCode::BAD_REQUEST, format!("the body was cut off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         let length = (bytes.len() + data.len()) as u64;
         if length > most {
             return Err(too_large());
         }
         if !permit.grow(length) {
-            return Err(Denied::busy(StatusCode::TOO_MANY_REQUESTS, "there is no room for it now"));
+            return Err(Denied::busy(StatusCode::TOO_MANY_REQUESTS, "the memory budget is used up; try again"));
         }
         if bytes.capacity() == 0 {
-            // As much as is announced, but nothing before the first byte.
+            // Reserves what is announced, up to 1 MiB, but nothing before the first byte.
             bytes.reserve_exact(usize::try_from(announced.min(1 << 20)).unwrap_or(0).max(data.len()));
         }
         bytes.extend_from_slice(&data);
@@ -57,8 +57,8 @@ async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<V
     Ok(bytes)
 }
 
-/// Reads and drops the rest of a refused body in the background: a client that is still sending when the connection closes
-/// sees a broken connection instead of the answer.
+/// Reads and drops the rest of a refused body in the background. Otherwise a client that is still sending when the
+/// connection closes would see a broken connection instead of the answer.
 pub(super) fn discard(mut body: Body, bounds: Bounds) {
     let mut left = bounds.size;
     tokio::spawn(timeout(bounds.time, async move {

@@ -1,4 +1,4 @@
-//! Connections: how many there are, and how long they may take.
+//! Accepts connections, within bounds on their number and time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use super::tls::Security;
 use crate::clients;
 use crate::settings::Settings;
 
-/// How long a client may take to greet, and to send the head of a request, unless requests have less time in all; also the first
-/// of a connection, and the next.
+/// The longest time for a TLS handshake, for the head of a request, and between two requests, unless `timeout` is
+/// shorter.
 const HEAD: Duration = Duration::from_secs(20);
 
 /// The most bytes of a request's head.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// Accepts connections until the service stops, and then waits for those that are in the middle of a request.
+/// Accepts connections until the service stops, and then waits for requests that are in progress.
 pub(crate) async fn serve(
     listener: TcpListener,
     security: Arc<Security>,
@@ -43,15 +43,15 @@ pub(crate) async fn serve(
     loop {
         let place = tokio::select! {
             () = stopping.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place.expect("it is never closed"),
+            place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
         };
         let stream = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of descriptors, most likely: some may be free soon.
-                    tracing::warn!(error = %error, "no connection can be taken");
+                    // Most likely the process is out of file descriptors. Some may be free soon.
+                    tracing::warn!(error = %error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -75,15 +75,15 @@ async fn connection(
     router: Router,
     stopping: CancellationToken,
 ) {
-    // Answers are short.
+    // Answers are short, and must not wait for more data.
     let _ = stream.set_nodelay(true);
     match security {
         None => requests(stream, Peer::default(), head, router, stopping).await,
         Some(config) => {
             let stream = match timeout(head, TlsAcceptor::from(config).accept(stream)).await {
                 Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return tracing::debug!(error = %error, "a connection does not come to TLS"),
-                Err(_) => return tracing::debug!("a connection takes too long to come to TLS"),
+                Ok(Err(error)) => return tracing::debug!(error = %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!("TLS handshake timed out"),
             };
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let peer = Peer(certificate.map(|certificate| clients::names(certificate)).unwrap_or_default().into());
@@ -114,6 +114,6 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     if let Err(error) = served {
-        tracing::debug!(error = %error, "a connection ends early");
+        tracing::debug!(error = %error, "connection failed");
     }
 }

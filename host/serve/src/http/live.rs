@@ -1,4 +1,4 @@
-//! `GET /v1/live`: what a viewer sees, as server-sent events.
+//! `GET /v1/live`: live events for a viewer, as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,26 +13,27 @@ use tokio::sync::mpsc;
 use super::auth::Viewer;
 use super::reply::Denied;
 use crate::app::App;
-use crate::observed::Seen;
+use crate::observed::ViewerEvent;
 
-/// Number of events that wait for a slow viewer. It may miss what comes while they wait.
+/// Number of events that wait for a slow viewer. Beyond it, the viewer may miss some.
 const WAITING: usize = 64;
 
 pub(super) async fn live(State(app): State<Arc<App>>, Viewer(client): Viewer) -> Result<Response, Denied> {
-    let place = app
+    let permit = app
         .observed
         .viewer()
-        .ok_or_else(|| Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "too many look at it already"))?;
-    let (sender, receiver) = mpsc::channel::<Seen>(WAITING);
+        .ok_or_else(|| Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "too many viewers; try again later"))?;
+    let (sender, receiver) = mpsc::channel::<ViewerEvent>(WAITING);
     let observed = Arc::clone(&app.observed);
     let tenant = client.tenant;
     tokio::spawn(async move {
-        observed.show(tenant, &sender).await;
-        drop(place);
+        observed.stream(tenant, &sender).await;
+        drop(permit);
     });
-    let next = async |mut receiver: mpsc::Receiver<Seen>| Some((receiver.recv().await?, receiver));
+    let next = async |mut receiver: mpsc::Receiver<ViewerEvent>| Some((receiver.recv().await?, receiver));
     let events = futures_util::stream::unfold(receiver, next);
-    let events = events.map(|Seen { kind, data }| Ok::<_, Infallible>(Event::default().event(kind).data(&*data)));
-    // Some proxies hold back what they pass on.
+    let events =
+        events.map(|ViewerEvent { kind, data }| Ok::<_, Infallible>(Event::default().event(kind).data(&*data)));
+    // Without this header, some proxies buffer the events.
     Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], Sse::new(events)).into_response())
 }

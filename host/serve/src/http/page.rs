@@ -1,4 +1,4 @@
-//! `GET /`: the live page, which holds no data of its own.
+//! `GET /`: the live page, which contains no data itself.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,11 +9,12 @@ use super::reply::Denied;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Returns the page. Only its own script and style run, by a nonce.
+/// Returns the page. A nonce lets only its own script and style run.
 pub(super) async fn page() -> Result<Response, Denied> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| {
+        Denied::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot get random numbers: {error}"))
+    })?;
     let nonce = BASE64_STANDARD.encode(random);
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \

@@ -1,4 +1,4 @@
-//! `POST /v1/records`: a batch, from its first byte to the answer.
+//! `POST /v1/records`: takes a batch.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::body::{self, Bounds};
 use super::reply::{Denied, json_response};
 use crate::app::App;
 use crate::clients::Client;
-use crate::ingest::Sent;
+use crate::ingest::ClientBatch;
 use crate::settings::Role;
 
 /// The encodings that a batch may have.
@@ -33,8 +33,8 @@ pub(super) async fn post(
         Ok(receipt) => json_response(StatusCode::OK, &receipt),
         Err(denied) => {
             let (status, reason, place) = (denied.status.as_u16(), &denied.text, denied.place.as_deref());
-            tracing::warn!(client = &*name, status, reason, place, "a batch is refused");
-            // A client that takes too long gets no more time.
+            tracing::warn!(client = &*name, status, reason, place, "batch refused");
+            // A client that was too slow gets no more time.
             if denied.status != StatusCode::REQUEST_TIMEOUT {
                 body::discard(body, bounds(&app));
             }
@@ -53,29 +53,29 @@ pub(super) fn bounds(app: &App) -> Bounds {
 async fn take(app: &Arc<App>, client: &Arc<Client>, headers: &HeaderMap, body: &mut Body) -> Result<Value, Denied> {
     let ingest = &app.ingest;
     if ingest.stopping.is_cancelled() {
-        let text = "it ends; another replica, or the next, takes it";
+        let text = "the service is shutting down; send the batch again";
         return Err(Denied::busy(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     if ingest.jetstream.as_ref().is_some_and(|jetstream| !jetstream.settings.ingest) {
-        let text = "this replica takes batches out of the stream only (jetstream: ingest = false)";
+        let text = "this replica takes batches only from the stream (ingest = false in [serve.jetstream])";
         return Err(Denied::new(StatusCode::NOT_FOUND, text));
     }
     if !client.may(Role::Ingest) {
         return Err(Denied::role(client, Role::Ingest));
     }
-    // The first bytes of the body say what it is; the header only decides what cannot be read.
+    // The body's first bytes decide how it is decompressed. The header only rules out encodings that are not supported.
     let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("unknown"));
     let is_known = |encoding: &str| ENCODINGS.iter().any(|known| known.eq_ignore_ascii_case(encoding));
     if let Some(encoding) = encoding.filter(|encoding| !is_known(encoding)) {
-        let text = format!("Content-Encoding {encoding} is not read; send gzip, zstd or identity");
+        let text = format!("unsupported Content-Encoding {encoding}; expected gzip, zstd or identity");
         return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let mut permit = ingest.budget.permit(&client.name);
     let body = body::read(body, bounds(app), &mut permit).await?;
-    let sent = Sent { client: Arc::clone(&client.name), tenant: client.tenant, body, permit };
-    // A task of its own: it ends even where the client does not wait for the answer, so that the account closes.
+    let batch = ClientBatch { client: Arc::clone(&client.name), tenant: client.tenant, body, permit };
+    // A separate task goes on if the client disconnects, so that everything that is judged is also counted.
     let ingest = Arc::clone(ingest);
-    let taken = tokio::spawn(async move { ingest.take(sent).await }).await;
-    let failed = |_| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "it failed");
+    let taken = tokio::spawn(async move { ingest.take(batch).await }).await;
+    let failed = |_| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: judging the batch failed");
     taken.map_err(failed)?.map_err(Denied::from)
 }

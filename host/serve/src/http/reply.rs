@@ -1,4 +1,4 @@
-//! Answers of the app, as JSON.
+//! JSON answers, and the statuses of errors.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,14 +9,14 @@ use crate::ingest::{NotTaken, Refused};
 use crate::registry::RegistryError;
 use crate::settings::Role;
 
-/// A request that is not answered as it was meant.
+/// An error answer to a request.
 #[derive(Debug)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,
     pub(super) text: String,
-    /// The place in the body that is to blame.
+    /// The place of the error in the body.
     pub(super) place: Option<String>,
-    /// After this many seconds the same request may succeed.
+    /// The seconds after which the same request may succeed.
     retry_after: Option<u32>,
 }
 
@@ -32,7 +32,7 @@ impl Denied {
 
     /// Denies a request of a client without a role.
     pub(super) fn role(client: &Client, role: Role) -> Self {
-        Self::new(StatusCode::FORBIDDEN, format!("{} may not: it needs the role {}", client.name, role.as_str()))
+        Self::new(StatusCode::FORBIDDEN, format!("client {} lacks the role {}", client.name, role.as_str()))
     }
 }
 
@@ -40,7 +40,7 @@ impl From<Refused> for Denied {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unreadable { place, reason } => {
-                let text = format!("the batch cannot be read: {reason}; none of its records was taken");
+                let text = format!("the batch cannot be read: {reason}; no record of it was taken");
                 Self { place: Some(place), ..Self::new(StatusCode::BAD_REQUEST, text) }
             }
             Refused::TooLarge(text) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
@@ -53,14 +53,14 @@ impl From<NotTaken> for Denied {
         let busy = |text| Self::busy(StatusCode::SERVICE_UNAVAILABLE, text);
         match not_taken {
             NotTaken::Refused(refused) => refused.into(),
-            NotTaken::OverBudget => busy("there is no room now for what comes of it"),
+            NotTaken::OverBudget => busy("the memory budget is used up; try again"),
             NotTaken::NotKept(reason) => {
-                tracing::error!(reason, "a batch is refused: what comes of it cannot be kept");
-                busy("what comes of it cannot be kept now")
+                tracing::error!(reason, "batch refused: its results cannot be stored");
+                busy("the results of the batch cannot be stored now; try again")
             }
             NotTaken::NotStored(reason) => {
-                tracing::error!(error = reason, "a batch is refused: it cannot be stored");
-                busy("it cannot be stored now")
+                tracing::error!(error = reason, "batch refused: it cannot be stored in the stream");
+                busy("the batch cannot be stored now; try again")
             }
         }
     }
@@ -74,8 +74,8 @@ impl From<RegistryError> for Denied {
             RegistryError::NotFound(_) => StatusCode::NOT_FOUND,
             RegistryError::Conflict(_) => StatusCode::CONFLICT,
             RegistryError::NotKept(reason) => {
-                tracing::error!(error = reason, "what is published cannot be kept");
-                return Self::busy(StatusCode::SERVICE_UNAVAILABLE, "it cannot be kept now");
+                tracing::error!(error = reason, "publication failed");
+                return Self::busy(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now; try again");
             }
         };
         Self::new(status, error.to_string())
@@ -101,7 +101,7 @@ impl IntoResponse for Denied {
     }
 }
 
-/// Returns an answer of JSON with a line end.
+/// Returns an answer with a JSON body and a line end.
 pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }

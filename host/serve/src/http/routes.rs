@@ -1,4 +1,4 @@
-//! The paths of the app.
+//! The routes of the service.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::clients::Client;
 use crate::observed::CONTENT_TYPE;
 use crate::registry::Publication;
 
-/// Returns the routes of a app.
+/// Returns the router of the service.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::page))
@@ -33,10 +33,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || {
             let paths = "/, /healthz, /readyz, /metrics, /v1/live, /v1/records, /v1/rules, /v1/packages/{tenant} and \
                          /v1/activation/{tenant}";
-            Denied::new(StatusCode::NOT_FOUND, format!("there is nothing; there are {paths}"))
+            Denied::new(StatusCode::NOT_FOUND, format!("unknown path; expected one of {paths}"))
         })
         .method_not_allowed_fallback(async || {
-            let text = "expected POST for records, PUT or DELETE for packages and activation, GET for all else";
+            let text = "expected POST for records, PUT or DELETE for packages and activation, GET for all other paths";
             Denied::new(StatusCode::METHOD_NOT_ALLOWED, text)
         })
         .with_state(app)
@@ -45,13 +45,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let is_ready = app.ingest.not_ready().is_empty();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    // The reasons may name what not everybody may know: they are in the log, on the page and in the metrics.
+    // Anyone may ask this, so the reasons are not in the answer. They are in the log, on the page and in the metrics.
     (status, if is_ready { "ready\n" } else { "not ready\n" }).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>, Viewer(client): Viewer) -> Result<Response, Denied> {
     if client.tenant.is_some() {
-        let text = format!("{} is a tenant's: the metrics are of all tenants", client.name);
+        let text = format!("client {} belongs to a tenant, and the metrics cover all tenants", client.name);
         return Err(Denied::new(StatusCode::FORBIDDEN, text));
     }
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.text()).into_response())
@@ -101,7 +101,7 @@ async fn put_activation(
     request: Request,
 ) -> Result<Response, Denied> {
     let text = published(&app, &client, request).await?;
-    let text = String::from_utf8(text).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "it is no text"))?;
+    let text = String::from_utf8(text).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "expected UTF-8 text"))?;
     let put = app.registry.put_activation(publication(&client, &tenant), Some(text)).await?;
     Ok(json_response(StatusCode::ACCEPTED, &put))
 }
@@ -115,7 +115,7 @@ async fn remove_activation(
     Ok(json_response(StatusCode::ACCEPTED, &removed))
 }
 
-/// Reads what a client publishes.
+/// Reads the body of a publication.
 async fn published(app: &App, client: &Client, request: Request) -> Result<Vec<u8>, Denied> {
     let mut body = request.into_body();
     let mut permit = app.ingest.budget.permit(&client.name);

@@ -1,4 +1,4 @@
-//! The service's side of TLS.
+//! TLS of the service.
 
 use std::fs;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::http_client::certificates;
 use crate::settings::Tls;
 
-/// The TLS configuration of new connections; it can be replaced while the service runs.
+/// The TLS configuration for new connections, which can be replaced while the service runs.
 pub(crate) struct Security(RwLock<Option<Arc<ServerConfig>>>);
 
 impl Security {
@@ -20,7 +20,7 @@ impl Security {
         Ok(Self(RwLock::new(tls.map(server_config).transpose()?.map(Arc::new))))
     }
 
-    /// Reads the files again. Connections that are there go on with what they have.
+    /// Reads the files again. Existing connections keep their configuration.
     pub(crate) fn reload(&self, tls: Option<&Tls>) -> anyhow::Result<()> {
         let config = tls.map(server_config).transpose()?.map(Arc::new);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -37,7 +37,7 @@ fn server_config(tls: &Tls) -> anyhow::Result<ServerConfig> {
     let chain = certificates(&tls.certificate).context("tls: certificate")?;
     let key = fs::read(&tls.key).with_context(|| format!("tls: key: {}: cannot be read", tls.key.display()))?;
     let key = PrivateKeyDer::from_pem_slice(&key)
-        .with_context(|| format!("tls: key: {}: holds no private key in PEM", tls.key.display()))?;
+        .with_context(|| format!("tls: key: {}: contains no private key in PEM", tls.key.display()))?;
     let builder = ServerConfig::builder();
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),

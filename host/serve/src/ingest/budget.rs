@@ -1,4 +1,4 @@
-//! The memory that batches in flight may take.
+//! The memory budget of batches in flight.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The unit of the semaphores, in bytes.
 const UNIT: u64 = 4 << 10;
 
-/// A number of bytes for all batches in flight. One of several clients gets at most half of it.
+/// The memory budget, in bytes. If there are several clients, each gets at most half of it, but always enough for the
+/// largest batch.
 pub(crate) struct MemoryBudget {
     all: Arc<Semaphore>,
     total: usize,
@@ -16,7 +17,7 @@ pub(crate) struct MemoryBudget {
     of_clients: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
-/// A part of the budget, which is given back when the permit is dropped.
+/// A part of the budget, returned when the permit is dropped.
 pub(crate) struct Permit {
     all: Arc<Semaphore>,
     of_client: Arc<Semaphore>,
@@ -47,7 +48,7 @@ impl MemoryBudget {
 }
 
 impl Permit {
-    /// Grows to this many bytes in all, and returns whether there was room for them. On failure, it stays as it was.
+    /// Grows to this many bytes in total. Returns whether the budget allowed it; if not, the permit stays as it was.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let needed = bytes.div_ceil(UNIT).saturating_sub(self.bytes / UNIT);
         let Ok(needed) = u32::try_from(needed) else { return false };

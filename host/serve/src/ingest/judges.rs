@@ -1,4 +1,4 @@
-//! The threads that judge batches, each with judges of its own.
+//! The threads that judge batches, each with its own judges.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -18,82 +18,82 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::reading::{Reading, Refused, read};
-use crate::delivery::SinkAlert;
+use crate::sink_alert::SinkAlert;
 use crate::storage::{AlertId, Line};
 
-/// Records that came in one request or one message, and are taken or refused together.
+/// The records of one request or one message, which are taken or refused together.
 pub(crate) struct Batch {
     pub(crate) body: Vec<u8>,
-    /// The tenant of the client; without it, claims decide.
+    /// The tenant of the client. Without it, claims decide.
     pub(crate) tenant: Option<usize>,
     /// The client's name.
     pub(crate) client: Arc<str>,
-    /// The batch's id, which its lines in the ledger have.
+    /// The batch's id, which is part of its ledger lines.
     pub(crate) id: String,
 }
 
-/// What came of a batch.
+/// A judged batch and its results.
 pub(crate) struct JudgedBatch {
     /// The client's name.
     pub(crate) client: Arc<str>,
-    /// What became of its records.
+    /// The outcomes of its records.
     pub(crate) outcomes: Outcomes,
     pub(crate) accounts: (Vec<Accounting>, Accounting),
     pub(crate) rules: RuleSets,
     pub(crate) alerts: Vec<SinkAlert>,
     pub(crate) ledger: Vec<Line>,
     pub(crate) dead_letters: Vec<Line>,
-    /// Reports that an operator may have to be notified of.
+    /// Reports that may become notifications.
     pub(crate) reports: Vec<RecordReport>,
     pub(crate) took: Duration,
-    /// The bytes of all that is written about it.
+    /// The number of bytes to write for it.
     pub(crate) size: u64,
 }
 
 type Answer = Result<JudgedBatch, Refused>;
 
-/// How judges judge batches.
+/// The options of judges.
 #[derive(Clone, Copy)]
 pub(crate) struct JudgeOptions {
-    /// The most bytes of a batch when it is decompressed.
+    /// The most bytes of a decompressed batch.
     pub(crate) max_body: u64,
-    /// Whether every record gets a line in the ledger.
+    /// Whether each record gets a ledger line.
     pub(crate) ledger: bool,
-    /// Whether alerts are also made findings.
+    /// Whether alerts are also written as OCSF findings.
     pub(crate) ocsf: bool,
 }
 
-/// A batch that is to be judged later, and elsewhere.
+/// A batch for the stream, before it was checked.
 pub(crate) struct Unchecked {
     pub(crate) body: Vec<u8>,
-    /// Who brings it, and whose its records are.
+    /// The name of the client, and of the tenant that owns the records.
     pub(crate) client: Arc<str>,
     pub(crate) tenant: Option<Arc<str>>,
 }
 
-/// A batch that can be read.
+/// A batch for the stream that can be read.
 pub(crate) struct Checked {
-    /// The same for the same batch of the same client, so that one which is brought again is one.
+    /// The batch's id. Equal batches of one client have equal ids, so that a repeated batch is recognized.
     pub(crate) id: String,
-    /// What its records are.
+    /// The outcomes of its records, as far as they are known without judging.
     pub(crate) outcomes: Outcomes,
-    /// It, compressed unless it was.
+    /// The body, compressed unless it was already.
     pub(crate) packed: Vec<u8>,
 }
 
-/// What threads are asked for.
+/// A task for a judging thread.
 enum Task {
     Judge(Batch, oneshot::Sender<Answer>),
     Check(Unchecked, oneshot::Sender<Result<Checked, Refused>>),
 }
 
-/// The near end of the threads.
+/// A handle to the judging threads.
 pub(crate) struct Judges {
     tasks: Sender<Task>,
 }
 
 impl Judges {
-    /// Starts so many threads, which judge with what is published here.
+    /// Starts the threads, which use the rule sets in these cells.
     pub(crate) fn start(
         tenants: Tenants,
         cells: &[Arc<RuleSetCell>],
@@ -112,12 +112,12 @@ impl Judges {
         Ok(Self { tasks })
     }
 
-    /// Judges a batch. How many wait is bounded by the room that they take.
+    /// Judges a batch. The memory budget bounds how many batches wait.
     pub(crate) async fn judge(&self, batch: Batch) -> Answer {
         self.ask(|answer| Task::Judge(batch, answer)).await
     }
 
-    /// Reads a batch without judging it: whether it can be, later and elsewhere.
+    /// Checks that a batch can be read, without judging it.
     pub(crate) async fn check(&self, batch: Unchecked) -> Result<Checked, Refused> {
         self.ask(|answer| Task::Check(batch, answer)).await
     }
@@ -142,7 +142,7 @@ impl Judge {
         let _abort = AbortOnPanic;
         let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         while let Ok(task) = next() {
-            // Who has gone away meanwhile sends it again.
+            // If the caller is gone, the client will send the batch again.
             match task {
                 Task::Judge(batch, answer) => {
                     let began = Instant::now();
@@ -161,12 +161,12 @@ impl Judge {
         let packed = if is_compressed(&body) {
             body.clone()
         } else {
-            let wrong = |error: io::Error| Refused::TooLarge(format!("it cannot be compressed: {error}"));
-            zstd::bulk::compress(&body, PACKING).map_err(wrong)?
+            let failed = |error: io::Error| Refused::TooLarge(format!("the batch cannot be compressed: {error}"));
+            zstd::bulk::compress(&body, PACKING).map_err(failed)?
         };
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             outcomes.count(&outcome, &|| format!("{client}:{}", record.place));
-            reading.see(record, &outcome)
+            reading.note(record, &outcome)
         };
         let documents = read(body, self.options.max_body, &mut self.records, &mut each)?;
         reading.end(documents)?;
@@ -180,27 +180,26 @@ impl Judge {
         for (tenant, rules) in rules.iter().enumerate() {
             tenants.judge(tenant).set_rules(rules);
         }
-        let wanted = ReportOptions { ledger: options.ledger, rejects: true, times: false };
+        let report_options = ReportOptions { ledger: options.ledger, rejects: true, times: false };
         let origin = Origin { input: &client, tenant };
         let mut judged = JudgedBatch::new(Arc::clone(&client), rules);
         let (mut reading, mut outcomes) = (Reading::default(), Outcomes::default());
         let most = 4 * options.max_body;
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
-            reading.see(record, &outcome)?;
-            // What was not evaluated has both in its line already.
+            reading.note(record, &outcome)?;
+            // Lines of other outcomes contain both already.
             let known = match &outcome {
                 Outcome::Evaluated(event) if options.ledger => {
                     Some((event.audit_id.as_ref().map(ToString::to_string), format!("{client}:{}", record.place)))
                 }
                 _ => None,
             };
-            let report = judge_record(tenants, wanted, &mut outcomes, origin, record, outcome);
+            let report = judge_record(tenants, report_options, &mut outcomes, origin, record, outcome);
             if let Some(report) = report {
-                judged.take(report, &id, known, options.ocsf);
+                judged.add(report, &id, known, options.ocsf);
             }
             if judged.size > most {
-                let what =
-                    format!("what would be written about it is more than {most} bytes; send fewer records at a time");
+                let what = format!("the results are more than {most} bytes; send fewer records at once");
                 return Err(Refused::TooLarge(what));
             }
             Ok(())
@@ -214,7 +213,7 @@ impl Judge {
     }
 }
 
-/// How hard batches are compressed that are to be stored: as fast as can be.
+/// The compression level of batches in the stream: the fastest.
 const PACKING: i32 = 1;
 
 impl JudgedBatch {
@@ -233,12 +232,12 @@ impl JudgedBatch {
         }
     }
 
-    /// Takes what is to be written about a record; of one that was evaluated its id and its place are known besides.
-    fn take(&mut self, mut report: RecordReport, id: &str, known: Option<(Option<String>, String)>, wants_ocsf: bool) {
+    /// Adds the lines and alerts of a record. `known` is the audit id and the place of an evaluated record.
+    fn add(&mut self, mut report: RecordReport, id: &str, known: Option<(Option<String>, String)>, wants_ocsf: bool) {
         if let Some(mut line) = report.ledger.take() {
             if let Some((audit_id, place)) = known {
                 line = line.with("audit_id", &json!(audit_id));
-                // What is no one tenant's is rejected, and has its place.
+                // An unclaimed record is rejected, and its line has the place already.
                 if report.unclaimed.is_none() {
                     line = line.with("place", &json!(place));
                 }

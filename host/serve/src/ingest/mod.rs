@@ -1,4 +1,4 @@
-//! Batches: judged, kept, counted.
+//! Judges batches, stores their results and counts them.
 
 mod budget;
 mod judges;
@@ -30,18 +30,18 @@ pub(crate) use judges::Batch;
 use judges::{Checked, JudgeOptions, JudgedBatch, Judges, Unchecked};
 pub(crate) use reading::Refused;
 
-/// The file of dead letters, in the folder of the service's data.
+/// The file of dead letters in the data folder.
 const DEAD_LETTERS: &str = "dead-letters.ndjson";
 
-/// What judges batches and keeps what comes of them.
+/// The part of the service that judges batches and stores their results.
 pub(crate) struct Ingest {
     /// The names of the tenants.
     pub(crate) tenants: Arc<[Arc<str>]>,
-    /// By tenant, where its rules are published.
+    /// The cell of each tenant's rule set.
     cells: Vec<Arc<RuleSetCell>>,
     judges: Judges,
     pub(crate) sinks: Sinks,
-    /// Records that cannot be judged, and alerts that a sink refuses for good.
+    /// The log of records that cannot be judged, and of alerts that a sink refuses for good.
     dead_letters: AppendLog,
     ledger: Option<AppendLog>,
     notifier: Mutex<Notifier>,
@@ -49,7 +49,7 @@ pub(crate) struct Ingest {
     pub(crate) budget: MemoryBudget,
     pub(crate) jetstream: Option<Arc<JetStream>>,
     ids: BatchIds,
-    /// Batches that were read, and are not answered yet.
+    /// The batches in flight: read and not yet answered.
     pub(crate) in_flight: TaskTracker,
     /// Cancelled when the service stops.
     pub(crate) stopping: CancellationToken,
@@ -58,32 +58,32 @@ pub(crate) struct Ingest {
 /// The ids of the batches of one process.
 struct BatchIds {
     replica: Arc<str>,
-    /// Milliseconds since 1970: they tell this process from the one before it.
+    /// The start of this process in milliseconds since 1970, which tells its ids from those of earlier processes.
     started_at: i64,
     next: AtomicU64,
 }
 
-/// A client's batch, as far as judging it needs to know the client.
-pub(crate) struct Sent {
+/// A batch of a client, with its permit.
+pub(crate) struct ClientBatch {
     pub(crate) client: Arc<str>,
     pub(crate) tenant: Option<usize>,
     pub(crate) body: Vec<u8>,
     pub(crate) permit: Permit,
 }
 
-/// Why a batch is not taken.
+/// The reason why a batch is not taken.
 pub(crate) enum NotTaken {
-    /// It is refused, and always will be.
+    /// The batch is invalid, and will be refused again.
     Refused(Refused),
-    /// What comes of it does not fit into the memory budget now.
+    /// Its results do not fit into the memory budget now.
     OverBudget,
-    /// What comes of it cannot be kept now.
+    /// Its results cannot be stored now.
     NotKept(String),
-    /// It cannot be stored in the stream now.
+    /// The batch cannot be stored in the stream now.
     NotStored(String),
 }
 
-/// What [`Ingest::open`] needs besides settings.
+/// The arguments of [`Ingest::open`] in addition to the settings.
 pub(crate) struct Opening {
     pub(crate) tenants: Tenants,
     pub(crate) cells: Vec<Arc<RuleSetCell>>,
@@ -127,21 +127,21 @@ impl Ingest {
         })
     }
 
-    /// Judges a batch, or stores it in the stream where batches go there. On success it is safe; the receipt is for the
-    /// client.
-    pub(crate) async fn take(&self, sent: Sent) -> Result<Value, NotTaken> {
+    /// Judges a batch, or stores it in the stream if the settings say so. On success it is safe. Returns the receipt
+    /// for the client.
+    pub(crate) async fn take(&self, batch: ClientBatch) -> Result<Value, NotTaken> {
         let _in_flight = self.in_flight.token();
         match &self.jetstream {
-            Some(jetstream) if jetstream.settings.ingest => self.store(jetstream, sent).await,
+            Some(jetstream) if jetstream.settings.ingest => self.store(jetstream, batch).await,
             _ => {
-                let Sent { client, tenant, body, mut permit } = sent;
+                let ClientBatch { client, tenant, body, mut permit } = batch;
                 let id = self.ids.next();
                 self.judge_and_keep(Batch { body, tenant, client, id }, &mut permit).await
             }
         }
     }
 
-    /// Judges a batch and keeps what comes of it. On success it is safe, and counted.
+    /// Judges a batch and stores its results. On success it is safe and counted.
     pub(crate) async fn judge_and_keep(&self, batch: Batch, permit: &mut Permit) -> Result<Value, NotTaken> {
         let id = batch.id.clone();
         let mut judged = self.judges.judge(batch).await.map_err(NotTaken::Refused)?;
@@ -155,9 +155,9 @@ impl Ingest {
         Ok(receipt)
     }
 
-    /// Stores a batch for the replica that will judge it. On success the server has it.
-    async fn store(&self, jetstream: &JetStream, sent: Sent) -> Result<Value, NotTaken> {
-        let Sent { client, tenant, body, permit } = sent;
+    /// Stores a batch in the stream. On success the server has it on its disk.
+    async fn store(&self, jetstream: &JetStream, batch: ClientBatch) -> Result<Value, NotTaken> {
+        let ClientBatch { client, tenant, body, permit } = batch;
         let tenant = tenant.map(|tenant| Arc::clone(&self.tenants[tenant]));
         let batch = Unchecked { body, client: Arc::clone(&client), tenant: tenant.clone() };
         let Checked { id, outcomes, packed } = self.judges.check(batch).await.map_err(NotTaken::Refused)?;
@@ -177,7 +177,7 @@ impl Ingest {
         Ok(receipt)
     }
 
-    /// Gives alerts to the sinks, faulty records to the dead letters, and each record's line to the ledger, all at once.
+    /// Writes alerts to the sinks, faulty records to the dead letters and lines to the ledger, all at the same time.
     async fn keep(&self, judged: &mut JudgedBatch) -> Result<(), NotWritten> {
         let (dead_letters, ledger) = (std::mem::take(&mut judged.dead_letters), std::mem::take(&mut judged.ledger));
         let write = async {
@@ -191,7 +191,7 @@ impl Ingest {
         alerts.and(dead_letters).and(ledger)
     }
 
-    /// Writes into the log what an operator must know about a batch.
+    /// Logs the notifications about a batch.
     fn notify(&self, judged: &JudgedBatch) {
         let mut notifications: Vec<Notification> = Vec::new();
         {
@@ -218,11 +218,11 @@ impl Ingest {
         self.stats.count_batch(&client, &outcomes, accounts, alerts, &reports, took);
     }
 
-    /// Returns why it takes no records now; nothing, where it does.
+    /// Returns the reasons why the service is not ready; empty if it is.
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.stopping.is_cancelled() {
-            reasons.push("it ends".to_owned());
+            reasons.push("the service is shutting down".to_owned());
         }
         for (name, cell) in self.tenants.iter().zip(&self.cells) {
             if cell.newer(&mut 0).is_none_or(|rules| rules.packages().is_empty()) {
@@ -231,14 +231,14 @@ impl Ingest {
         }
         let states = self.sinks.states().into_iter().filter(|sink| !sink.takes);
         reasons.extend(states.map(|sink| format!("sink {}: {}", sink.name, sink.reason.unwrap_or_default())));
-        let wrong = self.jetstream.as_ref().and_then(|jetstream| jetstream.wrong());
-        reasons.extend(wrong.map(|wrong| format!("jetstream: {wrong}")));
+        let problem = self.jetstream.as_ref().and_then(|jetstream| jetstream.problem());
+        reasons.extend(problem.map(|problem| format!("jetstream: {problem}")));
         let logs = [("dead letters", Some(&self.dead_letters)), ("ledger", self.ledger.as_ref())];
-        reasons.extend(logs.into_iter().filter_map(|(name, log)| Some(format!("{name}: {}", log?.wrong()?))));
+        reasons.extend(logs.into_iter().filter_map(|(name, log)| Some(format!("{name}: {}", log?.problem()?))));
         reasons
     }
 
-    /// Opens all files again, after a rotation.
+    /// Reopens all files, after a rotation.
     pub(crate) fn reopen(&self) {
         self.sinks.reopen();
         self.dead_letters.reopen();
@@ -252,7 +252,7 @@ impl BatchIds {
     }
 }
 
-/// Writes a notification into the log.
+/// Logs a notification.
 pub(crate) fn log(notification: &Notification) {
     match notification.level {
         Level::Warning => tracing::warn!("{notification}"),
@@ -260,7 +260,7 @@ pub(crate) fn log(notification: &Notification) {
     }
 }
 
-/// Returns what the client of a batch is told about it.
+/// Returns the receipt of a judged batch.
 fn receipt(id: &str, judged: &JudgedBatch) -> Value {
     let (tenants, unclaimed) = &judged.accounts;
     let all = Accounting::total(tenants.iter().chain([unclaimed]));
@@ -272,7 +272,7 @@ fn receipt(id: &str, judged: &JudgedBatch) -> Value {
     receipt
 }
 
-/// Adds a warning for a client none of whose records was evaluated.
+/// Adds a warning if no record of the batch was evaluated and some were ignored.
 fn warn(receipt: &mut Value, outcomes: &Outcomes) {
     if let Some(text) = outcomes.nothing_evaluated() {
         receipt["warning"] = text.into();

@@ -1,4 +1,4 @@
-//! What is in a batch, and whether it can be read.
+//! Reads a batch, and decides whether it can be read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use portcullis::event::{Event, Outcome, Rejected};
 use portcullis::read::{Documents, Record, Records, decompressed};
 use serde::de::IgnoredAny;
 
-/// Why a batch is refused, whoever sends it again.
+/// The reason why a batch is refused. It holds for every client and every repetition.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It cannot be read.
+    /// The batch cannot be read.
     Unreadable { place: String, reason: String },
-    /// It is more than is taken at a time.
+    /// The batch is larger than a limit.
     TooLarge(String),
 }
 
-/// Shows each record of a batch; how many documents there were.
+/// Calls `each` with each record of a batch. Returns the number of documents.
 pub(crate) fn read(
     body: Vec<u8>,
     most: u64,
@@ -38,12 +38,12 @@ pub(crate) fn read(
             }
             Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
             Err(error) if !is_over.load(Ordering::Relaxed) => return Err(unreadable(documents.line(), &error)),
-            _ => return Err(Refused::TooLarge(format!("it has more than {most} bytes, decompressed"))),
+            _ => return Err(Refused::TooLarge(format!("the batch has more than {most} bytes when decompressed"))),
         }
     }
 }
 
-/// An input of bounded length.
+/// A reader of bounded length.
 struct Bounded {
     input: Box<dyn Read + Send>,
     left: u64,
@@ -62,8 +62,8 @@ impl Read for Bounded {
     }
 }
 
-/// Whether a batch can be read. One broken line among others is a record that is rejected, and kept; but who sends a list
-/// that is broken, or nothing that can be read at all, is to send it again.
+/// Decides whether a batch can be read. A broken line among readable ones is a rejected record, and is kept. A broken
+/// list, or a batch of which nothing can be read, is refused, and the client must send it again.
 #[derive(Default)]
 pub(crate) struct Reading {
     is_read: bool,
@@ -71,11 +71,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Sees a record of it.
-    pub(crate) fn see(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Result<(), Refused> {
+    /// Takes note of a record.
+    pub(crate) fn note(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Result<(), Refused> {
         let rejected = match outcome {
             Outcome::Rejected(rejected) => rejected,
-            // Of a list whose end has not come the last item is judged by itself, and here the whole is sent again.
+            // If a list is cut off, its last item could be judged on its whole part. Here the client sends the whole
+            // list again.
             Outcome::Evaluated(event) if record.place.is_inside() && is_unfinished(event, record.bytes) => {
                 &Rejected::CutOff
             }
@@ -93,19 +94,19 @@ impl Reading {
         Ok(())
     }
 
-    /// Has seen all of it, in so many documents.
+    /// Ends the batch, which had this many documents.
     pub(crate) fn end(self, documents: u64) -> Result<(), Refused> {
         match self.broken {
             Some((place, reason)) if !self.is_read => Err(Refused::Unreadable { place, reason }),
             None if documents == 0 => {
-                Err(Refused::Unreadable { place: "1".to_owned(), reason: "it is empty".to_owned() })
+                Err(Refused::Unreadable { place: "1".to_owned(), reason: "empty body".to_owned() })
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Whether a record has no end itself: one that holds its event as text may have an event without one.
+/// Returns whether the record itself is cut off. A whole record can contain its event as text that is cut off.
 fn is_unfinished(event: &Event<'_>, record: &[u8]) -> bool {
     event.malformed.iter().any(|path| path == Event::CUT_OFF) && serde_json::from_slice::<IgnoredAny>(record).is_err()
 }

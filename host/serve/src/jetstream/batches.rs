@@ -1,4 +1,4 @@
-//! Batches in the stream: stored, fetched, and put aside.
+//! Batches in the stream, in objects and in the dead letters.
 
 use anyhow::{Context as _, anyhow};
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
@@ -13,10 +13,10 @@ use super::{JetStream, header};
 /// The durable consumer that all replicas share.
 const CONSUMER: &str = "judges";
 
-/// The most bytes of a message at a server that was not configured otherwise.
-const USUAL: usize = 1 << 20;
+/// The default limit of a server for the bytes of a message.
+const DEFAULT_MAX_PAYLOAD: usize = 1 << 20;
 
-/// The bytes of a message besides its payload: headers and subject.
+/// Bytes reserved for the headers and subject of a message.
 const OVERHEAD: usize = 4 << 10;
 
 /// Returns the value of a header.
@@ -36,7 +36,7 @@ impl JetStream {
             durable_name: Some(CONSUMER.to_owned()),
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.settings.ack_wait,
-            // The replica that gets a batch once too often makes it a dead letter.
+            // After `attempts`, a replica makes the batch a dead letter.
             max_deliver: -1,
             max_ack_pending: 10_000,
             ..pull::Config::default()
@@ -45,11 +45,11 @@ impl JetStream {
         stream.get_or_create_consumer(CONSUMER, config).await.map_err(|error| anyhow!(error))
     }
 
-    /// Stores a batch, in a message, or where it is too large for one in an object that a message names.
+    /// Stores a batch in a message. A batch that is too large goes into an object, which the message names.
     pub(crate) async fn store(&self, id: &str, mut headers: HeaderMap, packed: Vec<u8>) -> anyhow::Result<()> {
-        // A server that has not been reached yet has said nothing.
+        // 0 means that the server has not been reached yet.
         let most = match self.client.server_info().max_payload {
-            0 => USUAL,
+            0 => DEFAULT_MAX_PAYLOAD,
             most => most,
         };
         let most = most.saturating_sub(OVERHEAD);
@@ -64,7 +64,7 @@ impl JetStream {
         Ok(())
     }
 
-    /// Returns the body of a batch that was too large for a message, if the object is there.
+    /// Returns the content of an object, if it exists.
     pub(crate) async fn object(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let mut object = match self.objects().await?.get(name).await {
             Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
@@ -75,7 +75,7 @@ impl JetStream {
         Ok(Some(bytes))
     }
 
-    /// Removes the object that held a batch, if one did. What stays for a failure here goes with its age.
+    /// Removes the object of a batch, if it has one. An object that cannot be removed expires with its age.
     pub(crate) async fn remove_object(&self, headers: Option<&HeaderMap>) {
         if let Some(object) = value(headers, header::OBJECT)
             && let Ok(objects) = self.objects().await
@@ -84,7 +84,7 @@ impl JetStream {
         }
     }
 
-    /// Puts a message aside with the reason.
+    /// Copies a message to the dead letters, with the reason.
     pub(crate) async fn dead_letter(
         &self,
         headers: Option<&HeaderMap>,
@@ -94,14 +94,14 @@ impl JetStream {
     ) -> anyhow::Result<()> {
         let mut headers = headers.cloned().unwrap_or_default();
         headers.insert(header::REASON, one_line(reason));
-        // A message becomes one dead letter, whichever replica makes it one.
+        // The message id makes sure that a message becomes one dead letter, even if several replicas try.
         headers.insert(NATS_MESSAGE_ID, format!("dead-{sequence}"));
         self.publish(self.subject("dead"), headers, Bytes::copy_from_slice(payload)).await?;
         Ok(())
     }
 }
 
-/// A header is one line.
+/// Returns a text as one line for a header, at most 1,000 characters long.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
 }

@@ -1,4 +1,4 @@
-//! What carries batches and alerts from machine to machine: NATS `JetStream`, in which each of them has a stream.
+//! The connection to NATS `JetStream`, which carries batches and alerts between machines. Each has a stream of its own.
 //!
 //! | stream | subjects | what it holds |
 //! |---|---|---|
@@ -6,7 +6,7 @@
 //! | `<prefix>-alerts` | `<prefix>.alerts.<tenant>.<alert_id>` | alerts, each once |
 //! | `<prefix>-dead` | `<prefix>.dead` | batches that cannot be judged, each with the reason |
 //!
-//! Batches too large for a message lie in the object store `<prefix>-batches`, and a message says which.
+//! Batches that are too large for a message are in the object store `<prefix>-batches`, and a message names the object.
 
 mod batches;
 mod rules;
@@ -27,51 +27,52 @@ use futures_util::future::try_join_all;
 
 pub(crate) use batches::value;
 
-use crate::delivery::SinkAlert;
 use crate::http_client::read_line;
 use crate::settings::JetStreamSettings;
+use crate::sink_alert::SinkAlert;
 use crate::storage::NotWritten;
 
-/// For so long the server knows a batch again that is brought a second time. An API server has given it up by then.
+/// How long the server recognizes a repeated batch. After this time, an API server has given the batch up.
 const KNOWN: Duration = Duration::from_mins(10);
 
-/// For so long an object outlives a batch that nobody has judged, or whose judge died before it could remove it.
+/// The longest age of an object. It removes objects whose batch was never judged, or whose replica died before it
+/// removed them.
 const OBJECTS: Duration = Duration::from_hours(30 * 24);
 
-/// How often it is looked whether all streams are there: somebody may have removed one.
+/// The interval between checks that all streams exist, because an operator may remove one.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
-/// How long the server may take to answer.
+/// The longest time for an answer of the server.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// So many messages are on their way to the server at a time.
+/// The most messages that are published at once.
 const AT_ONCE: usize = 256;
 
-/// What messages say of themselves, besides what they hold.
+/// The headers of messages.
 pub(crate) mod header {
-    /// Whose the records are. Without it, whose claim holds.
+    /// The tenant that owns the records. Without it, claims decide.
     pub(crate) const TENANT: &str = "Portcullis-Tenant";
-    /// Who brought them.
+    /// The client that sent them.
     pub(crate) const CLIENT: &str = "Portcullis-Client";
     /// The batch's id.
     pub(crate) const BATCH: &str = "Portcullis-Batch";
-    /// The object that holds them, where the message does not.
+    /// The object with the batch, if the message does not contain it.
     pub(crate) const OBJECT: &str = "Portcullis-Object";
     /// Why it is a dead letter.
     pub(crate) const REASON: &str = "Portcullis-Reason";
 }
 
-/// A connection, which makes itself anew when it is lost.
+/// A connection to the server, which reconnects when it is lost.
 pub(crate) struct JetStream {
     client: Client,
     context: Context,
     pub(crate) settings: JetStreamSettings,
-    /// Why the streams cannot be used, as it was seen last.
-    wrong: Mutex<Logged>,
+    /// The last known problem with the streams.
+    problem: Mutex<CurrentProblem>,
 }
 
 impl JetStream {
-    /// Begins to connect. A server that is not there is waited for.
+    /// Starts to connect, and keeps trying while the server is not there.
     pub(crate) async fn connect(settings: &JetStreamSettings, replica: &str) -> anyhow::Result<Arc<Self>> {
         let mut options = ConnectOptions::new()
             .name(format!("portcullis {replica}"))
@@ -95,15 +96,15 @@ impl JetStream {
             context: context.build(client.clone()),
             client,
             settings: settings.clone(),
-            wrong: Mutex::new(Logged(Some("it has not been reached yet".to_owned()))),
+            problem: Mutex::new(CurrentProblem(Some("not connected yet".to_owned()))),
         });
         let keeping = Arc::downgrade(&jetstream);
         tokio::spawn(async move {
             while let Some(jetstream) = keeping.upgrade() {
                 let made = jetstream.make_streams().await;
                 let is_made = made.is_ok();
-                let wrong = made.err().map(|error| format!("{error:#}"));
-                jetstream.lock().set(wrong);
+                let problem = made.err().map(|error| format!("{error:#}"));
+                jetstream.lock().set(problem);
                 drop(jetstream);
                 tokio::time::sleep(if is_made { LOOK } else { Duration::from_millis(500) }).await;
             }
@@ -111,12 +112,12 @@ impl JetStream {
         Ok(jetstream)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Logged> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, CurrentProblem> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why it cannot be used now.
-    pub(crate) fn wrong(&self) -> Option<String> {
+    /// Returns why the server cannot be used now, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
         match self.client.connection_state() {
             State::Connected => self.lock().0.clone(),
             State::Pending | State::Disconnected => Some(format!("{} cannot be reached", self.settings.url)),
@@ -131,14 +132,14 @@ impl JetStream {
         format!("{}.{of}", self.settings.prefix)
     }
 
-    /// Makes what is not there. What is there stays as whoever made it wants it.
+    /// Creates missing streams. Existing ones keep their configuration.
     async fn make_streams(&self) -> anyhow::Result<()> {
         let base = |of: &str, subjects: Vec<String>| stream::Config {
             name: self.name(of),
             subjects,
             num_replicas: self.settings.replicas,
             duplicate_window: KNOWN,
-            // What is full refuses, and forgets nothing.
+            // A full stream refuses new messages and drops no old ones.
             discard: DiscardPolicy::New,
             ..stream::Config::default()
         };
@@ -156,12 +157,12 @@ impl JetStream {
         self.objects().await.map(drop)
     }
 
-    /// Where batches lie that are too large for a message.
+    /// Returns the object store for batches that are too large for a message.
     async fn objects(&self) -> anyhow::Result<ObjectStore> {
         self.object_store("batches", OBJECTS).await
     }
 
-    /// An object store, whose objects go after so long; with no time, never.
+    /// Returns an object store. Its objects expire after `max_age`, or never if that is zero.
     async fn object_store(&self, of: &str, max_age: Duration) -> anyhow::Result<ObjectStore> {
         let bucket = self.name(of);
         if let Ok(store) = self.context.get_object_store(&bucket).await {
@@ -176,7 +177,7 @@ impl JetStream {
         self.context.create_object_store(config).await.with_context(|| format!("object store {bucket}"))
     }
 
-    /// Publishes a message; when this is answered, the server has it on its disk. Whether it was new.
+    /// Publishes a message. On success the server has it on its disk. Returns whether it was new.
     async fn publish(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<bool, NotWritten> {
         let not_written =
             |error: async_nats::jetstream::context::PublishError| NotWritten(format!("jetstream: {error}"));
@@ -189,8 +190,8 @@ impl JetStream {
         }
     }
 
-    /// Stores alerts, each once: the server recognizes the id of an alert that was stored lately, and the subject of an alert
-    /// takes one message, however much time has passed.
+    /// Stores each alert once. The server recognizes the id of a recent alert, and the subject of an alert accepts only
+    /// one message, however much time has passed.
     pub(crate) async fn put_alerts(
         &self,
         tenants: &[Arc<str>],
@@ -212,21 +213,21 @@ impl JetStream {
     }
 }
 
-/// A problem of the server that is logged once for as long as it stays the same.
+/// A problem of the server. It is logged once while it stays the same.
 #[derive(Default)]
-pub(crate) struct Logged(Option<String>);
+pub(crate) struct CurrentProblem(Option<String>);
 
-impl Logged {
-    /// Logs a problem, unless it is the one that was logged last; without a problem, forgets it.
-    pub(crate) fn set(&mut self, wrong: Option<String>) {
-        if let Some(wrong) = wrong.as_ref().filter(|wrong| self.0.as_ref() != Some(wrong)) {
-            tracing::warn!("jetstream: {wrong}");
+impl CurrentProblem {
+    /// Sets the current problem, and logs it if it is new. `None` clears it.
+    pub(crate) fn set(&mut self, problem: Option<String>) {
+        if let Some(problem) = problem.as_ref().filter(|problem| self.0.as_ref() != Some(problem)) {
+            tracing::warn!("jetstream: {problem}");
         }
-        self.0 = wrong;
+        self.0 = problem;
     }
 }
 
-/// A name as one token of a subject: no two names are one, and none is several.
+/// Returns a name as one token of a subject. Different names give different tokens.
 pub(crate) fn token(name: &str) -> String {
     name.replace('.', "=2E")
 }

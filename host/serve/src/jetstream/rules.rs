@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::{JetStream, token};
 
-/// How long the report of a replica stays that does not renew it.
-const GONE: Duration = Duration::from_secs(10);
+/// The longest age of a replica's report.
+const REPORT_AGE: Duration = Duration::from_secs(10);
 
 impl JetStream {
     /// Returns the numbers of the last changes to packages and to activation.
@@ -48,7 +48,8 @@ impl JetStream {
         if let Ok(store) = self.context.get_key_value(&bucket).await {
             return Ok(store);
         }
-        // The stream that a bucket is (ADR-8 of NATS): the library's own way asks a server of 2.9 what it does not tell.
+        // Creates the stream of a bucket directly (ADR-8 of NATS), because the library needs an answer that a server of
+        // 2.9 does not give.
         let config = stream::Config {
             name: format!("KV_{bucket}"),
             subjects: vec![format!("$KV.{bucket}.>")],
@@ -87,20 +88,20 @@ impl JetStream {
 
     /// Reports what a replica runs.
     pub(crate) async fn report(&self, replica: &str, report: &Value) -> anyhow::Result<()> {
-        let bucket = self.bucket("replicas", GONE).await?;
+        let bucket = self.bucket("replicas", REPORT_AGE).await?;
         bucket.put(key(replica), report.to_string().into()).await?;
         Ok(())
     }
 
     /// Removes the report of a replica.
     pub(crate) async fn withdraw(&self, replica: &str) -> anyhow::Result<()> {
-        self.bucket("replicas", GONE).await?.delete(key(replica)).await?;
+        self.bucket("replicas", REPORT_AGE).await?.delete(key(replica)).await?;
         Ok(())
     }
 
-    /// What each replica says that it runs.
+    /// Returns the reports of all replicas, in the order of their names.
     pub(crate) async fn reports(&self) -> anyhow::Result<Vec<Value>> {
-        let bucket = self.bucket("replicas", GONE).await?;
+        let bucket = self.bucket("replicas", REPORT_AGE).await?;
         let mut keys: Vec<String> = bucket.keys().await?.try_collect().await?;
         keys.sort();
         let mut reports = Vec::new();
@@ -112,7 +113,7 @@ impl JetStream {
     }
 }
 
-/// A replica's name as a key.
+/// Returns a replica's name as a key.
 fn key(replica: &str) -> String {
     replica.chars().map(|c| if c.is_ascii_alphanumeric() || "-_=".contains(c) { c } else { '_' }).collect()
 }

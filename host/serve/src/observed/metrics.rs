@@ -1,4 +1,5 @@
-//! Metrics for Prometheus, encoded from the live stats. Config and rules bound the number of series, whatever records say.
+//! Metrics for Prometheus, encoded from the live stats. Config and rules bound the number of series; records do not
+//! affect it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +34,7 @@ impl Metrics {
     /// Returns all metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.0).expect("a text takes all of it");
+        encode(&mut text, &self.0).expect("a `String` accepts all of it");
         text
     }
 }
@@ -71,13 +72,13 @@ impl EncodeMetric for Histogram<'_> {
 }
 
 /// The account of a version of a tenant's rule.
-struct OfRule<'t> {
+struct RuleSeries<'t> {
     tenant: &'t str,
     version: String,
     rule: RuleAccounting,
 }
 
-impl OfRule<'_> {
+impl RuleSeries<'_> {
     fn labels(&self) -> Labels {
         vec![("tenant", self.tenant.to_owned()), ("rule", self.rule.rule_id.clone()), ("version", self.version.clone())]
     }
@@ -90,7 +91,7 @@ impl OfRule<'_> {
     }
 }
 
-/// Writes metrics one after the other.
+/// Writes metric families.
 struct Writer<'e>(DescriptorEncoder<'e>);
 
 impl Writer<'_> {
@@ -101,7 +102,7 @@ impl Writer<'_> {
         metric_type: MetricType,
         series: impl IntoIterator<Item = (Labels, M)>,
     ) -> fmt::Result {
-        // As the library does it for its own metrics: a help text ends with a full stop.
+        // Help texts of the library's own metrics end with a full stop, too.
         let mut encoder = self.0.encode_descriptor(name, &format!("{help}."), None, metric_type)?;
         for (labels, metric) in series {
             metric.encode(encoder.encode_family(&labels)?)?;
@@ -137,10 +138,10 @@ impl Collector for Live {
 }
 
 impl Live {
-    /// Writes what was counted of records and rules.
+    /// Writes the metrics of records and rules.
     fn records(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let counted = self.stats.lock();
-        // Unclaimed records have a tenant without a name.
+        // Unclaimed records have an empty tenant.
         let names = self.stats.names.iter().map(|name| &**name).chain([""]);
         let tenants: Vec<_> = names.zip(&counted.tenants).collect();
         let tenant = |name: &str| ("tenant", name.to_owned());
@@ -151,14 +152,15 @@ impl Live {
         });
         writer.counters("records", "Records by tenant and outcome", outcomes)?;
         let suspect = tenants.iter().map(|(name, of)| (vec![tenant(name)], of.account.suspect));
-        let help = "Ignored records whose text mentions Kubernetes audit logs: perhaps events in an unknown form";
+        let help =
+            "Ignored records whose text mentions Kubernetes audit logs and that may be events in an unknown form";
         writer.counters("suspect_records", help, suspect)?;
         let malformed = tenants.iter().map(|(name, of)| (vec![tenant(name)], of.account.malformed));
         writer.counters("malformed_records", "Evaluated records with a field of a wrong type", malformed)?;
-        let rules: Vec<OfRule> = tenants
+        let rules: Vec<RuleSeries> = tenants
             .iter()
             .flat_map(|(tenant, of)| {
-                bounded(&of.account.rules()).into_iter().map(|(version, rule)| OfRule { tenant, version, rule })
+                bounded(&of.account.rules()).into_iter().map(|(version, rule)| RuleSeries { tenant, version, rule })
             })
             .collect();
         let verdicts = rules.iter().flat_map(|of| {
@@ -180,19 +182,19 @@ impl Live {
         let blind = tenants.iter().flat_map(|(name, of)| {
             of.blind.iter().map(move |(rule, count)| (vec![tenant(name), ("rule", rule.clone())], *count))
         });
-        let help = "Events that a rule cannot match, because their records lack what it looks at";
+        let help = "Events that a rule cannot match, because their records lack a field that it needs";
         writer.counters("blind_events", help, blind)?;
         let swaps = counted.swaps.iter().map(|((name, rule, action), count)| {
             let action = serde_json::to_value(action).ok().and_then(|action| action.as_str().map(str::to_owned));
             (vec![tenant(name), ("rule", rule.clone()), ("action", action.unwrap_or_default())], *count)
         });
-        writer.counters("swaps", "Changes of versions of rules, by what happened", swaps)?;
+        writer.counters("swaps", "Changes of rule versions, by action", swaps)?;
         let times = rules.iter().map(|of| (of.labels(), Histogram(&of.rule.times)));
-        let help = "How long a rule took for an event that it was asked about";
+        let help = "Time that a rule took for an event";
         writer.family("evaluation_seconds", help, MetricType::Histogram, times)
     }
 
-    /// Writes what was counted of batches.
+    /// Writes the metrics of batches.
     fn batches(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let counted = self.stats.lock();
         let client = |client: &str| ("client", client.to_owned());
@@ -200,17 +202,17 @@ impl Live {
             .batches
             .iter()
             .map(|((name, status), count)| (vec![client(name), ("status", status.to_string())], *count));
-        writer.counters("batches", "Batches by client and by the status of their answer", batches)?;
+        writer.counters("batches", "Batches by client and HTTP status", batches)?;
         let ignored = counted.ignored.iter().map(|(name, count)| (vec![client(name)], *count));
-        let help = "Batches with ignored records and without a Kubernetes audit event, by client";
+        let help = "Batches in which no record was evaluated and some were ignored, by client";
         writer.counters("ignored_batches", help, ignored)?;
         let handled = counted.handled.iter().map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
-        writer.counters("messages", "Batches out of the stream, by what became of them", handled)?;
+        writer.counters("messages", "Batches from the stream, by result", handled)?;
         writer.gauge("stream_waiting_messages", "Batches that wait in the stream", counted.waiting)?;
         let in_flight = self.ingest.budget.used();
         writer.gauge("in_flight_bytes", "Bytes of batches that are being read or judged", in_flight)?;
-        writer.gauge("ready", "Whether it takes records", u64::from(self.ingest.not_ready().is_empty()))?;
-        let help = "How long judging a batch took";
+        writer.gauge("ready", "Whether the service takes records", u64::from(self.ingest.not_ready().is_empty()))?;
+        let help = "Time that judging a batch took";
         let judging = Histogram(&counted.judging);
         judging.encode(writer.0.encode_descriptor(
             "judging_seconds",
@@ -226,6 +228,6 @@ impl Live {
         let waiting = states.iter().map(|state| (sink(&state.name), state.waiting));
         writer.gauges("sink_waiting_bytes", "Bytes of alerts that wait on the disk for a sink", waiting)?;
         let ok = states.iter().map(|state| (sink(&state.name), u64::from(state.ok)));
-        writer.gauges("sink_ok", "Whether a sink has passed on what it was given last", ok)
+        writer.gauges("sink_ok", "Whether a sink passed on the last alerts that it took", ok)
     }
 }

@@ -1,4 +1,4 @@
-//! What viewers see: metrics every second, rules when they change, alerts and faults as they come.
+//! What viewers see: an overview every second, rules when they change, alerts and faults at once.
 
 mod metrics;
 
@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 pub(crate) use metrics::{CONTENT_TYPE, Metrics};
 
 use crate::ingest::Ingest;
-use crate::stats::{Stats, shows};
+use crate::stats::{Stats, is_visible};
 
 /// The time between two overviews.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,12 +31,12 @@ pub(crate) struct Observed {
 }
 
 /// An event for a viewer, whose data is one line of JSON.
-pub(crate) struct Seen {
+pub(crate) struct ViewerEvent {
     pub(crate) kind: &'static str,
     pub(crate) data: Arc<str>,
 }
 
-impl Seen {
+impl ViewerEvent {
     fn new(kind: &'static str, data: &Value) -> Self {
         Self { kind, data: data.to_string().into() }
     }
@@ -47,19 +47,20 @@ impl Observed {
         Self { ingest, stats, replica, started: Instant::now(), viewers: Arc::new(Semaphore::new(VIEWERS)) }
     }
 
-    /// Returns the place of a viewer, if one is free.
+    /// Returns a permit for a viewer, if there are not too many.
     pub(crate) fn viewer(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.viewers).try_acquire_owned().ok()
     }
 
-    /// Sends events to a tenant's viewer, or to a viewer of everything, until it takes no more or the service stops.
-    pub(crate) async fn show(&self, tenant: Option<usize>, sender: &mpsc::Sender<Seen>) -> Option<()> {
+    /// Sends events to a viewer until it disconnects or the service stops. A tenant's viewer gets only the tenant's
+    /// events.
+    pub(crate) async fn stream(&self, tenant: Option<usize>, sender: &mpsc::Sender<ViewerEvent>) -> Option<()> {
         let (before, mut live_events) = self.stats.live_events(tenant);
         let mut rules = self.stats.rules(tenant);
-        sender.send(Seen::new("overview", &self.overview(tenant))).await.ok()?;
-        sender.send(Seen::new("rules", &rules)).await.ok()?;
+        sender.send(ViewerEvent::new("overview", &self.overview(tenant))).await.ok()?;
+        sender.send(ViewerEvent::new("rules", &rules)).await.ok()?;
         for event in before {
-            sender.send(Seen { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+            sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
         }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -67,16 +68,16 @@ impl Observed {
             tokio::select! {
                 () = self.ingest.stopping.cancelled() => return None,
                 _ = ticks.tick() => {
-                    sender.send(Seen::new("overview", &self.overview(tenant))).await.ok()?;
+                    sender.send(ViewerEvent::new("overview", &self.overview(tenant))).await.ok()?;
                     let now = self.stats.rules(tenant);
                     if now != rules {
                         rules = now;
-                        sender.send(Seen::new("rules", &rules)).await.ok()?;
+                        sender.send(ViewerEvent::new("rules", &rules)).await.ok()?;
                     }
                 }
                 event = live_events.recv() => match event {
-                    Ok(event) if shows(tenant, event.tenant) => {
-                        sender.send(Seen { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+                    Ok(event) if is_visible(tenant, event.tenant) => {
+                        sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
                     }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,

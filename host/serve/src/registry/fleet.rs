@@ -1,7 +1,7 @@
-//! The fleet: all replicas share published packages and chosen versions, and report what they run.
+//! The fleet: all replicas share published packages and chosen versions, and each reports what it runs.
 //!
-//! Each replica copies both into its own folder, which it follows like any other. So it has candidates prove themselves, and
-//! starts from the copy when no server is there.
+//! Each replica copies both into its own folder and follows that folder like any other. So candidates pass their checks
+//! on each replica, and a replica can start from its copy while the server is unavailable.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,14 +19,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Registry, is_package};
-use crate::jetstream::{JetStream, Logged, token};
+use crate::jetstream::{CurrentProblem, JetStream, token};
 use crate::stats::Stats;
 use crate::storage::{write_or_remove, write_whole};
 
-/// The time between two looks at the stores, and between two reports.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval at which the stores are checked and the report is renewed.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The largest package that is fetched, in bytes; each tenant's own limit may be lower.
+/// The most bytes of a package that is fetched. A tenant's own limit may be lower.
 const LARGEST: usize = 256 << 20;
 
 /// This replica as a member of the fleet.
@@ -38,9 +38,9 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Copies what is published and reports what this replica runs, until the service stops.
+    /// Copies publications and reports what this replica runs, until the service stops.
     pub(crate) async fn follow(self, stopping: CancellationToken) {
-        let mut logged = Logged::default();
+        let mut problem = CurrentProblem::default();
         let mut seen = None;
         while !stopping.is_cancelled() {
             let result = async {
@@ -49,16 +49,16 @@ impl Fleet {
                 }
                 self.jetstream.report(&self.replica, &self.stats.report(&self.replica)).await
             };
-            logged.set(result.await.err().map(|error| format!("{error:#}")));
+            problem.set(result.await.err().map(|error| format!("{error:#}")));
             tokio::select! {
                 () = stopping.cancelled() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(INTERVAL) => {}
             }
         }
         let _ = self.jetstream.withdraw(&self.replica).await;
     }
 
-    /// Copies what was published since the last look.
+    /// Copies what was published since the last check.
     async fn copy(&self, seen: &mut Option<(u64, u64)>) -> anyhow::Result<()> {
         let now = self.jetstream.published_up_to().await?;
         if *seen == Some(now) {
@@ -94,7 +94,7 @@ impl Fleet {
                 continue;
             }
             if object.size > LARGEST {
-                bail!("{}: is longer than {LARGEST} bytes, which no package is", object.name);
+                bail!("{}: is longer than {LARGEST} bytes, the most of a package", object.name);
             }
             let mut bytes = Vec::new();
             packages.get(&object.name).await?.read_to_end(&mut bytes).await?;

@@ -1,5 +1,5 @@
-//! The registry: packages that clients publish, and the versions that they choose. They go into the folder that this replica
-//! follows, or into the stores that all replicas follow.
+//! The registry: takes packages that clients publish and the versions that they choose. They go into the folder that
+//! this replica follows, or into the stores that all replicas follow.
 
 mod fleet;
 
@@ -18,47 +18,47 @@ pub(crate) use fleet::Fleet;
 use crate::jetstream::JetStream;
 use crate::storage::{write_or_remove, write_whole};
 
-/// Reads the text that replaces `[activation]` of the config, over a policy; or says what is wrong with it.
+/// Applies a text in the form of `[activation]` to a policy. The error says what is wrong with the text.
 pub type ReadPolicy = fn(&Policy, &str) -> Result<Policy, String>;
 
 /// Where published packages and chosen versions go.
 pub(crate) struct Registry {
     /// The names of the tenants.
     pub(crate) tenants: Arc<[Arc<str>]>,
-    /// By tenant: the folder that it follows, if it follows one, and the limits of its packages.
+    /// The folder that each tenant follows, if it follows one, and the limits of its packages.
     pub(crate) folders: Vec<(Option<PathBuf>, PackageLimits)>,
     pub(crate) published: PublishedFolder,
     /// Whether tenants without rules of their own get the packages that all replicas share.
     pub(crate) shares_rules: bool,
     pub(crate) jetstream: Option<Arc<JetStream>>,
-    /// Checks packages; it compiles nothing.
+    /// The engine to check packages with. It compiles nothing.
     pub(crate) engine: Engine,
     pub(crate) read_policy: ReadPolicy,
 }
 
-/// A client that publishes for its tenant, or for any.
+/// A publication: the client and the tenant that it is for.
 pub(crate) struct Publication<'p> {
     /// The client's name.
     pub(crate) client: &'p str,
-    /// The only tenant that the client may see.
+    /// The client's tenant, if it has one. It must not publish for another.
     pub(crate) only: Option<usize>,
     /// The name of the tenant to publish for.
     pub(crate) tenant: &'p str,
 }
 
-/// Why something is not published.
+/// The reason why something is not published.
 #[derive(Debug, Error)]
 pub(crate) enum RegistryError {
-    /// The package or the text is wrong.
+    /// The package or the text is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// Only the config may say this.
+    /// Only the config may set this.
     #[error("{0}")]
     Forbidden(String),
     /// There is no such tenant or package.
     #[error("{0}")]
     NotFound(String),
-    /// It contradicts what is there.
+    /// It conflicts with what exists.
     #[error("{0}")]
     Conflict(String),
     /// A file or the server fails.
@@ -66,16 +66,16 @@ pub(crate) enum RegistryError {
     NotKept(String),
 }
 
-/// Where a tenant's packages are.
+/// The target of a tenant's publications.
 struct Target<'r> {
     folder: &'r Path,
     limits: PackageLimits,
-    /// The stores, if the tenant's packages are those of all replicas.
+    /// The stores, if the tenant shares its packages with all replicas.
     shared: Option<&'r JetStream>,
 }
 
 impl Registry {
-    /// Takes a package for a tenant. Each replica then has it prove itself before it becomes active.
+    /// Publishes a package for a tenant. It becomes active on each replica after it has passed its checks there.
     pub(crate) async fn put_package(&self, by: Publication<'_>, body: Vec<u8>) -> Result<Value, RegistryError> {
         let Target { folder, limits, shared } = self.target(&by)?;
         let compiler = Compiler::new(self.engine.clone()).with_limits(limits);
@@ -84,26 +84,21 @@ impl Registry {
         let file = package.file_name();
         let is_file_name = |c: char| c.is_ascii_alphanumeric() || "-_.@+".contains(c);
         if file.starts_with('.') || !file.chars().all(is_file_name) {
-            let text =
-                format!("{file} would be the file's name: expected letters, digits and - _ . + in id and version");
+            let text = format!(
+                "{file}: expected only letters, digits and - _ . + in rule ID and version, because they become a file name"
+            );
             return Err(RegistryError::Invalid(text));
         }
         let path = folder.join(&file);
         if fs::read(&path).is_ok_and(|there| there != body) {
-            let text = format!("{file} is there with other content; a changed rule is another version");
+            let text = format!("{file} already exists with other content; raise the version of a changed rule");
             return Err(RegistryError::Conflict(text));
         }
         match shared {
             Some(jetstream) => jetstream.put_package(by.tenant, &file, &body).await.map_err(not_kept)?,
             None => write_whole(&path, &body).map_err(not_kept)?,
         }
-        tracing::info!(
-            client = by.client,
-            tenant = by.tenant,
-            file,
-            sha256 = package.sha256(),
-            "a package is published"
-        );
+        tracing::info!(client = by.client, tenant = by.tenant, file, sha256 = package.sha256(), "package published");
         Ok(json!({
             "tenant": by.tenant, "rule_id": package.rule_id(), "version": package.version().to_string(),
             "sha256": package.sha256(), "file": file,
@@ -116,17 +111,18 @@ impl Registry {
         let path = folder.join(file);
         let is_of_folder = path.parent() == Some(folder) && is_package(file);
         if !is_of_folder || !path.is_file() {
-            return Err(RegistryError::NotFound(format!("there is no package {file}")));
+            return Err(RegistryError::NotFound(format!("unknown package {file}")));
         }
         match shared {
             Some(jetstream) => jetstream.remove_package(by.tenant, file).await.map_err(not_kept)?,
             None => fs::remove_file(&path).map_err(not_kept)?,
         }
-        tracing::info!(client = by.client, tenant = by.tenant, file, "a package is removed");
+        tracing::info!(client = by.client, tenant = by.tenant, file, "package removed");
         Ok(json!({"tenant": by.tenant, "file": file, "removed": true}))
     }
 
-    /// Sets the versions that a tenant wants, instead of the config's; without a text, the config's count again.
+    /// Sets the versions that a tenant wants, over those of the config. Without a text, those of the config apply
+    /// again.
     pub(crate) async fn put_activation(
         &self,
         by: Publication<'_>,
@@ -136,7 +132,7 @@ impl Registry {
         if let Some(text) = &text {
             let policy = (self.read_policy)(&Policy::default(), text).map_err(RegistryError::Invalid)?;
             if policy.trusted_keys.is_some() {
-                let text = "trusted-keys: whose packages are trusted is for the config to say";
+                let text = "trusted-keys: only the config may set the trusted keys";
                 return Err(RegistryError::Forbidden(text.to_owned()));
             }
         }
@@ -146,20 +142,20 @@ impl Registry {
             let file = self.published.activation(by.tenant);
             write_or_remove(&file, text.as_deref().map(str::as_bytes)).map_err(not_kept)?;
         }
-        tracing::info!(client = by.client, tenant = by.tenant, activation = text, "other versions are wanted");
+        tracing::info!(client = by.client, tenant = by.tenant, activation = text, "activation changed");
         Ok(json!({"tenant": by.tenant, "activation": text}))
     }
 
-    /// Returns where the tenant's packages are.
+    /// Returns the target of a tenant's publications.
     fn target(&self, by: &Publication<'_>) -> Result<Target<'_>, RegistryError> {
         let name = by.tenant;
         let tenant = self.tenants.iter().position(|known| **known == *name);
-        // A client of one tenant does not learn of others.
+        // A client of one tenant must not learn which others exist.
         let tenant = tenant.filter(|tenant| by.only.is_none_or(|only| only == *tenant));
-        let tenant = tenant.ok_or_else(|| RegistryError::NotFound(format!("there is no tenant {name}")))?;
+        let tenant = tenant.ok_or_else(|| RegistryError::NotFound(format!("unknown tenant {name}")))?;
         let (folder, limits) = &self.folders[tenant];
         let folder = folder.as_deref().ok_or_else(|| {
-            let text = format!("the rules of {name} come with the program; give it a folder of rules in the config");
+            let text = format!("tenant {name} uses the embedded rules; set rules to a folder in the config");
             RegistryError::Conflict(text)
         })?;
         let is_shared = self.shares_rules && folder == self.published.packages(name);
@@ -172,7 +168,7 @@ fn not_kept(error: impl Display) -> RegistryError {
     RegistryError::NotKept(error.to_string())
 }
 
-/// Returns whether a file's name is a package's.
+/// Returns whether a file has the name of a package.
 fn is_package(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "wasm")
 }

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Health, Sink};
-use crate::delivery::SinkAlert;
+use crate::sink_alert::SinkAlert;
 use crate::storage::{AppendLog, Line, NotWritten};
 
 /// A file with one alert a line.
@@ -20,7 +20,7 @@ impl Sink for FileSink {
     }
 
     fn health(&self) -> Health {
-        Health { refuses: self.log.wrong(), ..Health::default() }
+        Health { refuses: self.log.problem(), ..Health::default() }
     }
 
     fn reopen(&self) {

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Health, Sink};
-use crate::delivery::SinkAlert;
 use crate::jetstream::JetStream;
+use crate::sink_alert::SinkAlert;
 use crate::storage::NotWritten;
 
 /// The stream of alerts.
@@ -24,6 +24,6 @@ impl Sink for JetStreamSink {
     }
 
     fn health(&self) -> Health {
-        Health { refuses: self.jetstream.wrong(), ..Health::default() }
+        Health { refuses: self.jetstream.problem(), ..Health::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! The sinks: places that take alerts. Each takes an alert once, however often its record comes.
+//! The sinks of alerts. Each takes an alert once, even if its record comes several times.
 
 mod file;
 mod jetstream;
@@ -11,62 +11,62 @@ use anyhow::Context as _;
 use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 
-use crate::delivery::SinkAlert;
 use crate::jetstream::JetStream;
 use crate::settings::{SinkKind, SinkSettings};
+use crate::sink_alert::SinkAlert;
 use crate::storage::{AppendLog, NotWritten};
 
-/// A place that takes alerts, each once.
+/// A sink, which takes each alert once.
 pub(crate) trait Sink: Send + Sync {
-    /// Takes alerts. On success, the sink has them safely.
+    /// Takes alerts. On success, they are safe.
     fn put<'a>(&'a self, alerts: &'a [SinkAlert]) -> BoxFuture<'a, Result<(), NotWritten>>;
 
     /// Returns its health.
     fn health(&self) -> Health;
 
-    /// Opens its file again, after a rotation.
+    /// Reopens its file, after a rotation.
     fn reopen(&self) {}
 
-    /// Stops what it does in the background.
+    /// Stops its background work.
     fn close(&self) {}
 }
 
-/// How a sink is.
+/// The health of a sink.
 #[derive(Default)]
 pub(crate) struct Health {
     /// Why it takes no alerts now, if it does not.
     pub(crate) refuses: Option<String>,
-    /// Why the alerts that it has taken go no further, if they do not.
+    /// Why alerts that it has taken are not passed on, if they are not.
     pub(crate) stuck: Option<String>,
-    /// Bytes of alerts that wait on the disk.
+    /// The bytes of alerts that wait on the disk.
     pub(crate) waiting: u64,
 }
 
 /// All sinks of a service.
-pub(crate) struct Sinks(Vec<Named>);
+pub(crate) struct Sinks(Vec<OpenSink>);
 
-struct Named {
+struct OpenSink {
     settings: SinkSettings,
     sink: Box<dyn Sink>,
 }
 
-/// How a sink is, as the page and the metrics show it.
+/// The state of a sink, as the page and the metrics show it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SinkState {
     pub(crate) name: String,
     pub(crate) r#type: &'static str,
-    /// Whether it has passed on what it was given last.
+    /// Whether it passed on the last alerts that it took.
     pub(crate) ok: bool,
-    /// Whether it takes alerts now, if only to let them wait.
+    /// Whether it takes alerts now, even if they have to wait.
     #[serde(skip)]
     pub(crate) takes: bool,
-    /// Bytes that wait.
+    /// The bytes of alerts that wait on the disk.
     pub(crate) waiting: u64,
     pub(crate) reason: Option<String>,
 }
 
 impl Sinks {
-    /// Opens the sinks. `jetstream` must be there if a sink is of that kind.
+    /// Opens the sinks. A sink of type `jetstream` needs `jetstream`.
     pub(crate) fn open(
         sinks: &[SinkSettings],
         data: &Path,
@@ -74,7 +74,7 @@ impl Sinks {
         dead_letters: &AppendLog,
         jetstream: Option<&Arc<JetStream>>,
     ) -> anyhow::Result<Self> {
-        let open = |settings: &SinkSettings| -> anyhow::Result<Named> {
+        let open = |settings: &SinkSettings| -> anyhow::Result<OpenSink> {
             let (name, ocsf) = (&settings.name, settings.ocsf);
             let sink: Box<dyn Sink> = match &settings.kind {
                 SinkKind::File(path) => {
@@ -83,7 +83,7 @@ impl Sinks {
                 }
                 SinkKind::Stdout => Box::new(file::FileSink { log: AppendLog::standard_output()?, ocsf }),
                 SinkKind::JetStream => {
-                    let jetstream = Arc::clone(jetstream.context("there is no JetStream")?);
+                    let jetstream = Arc::clone(jetstream.context("needs a table [serve.jetstream]")?);
                     Box::new(jetstream::JetStreamSink { jetstream, tenants: tenants.into(), ocsf })
                 }
                 SinkKind::Webhook(webhook) => {
@@ -92,7 +92,7 @@ impl Sinks {
                     Box::new(webhook::WebhookSink::start(name, ocsf, webhook, &folder, dead_letters)?)
                 }
             };
-            Ok(Named { settings: settings.clone(), sink })
+            Ok(OpenSink { settings: settings.clone(), sink })
         };
         let opened = sinks.iter().map(|sink| open(sink).with_context(|| format!("sink {}", sink.name)));
         Ok(Self(opened.collect::<anyhow::Result<_>>()?))
@@ -106,12 +106,12 @@ impl Sinks {
     /// Gives alerts to all sinks.
     ///
     /// # Errors
-    /// A sink did not take them; others may have. Given again, each alert is there once.
+    /// A sink did not take them; others may have. If they are given again, each alert is there once.
     pub(crate) async fn put(&self, alerts: &[SinkAlert]) -> Result<(), NotWritten> {
         if alerts.is_empty() {
             return Ok(());
         }
-        let puts = self.0.iter().map(async |Named { settings, sink }| {
+        let puts = self.0.iter().map(async |OpenSink { settings, sink }| {
             sink.put(alerts).await.map_err(|NotWritten(why)| NotWritten(format!("sink {}: {why}", settings.name)))
         });
         join_all(puts).await.into_iter().collect()
@@ -119,7 +119,7 @@ impl Sinks {
 
     /// Returns the state of each sink.
     pub(crate) fn states(&self) -> Vec<SinkState> {
-        let state = |Named { settings, sink }: &Named| {
+        let state = |OpenSink { settings, sink }: &OpenSink| {
             let Health { refuses, stuck, waiting } = sink.health();
             SinkState {
                 name: settings.name.clone(),
@@ -133,12 +133,12 @@ impl Sinks {
         self.0.iter().map(state).collect()
     }
 
-    /// Opens the files of all sinks again.
+    /// Reopens the files of all sinks.
     pub(crate) fn reopen(&self) {
         self.0.iter().for_each(|sink| sink.sink.reopen());
     }
 
-    /// Stops what all sinks do in the background.
+    /// Stops the background work of all sinks.
     pub(crate) fn close(&self) {
         self.0.iter().for_each(|sink| sink.sink.close());
     }

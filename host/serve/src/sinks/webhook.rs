@@ -1,4 +1,4 @@
-//! A sink that is an HTTP endpoint: alerts wait on the disk until the endpoint has taken them.
+//! A sink that is an HTTP endpoint. Alerts wait on the disk until the endpoint has taken them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{Health, Sink};
-use crate::delivery::SinkAlert;
 use crate::http_client::{HttpClient, read_line};
 use crate::settings::WebhookSettings;
-use crate::storage::spool::{self, Taking, Waiting};
+use crate::sink_alert::SinkAlert;
+use crate::storage::spool::{self, SpoolHandle, SpoolReader};
 use crate::storage::{AlertId, AppendLog, Line, NotWritten};
 
-/// Statuses below 500 after which an alert is tried again: somebody may have to fix a token or an address first.
+/// Statuses below 500 after which an alert is tried again, because an operator may fix a token or an address.
 const RETRIED: [u16; 7] = [401, 403, 404, 407, 408, 425, 429];
 
 /// The pause after the first failure. It doubles with each further failure.
@@ -38,8 +38,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct WebhookSink {
     ocsf: bool,
     spool: AppendLog,
-    waiting: Waiting,
-    wrong: Arc<Mutex<Option<String>>>,
+    handle: SpoolHandle,
+    problem: Arc<Mutex<Option<String>>>,
 }
 
 /// The thread that posts.
@@ -50,16 +50,16 @@ struct Poster {
     webhook: WebhookSettings,
     client: HttpClient,
     runtime: Handle,
-    alerts: Taking,
+    alerts: SpoolReader,
     dead_letters: AppendLog,
-    wrong: Arc<Mutex<Option<String>>>,
+    problem: Arc<Mutex<Option<String>>>,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Taken,
-    /// Try again; after this time, if the endpoint says so.
+    /// Try again, after this time if the endpoint asks for it.
     Retry(String, Option<Duration>),
     /// The endpoint will never take it.
     Refused(String),
@@ -75,11 +75,11 @@ impl WebhookSink {
         dead_letters: AppendLog,
     ) -> anyhow::Result<Self> {
         let cannot = || format!("{}: cannot be opened", folder.display());
-        let (putting, alerts, waiting, past) = spool::open(folder, webhook.spool).with_context(cannot)?;
-        let spool = AppendLog::start(folder.display().to_string(), Box::new(putting), past).with_context(cannot)?;
-        // A missing file is reported now, not with the first alert.
+        let (writer, alerts, handle, past) = spool::open(folder, webhook.spool).with_context(cannot)?;
+        let spool = AppendLog::start(folder.display().to_string(), Box::new(writer), past).with_context(cannot)?;
+        // Reports a missing file at the start, not with the first alert.
         webhook.authorization_file.as_deref().map(read_line).transpose()?;
-        let wrong = Arc::default();
+        let problem = Arc::default();
         let poster = Poster {
             sink: name.to_owned(),
             host: host(&webhook.url),
@@ -88,10 +88,10 @@ impl WebhookSink {
             runtime: Handle::current(),
             alerts,
             dead_letters,
-            wrong: Arc::clone(&wrong),
+            problem: Arc::clone(&problem),
         };
         std::thread::Builder::new().name("portcullis-webhook".to_owned()).spawn(move || poster.run())?;
-        Ok(Self { ocsf, spool, waiting, wrong })
+        Ok(Self { ocsf, spool, handle, problem })
     }
 }
 
@@ -104,19 +104,19 @@ impl Sink for WebhookSink {
 
     fn health(&self) -> Health {
         Health {
-            refuses: self.spool.wrong(),
-            stuck: self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            waiting: self.waiting.bytes(),
+            refuses: self.spool.problem(),
+            stuck: self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            waiting: self.handle.bytes(),
         }
     }
 
-    /// Stops the posting. Waiting alerts are posted after the next start.
+    /// Stops the posting. Alerts that wait are posted after the next start.
     fn close(&self) {
-        self.waiting.close();
+        self.handle.close();
     }
 }
 
-/// Returns the scheme, host and port of a URL. Of many endpoints, the rest of the URL is a secret.
+/// Returns the scheme, host and port of a URL. For many endpoints, the rest of the URL is a secret.
 fn host(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -127,7 +127,7 @@ fn host(url: &str) -> String {
 impl Poster {
     fn run(mut self) {
         let mut failures = 0;
-        // So many are posted one by one: of a batch that will never be taken, most may be.
+        // Number of alerts to post one by one: most alerts of a refused request may be accepted alone.
         let mut alone: usize = 0;
         loop {
             let batch = if alone > 0 { 1 } else { self.webhook.alerts_per_request };
@@ -135,7 +135,7 @@ impl Poster {
                 Ok(Some(lines)) => lines,
                 Ok(None) => return,
                 Err(error) => {
-                    self.is_wrong(Some(format!("the spool cannot be read: {error}")));
+                    self.set_problem(Some(format!("the spool cannot be read: {error}")));
                     if self.alerts.pause(LONGEST_PAUSE) {
                         return;
                     }
@@ -146,7 +146,7 @@ impl Poster {
             match self.post(&alerts) {
                 Answer::Taken => {
                     failures = 0;
-                    self.is_wrong(None);
+                    self.set_problem(None);
                     alone = alone.saturating_sub(lines.len());
                     self.done();
                 }
@@ -161,7 +161,7 @@ impl Poster {
                     let is_over =
                         |line: &&String| spooled(line).is_none_or(|(since, _)| has_passed(since, self.webhook.give_up));
                     let over = lines.iter().take_while(is_over).count();
-                    // Those that came later have their own time.
+                    // Later alerts have their own deadline.
                     if over > 0 && matches!(self.alerts.next(over), Ok(Some(_))) {
                         let alerts: Vec<_> = lines[..over].iter().filter_map(|line| spooled(line)).collect();
                         self.dead_letter(&alerts, &format!("given up: {reason}"));
@@ -173,16 +173,16 @@ impl Poster {
         }
     }
 
-    /// Waits after a failure; whether it is all over.
+    /// Waits after a failure. Returns whether the spool is closed.
     fn wait(&self, failures: u32, pause: Option<Duration>, reason: String) -> bool {
         if failures == 1 {
-            tracing::warn!(sink = self.sink, reason, "the sink does not take alerts; they wait on the disk");
+            tracing::warn!(sink = self.sink, reason, "the sink takes no alerts; they wait on the disk");
         }
-        self.is_wrong(Some(reason));
+        self.set_problem(Some(reason));
         self.alerts.pause(pause_after(failures, pause, random_share()))
     }
 
-    /// Posts alerts, each with the time since when it waits.
+    /// Posts alerts, each with the time since which it waits.
     fn post(&self, alerts: &[(i64, &str)]) -> Answer {
         let (body, content_type) = match alerts {
             [] => return Answer::Taken,
@@ -194,11 +194,11 @@ impl Poster {
         };
         let mut request = Request::post(&self.webhook.url).header(header::CONTENT_TYPE, content_type);
         if let [(_, alert)] = alerts {
-            // The endpoint recognizes an alert that comes again after a crash of ours.
+            // The key lets the endpoint recognize an alert that is posted again after a crash.
             let id = AlertId::in_json(&serde_json::from_str(alert).unwrap_or_default());
             request = request.header("Idempotency-Key", id.map(|id| id.to_string()).unwrap_or_default());
         }
-        // Read each time, so that a new value counts.
+        // Read for each request, so that a new value takes effect.
         match self.webhook.authorization_file.as_deref().map(read_line).transpose() {
             Ok(Some(authorization)) => request = request.header(header::AUTHORIZATION, authorization),
             Ok(None) => {}
@@ -206,7 +206,7 @@ impl Poster {
         }
         let request = match request.body(Full::new(Bytes::from(body))) {
             Ok(request) => request,
-            Err(error) => return Answer::Retry(format!("{}: the request cannot be made: {error}", self.host), None),
+            Err(error) => return Answer::Retry(format!("{}: invalid request: {error}", self.host), None),
         };
         match self.runtime.block_on(self.client.send(request)) {
             Ok(answer) => {
@@ -226,12 +226,12 @@ impl Poster {
         };
         match self.dead_letters.append_and_wait(alerts.iter().map(line).collect()) {
             Ok(()) => {
-                self.is_wrong(Some(reason.to_owned()));
+                self.set_problem(Some(reason.to_owned()));
                 self.done();
             }
             Err(error) => {
-                // They stay where they are.
-                self.is_wrong(Some(error.to_string()));
+                // The alerts stay in the spool.
+                self.set_problem(Some(error.to_string()));
                 self.alerts.pause(LONGEST_PAUSE);
             }
         }
@@ -239,19 +239,19 @@ impl Poster {
 
     fn done(&mut self) {
         if let Err(error) = self.alerts.done() {
-            self.is_wrong(Some(format!("the spool cannot be written: {error}")));
+            self.set_problem(Some(format!("the spool cannot be written: {error}")));
             self.alerts.pause(FIRST_PAUSE);
         }
     }
 
-    fn is_wrong(&self, wrong: Option<String>) {
-        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
+    fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
 
 /// Returns what an endpoint's status means. `pause` is its `Retry-After` in seconds.
 fn judge_answer(host: &str, status: StatusCode, pause: Option<u64>) -> Answer {
-    let reason = || format!("{host} answers {status}");
+    let reason = || format!("{host} answered {status}");
     if status.is_success() {
         Answer::Taken
     } else if status.is_server_error() || RETRIED.contains(&status.as_u16()) {
@@ -261,20 +261,20 @@ fn judge_answer(host: &str, status: StatusCode, pause: Option<u64>) -> Answer {
     }
 }
 
-/// Returns since when an alert waits, in milliseconds since 1970, and the alert.
+/// Returns the time since which an alert waits, in milliseconds since 1970, and the alert.
 fn spooled(line: &str) -> Option<(i64, &str)> {
     let (since, alert) = line.split_once(' ')?;
     Some((since.parse().ok()?, alert))
 }
 
-/// Returns whether this time has passed since then.
+/// Returns whether this much time has passed since then.
 fn has_passed(since: i64, time: Duration) -> bool {
     let since = Timestamp::from_millisecond(since).unwrap_or_default();
     Timestamp::now().duration_since(since) >= SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }
 
-/// Returns the pause after so many failures: the time that the endpoint asks for, or a random share of a time that doubles,
-/// so that sinks which failed together do not come back together.
+/// Returns the pause after this many failures: the time that the endpoint asks for, or a random share of a time that
+/// doubles. So sinks that failed together do not retry together.
 fn pause_after(failures: u32, asked: Option<Duration>, share: f64) -> Duration {
     let longest = || FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST_PAUSE);
     asked.unwrap_or_else(|| longest().mul_f64(share).max(SHORTEST_PAUSE)).min(LONGEST_PAUSE)

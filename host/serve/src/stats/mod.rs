@@ -1,4 +1,4 @@
-//! Counts, and the last alerts and faults, by tenant.
+//! Stats: counts, and the last alerts and faults, by tenant.
 
 mod ring;
 
@@ -16,55 +16,55 @@ use tokio::sync::broadcast;
 
 use ring::Ring;
 
-/// So many alerts and faults of a tenant are shown again to who comes later.
+/// The number of past alerts and of past faults of a tenant that a new viewer gets.
 const SHOWN: usize = 50;
 
-/// Who is so far behind misses some.
-const BEHIND: usize = 1024;
+/// The number of events that a viewer may be behind before it misses some.
+const MAX_LAG: usize = 1024;
 
-/// So many versions of a rule are told apart in metrics; what older ones counted is theirs together.
+/// The number of versions of a rule with their own series in metrics. Older ones are counted together.
 const VERSIONS: usize = 8;
 
-/// Something that somebody may want to see at once.
+/// An alert or a fault, which viewers see at once.
 pub(crate) struct LiveEvent {
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub(crate) tenant: usize,
     pub(crate) kind: &'static str,
-    /// An object of JSON.
+    /// A JSON object.
     pub(crate) text: Arc<str>,
 }
 
-/// All metrics.
+/// The stats of a service.
 pub struct Stats {
     pub(crate) names: Arc<[Arc<str>]>,
     counted: Mutex<Counted>,
     live_events: broadcast::Sender<Arc<LiveEvent>>,
 }
 
-/// What is behind the lock.
+/// The counts behind the lock.
 pub(crate) struct Counted {
-    /// By tenant; the last is nobody.
-    pub(crate) tenants: Vec<OfTenant>,
-    /// By client and status.
+    /// The stats of each tenant, and last those of unclaimed records.
+    pub(crate) tenants: Vec<TenantStats>,
+    /// Batches by client and HTTP status.
     pub(crate) batches: BTreeMap<(Arc<str>, u16), u64>,
-    /// Batches of which nothing was evaluated, by client.
+    /// Batches in which no record was evaluated and some were ignored, by client.
     pub(crate) ignored: BTreeMap<Arc<str>, u64>,
-    /// How long batches were judged.
+    /// Times of judging batches.
     pub(crate) judging: Times,
-    /// Messages out of the stream, by what became of them.
+    /// Messages from the stream, by result.
     pub(crate) handled: BTreeMap<&'static str, u64>,
-    /// Messages that wait in the stream, as it was seen last.
+    /// Messages that wait in the stream, as last seen.
     pub(crate) waiting: u64,
-    /// By tenant, rule and what happened.
+    /// Changes of rule versions, by tenant, rule and action.
     pub(crate) swaps: BTreeMap<(String, String, Action), u64>,
-    /// What there is of each tenant's rules, by tenant.
+    /// The list of each tenant's rules.
     rules: Vec<Vec<Listed>>,
 }
 
-/// What is one tenant's.
-pub(crate) struct OfTenant {
+/// The stats of a tenant.
+pub(crate) struct TenantStats {
     pub(crate) account: Accounting,
-    /// Events that do not say what a rule goes by, by the rule's id.
+    /// Events that lack the field that a rule needs, by the rule's id.
     pub(crate) blind: BTreeMap<String, u64>,
     seconds: Ring,
     minutes: Ring,
@@ -73,7 +73,7 @@ pub(crate) struct OfTenant {
     faults: VecDeque<Arc<LiveEvent>>,
 }
 
-impl OfTenant {
+impl TenantStats {
     fn new() -> Self {
         Self {
             account: Accounting::default(),
@@ -87,12 +87,12 @@ impl OfTenant {
     }
 }
 
-/// Whether what is this tenant's is shown to whoever sees one tenant's, or everybody's.
-pub(crate) fn shows(seen: Option<usize>, tenant: usize) -> bool {
-    seen.is_none_or(|seen| seen == tenant)
+/// Returns whether a viewer of `viewed`, or of all tenants, sees what belongs to a tenant.
+pub(crate) fn is_visible(viewed: Option<usize>, tenant: usize) -> bool {
+    viewed.is_none_or(|viewed| viewed == tenant)
 }
 
-/// A bounded number of versions of each rule: the newest, and before them those older together as the first of them.
+/// Returns a bounded number of versions of each rule: the newest ones, and the older ones together as one.
 pub(crate) fn bounded(rules: &[RuleAccounting]) -> Vec<(String, RuleAccounting)> {
     let mut bounded: Vec<(String, RuleAccounting)> = Vec::new();
     for rule in rules.iter().rev() {
@@ -112,7 +112,7 @@ impl Stats {
     #[must_use]
     pub fn new(names: Arc<[Arc<str>]>) -> Self {
         let counted = Counted {
-            tenants: (0..=names.len()).map(|_| OfTenant::new()).collect(),
+            tenants: (0..=names.len()).map(|_| TenantStats::new()).collect(),
             batches: BTreeMap::new(),
             ignored: BTreeMap::new(),
             judging: Times::default(),
@@ -121,7 +121,7 @@ impl Stats {
             swaps: BTreeMap::new(),
             rules: vec![Vec::new(); names.len()],
         };
-        Self { names, counted: Mutex::new(counted), live_events: broadcast::channel(BEHIND).0 }
+        Self { names, counted: Mutex::new(counted), live_events: broadcast::channel(MAX_LAG).0 }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Counted> {
@@ -133,8 +133,8 @@ impl Stats {
         *self.lock().batches.entry((Arc::clone(client), status)).or_default() += 1;
     }
 
-    /// Counts a batch that was judged and kept: its records by tenant and unclaimed, its alerts by tenant as lines of JSON,
-    /// the faults in its reports, and how long judging took.
+    /// Counts a batch that was judged and stored: its records by tenant and unclaimed, its alerts by tenant as lines of
+    /// JSON, the faults in its reports, and the time of judging.
     pub(crate) fn count_batch(
         &self,
         client: &Arc<str>,
@@ -180,7 +180,7 @@ impl Stats {
             if shown.len() > SHOWN {
                 shown.pop_front();
             }
-            // There may be no viewer.
+            // Fails if there is no viewer.
             let _ = self.live_events.send(live_event);
         }
     }
@@ -198,12 +198,12 @@ impl Stats {
         })
     }
 
-    /// Counts a message out of the stream by what became of it.
-    pub(crate) fn handled(&self, word: &'static str) {
-        *self.lock().handled.entry(word).or_default() += 1;
+    /// Counts a message from the stream by its result.
+    pub(crate) fn handled(&self, result: &'static str) {
+        *self.lock().handled.entry(result).or_default() += 1;
     }
 
-    /// So many messages wait in the stream.
+    /// Sets the number of messages that wait in the stream.
     pub(crate) fn set_waiting(&self, messages: u64) {
         self.lock().waiting = messages;
     }
@@ -214,24 +214,25 @@ impl Stats {
         *self.lock().swaps.entry((entry.tenant.clone(), rule, entry.action)).or_default() += 1;
     }
 
-    /// There are these rules now, by tenant.
+    /// Sets the list of each tenant's rules.
     pub(crate) fn set_rules(&self, rules: Vec<Vec<Listed>>) {
         self.lock().rules = rules;
     }
 
-    /// What this tenant's, or everybody's, alerts and faults were last, the oldest first; and those to come.
+    /// Returns the last alerts and faults of a tenant, or of all, with the oldest first, and a receiver of further
+    /// ones.
     pub(crate) fn live_events(
         &self,
         tenant: Option<usize>,
     ) -> (Vec<Arc<LiveEvent>>, broadcast::Receiver<Arc<LiveEvent>>) {
         let counted = self.lock();
         let receiver = self.live_events.subscribe();
-        let of_tenants = counted.tenants.iter().enumerate().filter(|(number, _)| shows(tenant, *number));
+        let of_tenants = counted.tenants.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number));
         let shown = of_tenants.flat_map(|(_, of_tenant)| of_tenant.alerts.iter().chain(&of_tenant.faults));
         (shown.cloned().collect(), receiver)
     }
 
-    /// The metrics of a tenant, or of all.
+    /// Returns the counts of a tenant, or of all.
     pub(crate) fn overview(&self, tenant: Option<usize>) -> Value {
         let now = Timestamp::now();
         let second = now.as_second();
@@ -240,7 +241,7 @@ impl Stats {
         let mut totals = [0; 8];
         let mut tenants = Vec::new();
         for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
-            if !shows(tenant, number) {
+            if !is_visible(tenant, number) {
                 continue;
             }
             let rings = [
@@ -278,11 +279,11 @@ impl Stats {
         })
     }
 
-    /// The rules of a tenant, or of all, with what they have said.
+    /// Returns the rules of a tenant, or of all, with their states and counts.
     pub(crate) fn rules(&self, tenant: Option<usize>) -> Value {
         let counted = self.lock();
         let mut rules = Vec::new();
-        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| shows(tenant, *number)) {
+        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number)) {
             let accounts = counted.tenants[number].account.rules();
             for listed in listed {
                 let is_it = |rule: &&RuleAccounting| {
@@ -305,7 +306,7 @@ impl Stats {
         rules.into()
     }
 
-    /// Returns what a replica runs, as the fleet hears of it.
+    /// Returns the report of a replica to the fleet: the rules that it runs.
     pub(crate) fn report(&self, replica: &str) -> Value {
         json!({"replica": replica, "version": env!("CARGO_PKG_VERSION"), "rules": self.rules(None)})
     }

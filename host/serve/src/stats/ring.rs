@@ -1,15 +1,15 @@
-//! Counts of the last sixty seconds, or minutes.
+//! Rings of counts of the last sixty seconds or minutes.
 
 use std::collections::VecDeque;
 
-/// So many are kept.
+/// The number of units that are kept.
 const KEPT: usize = 60;
 
-/// Counts by the unit of time in which they were made.
+/// Counts by unit of time.
 pub(crate) struct Ring {
     /// The length of the unit in seconds.
     unit: i64,
-    /// The unit of the last count.
+    /// The unit of the newest count, since 1970.
     at: i64,
     counts: VecDeque<u64>,
 }
@@ -27,7 +27,7 @@ impl Ring {
         Self { unit, at: 0, counts: VecDeque::from([0; KEPT]) }
     }
 
-    /// Counts so many at this second.
+    /// Adds a count at this second.
     pub(crate) fn add(&mut self, second: i64, count: u64) {
         self.advance(second);
         if let Some(last) = self.counts.back_mut() {
@@ -35,7 +35,7 @@ impl Ring {
         }
     }
 
-    /// The counts of the units up to this second's, the oldest first.
+    /// Returns the counts of the units up to this second's, with the oldest first.
     pub(crate) fn counts(&mut self, second: i64) -> [u64; KEPT] {
         self.advance(second);
         let mut counts = [0; KEPT];
@@ -47,7 +47,7 @@ impl Ring {
 
     fn advance(&mut self, second: i64) {
         let now = second.div_euclid(self.unit);
-        // A clock that is put back counts where it was.
+        // If the clock is set back, counts go to the newest unit.
         for _ in 0..usize::try_from(now - self.at).unwrap_or(0).min(KEPT) {
             self.counts.pop_front();
             self.counts.push_back(0);

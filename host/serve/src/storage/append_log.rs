@@ -1,8 +1,8 @@
-//! Files that lines are appended to: whole, on the disk before it is said that they are, and many at a time.
+//! Append logs: files to which whole lines are appended. Lines are on the disk before their caller is answered.
 //!
-//! An append log has a thread of its own. What comes while it writes is written together the next time, so that the disk is waited
-//! for once and not for each. After a process that was killed, a line that is not whole is taken away: who sent it was never
-//! told that it is safe.
+//! An append log has a thread of its own. Lines that arrive while it writes are written together the next time, so that
+//! they share one sync of the disk. After a crash, an incomplete last line is removed: its sender was never told that
+//! it is safe.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -16,15 +16,15 @@ use tokio::sync::oneshot;
 use super::log_file::{LogFile, LogTarget, Past};
 use super::recent::AlertId;
 
-/// A line to be appended.
+/// A line to append.
 pub(crate) enum Line {
-    /// Gets the next number.
+    /// A line that gets the next number.
     Numbered(LedgerLine),
-    /// Is there once, however often it comes.
+    /// A line that is written once, even if it is appended again.
     Once(AlertId, Arc<str>),
 }
 
-/// Why lines were not appended: none of them was.
+/// The reason why lines were not appended. None of them was.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotWritten(pub(crate) String);
@@ -36,62 +36,62 @@ enum Request {
     Reopen,
 }
 
-/// So many requests wait for the thread at the most; who comes then waits to wait.
+/// The most requests that wait for the thread. Further callers wait before they are queued.
 const WAITING: usize = 1024;
 
-/// So many bytes are written at once, or one request.
+/// The most bytes of several requests that are written at once.
 const AT_ONCE: usize = 4 << 20;
 
-/// So often it is looked whether what could not be written to can be now: who asks whether the service is ready sends nothing
-/// until it says so.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval at which a log that could not be written is checked. Clients send nothing while the service is not
+/// ready, so a write would not find out.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The near end of an append log.
+/// A handle to an append log.
 #[derive(Clone)]
 pub(crate) struct AppendLog {
     requests: SyncSender<Request>,
-    wrong: Arc<Mutex<Option<String>>>,
+    problem: Arc<Mutex<Option<String>>>,
 }
 
 impl AppendLog {
-    /// The append log in this file, which is made if it is not there.
+    /// Opens the append log in this file, or creates it.
     ///
     /// # Errors
-    /// It cannot be opened, or read.
+    /// The file cannot be opened or read.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut past = Past::default();
         let lines = LogFile::open(path, &mut past)?;
         Self::start(path.display().to_string(), Box::new(lines), past)
     }
 
-    /// Standard output.
+    /// Returns an append log that writes to standard output.
     pub(crate) fn standard_output() -> io::Result<Self> {
         Self::start("standard output".to_owned(), Box::new(StandardOutput), Past::default())
     }
 
-    /// One that is written to this place, which already has what is past.
-    pub(crate) fn start(name: String, place: Box<dyn LogTarget>, past: Past) -> io::Result<Self> {
+    /// Starts an append log on a target, whose past lines are known.
+    pub(crate) fn start(name: String, target: Box<dyn LogTarget>, past: Past) -> io::Result<Self> {
         let (requests, receiver) = sync_channel(WAITING);
-        let wrong = Arc::default();
-        let append_log = Self { requests, wrong: Arc::clone(&wrong) };
-        let target = Target { name, place, past };
+        let problem = Arc::default();
+        let append_log = Self { requests, problem: Arc::clone(&problem) };
+        let thread = LogThread { name, target, past };
         std::thread::Builder::new()
-            .name("portcullis-append log".to_owned())
-            .spawn(move || target.serve(&receiver, &wrong))?;
+            .name("portcullis-log".to_owned())
+            .spawn(move || thread.serve(&receiver, &problem))?;
         Ok(append_log)
     }
 
-    /// Appends lines, all or none. When this is answered, they are on the disk.
+    /// Appends lines, all or none. On success they are on the disk.
     pub(crate) async fn append(&self, lines: Vec<Line>) -> Answer {
         if lines.is_empty() {
             return Ok(());
         }
         let (sender, answer) = oneshot::channel();
         let mut request = Request::Append(lines, sender);
-        // The thread is behind; its place is not to be waited for on one of the few threads that serve everybody.
+        // The thread is behind. This must not block, because few threads serve all clients.
         while let Err(error) = self.requests.try_send(request) {
             match error {
-                std::sync::mpsc::TrySendError::Full(again) => request = again,
+                std::sync::mpsc::TrySendError::Full(returned) => request = returned,
                 std::sync::mpsc::TrySendError::Disconnected(_) => return Err(ended()),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -99,51 +99,51 @@ impl AppendLog {
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// The same, for a thread that may wait.
+    /// Appends lines like [`Self::append`], on a thread that may block.
     pub(crate) fn append_and_wait(&self, lines: Vec<Line>) -> Answer {
         let (sender, answer) = oneshot::channel();
         self.requests.send(Request::Append(lines, sender)).map_err(|_| ended())?;
         answer.blocking_recv().unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Has the file opened anew: somebody has moved it away.
+    /// Opens the file again, after it was moved away.
     pub(crate) fn reopen(&self) {
-        // A thread that is so far behind opens it at the next time.
+        // If the queue is full, the file is opened at the next request.
         let _ = self.requests.try_send(Request::Reopen);
     }
 
-    /// What was wrong when it was written to last.
-    pub(crate) fn wrong(&self) -> Option<String> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns why the last write failed, if it did.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 fn ended() -> NotWritten {
-    NotWritten("nothing is written any more".to_owned())
+    NotWritten("the log is closed".to_owned())
 }
 
-struct Target {
+struct LogThread {
     name: String,
-    place: Box<dyn LogTarget>,
+    target: Box<dyn LogTarget>,
     past: Past,
 }
 
-impl Target {
-    fn serve(mut self, requests: &Receiver<Request>, wrong: &Mutex<Option<String>>) {
+impl LogThread {
+    fn serve(mut self, requests: &Receiver<Request>, problem: &Mutex<Option<String>>) {
         let mut text = Vec::new();
-        // The bytes that could not be written last.
+        // The length of the last failed write.
         let mut unwritten = None;
         loop {
             let first = match unwritten {
                 None => requests.recv().map_err(RecvTimeoutError::from),
-                Some(_) => requests.recv_timeout(LOOK),
+                Some(_) => requests.recv_timeout(CHECK_INTERVAL),
             };
             let first = match (first, unwritten) {
                 (Ok(first), _) => first,
                 (Err(RecvTimeoutError::Timeout), Some(bytes)) => {
-                    if self.place.look(bytes).is_ok() {
+                    if self.target.check_space(bytes).is_ok() {
                         unwritten = None;
-                        *wrong.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                        *problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     }
                     continue;
                 }
@@ -156,14 +156,14 @@ impl Target {
             while let Some(request) = next {
                 match request {
                     Request::Append(lines, answer) => {
-                        self.write_down(lines, &mut text, &mut ids);
+                        self.add_lines(lines, &mut text, &mut ids);
                         answers.push(answer);
                     }
                     Request::Reopen => reopens = true,
                 }
                 next = if text.len() < AT_ONCE { requests.try_recv().ok() } else { None };
             }
-            let written = if text.is_empty() { Ok(()) } else { self.place.write(&text) }.map_err(|error| {
+            let written = if text.is_empty() { Ok(()) } else { self.target.write(&text) }.map_err(|error| {
                 self.past.next = before;
                 for id in &ids {
                     self.past.recent.forget(id);
@@ -172,20 +172,21 @@ impl Target {
             });
             if !text.is_empty() {
                 unwritten = written.is_err().then_some(text.len() as u64);
-                *wrong.lock().unwrap_or_else(PoisonError::into_inner) = written.as_ref().err().map(ToString::to_string);
+                *problem.lock().unwrap_or_else(PoisonError::into_inner) =
+                    written.as_ref().err().map(ToString::to_string);
             }
-            if let Some(error) = reopens.then(|| self.place.reopen().err()).flatten() {
-                tracing::error!("{}: cannot be opened: {error}; what was open stays so", self.name);
+            if let Some(error) = reopens.then(|| self.target.reopen().err()).flatten() {
+                tracing::error!("{}: cannot be reopened: {error}; the open file is still used", self.name);
             }
             for answer in answers {
-                // Who does not wait for it any more sends it again.
+                // If the caller is gone, the client will send the batch again.
                 let _ = answer.send(written.clone());
             }
         }
     }
 
-    /// Puts lines into a text, and the ids that are new in it into a list.
-    fn write_down(&mut self, lines: Vec<Line>, text: &mut Vec<u8>, ids: &mut Vec<AlertId>) {
+    /// Adds lines to a text, and the ids that are new in it to a list.
+    fn add_lines(&mut self, lines: Vec<Line>, text: &mut Vec<u8>, ids: &mut Vec<AlertId>) {
         for line in lines {
             match line {
                 Line::Numbered(line) => {
@@ -212,7 +213,7 @@ impl LogTarget for StandardOutput {
         output.flush()
     }
 
-    fn look(&mut self, _: u64) -> io::Result<()> {
+    fn check_space(&mut self, _: u64) -> io::Result<()> {
         Ok(())
     }
 }
@@ -267,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told_and_leaves_nothing() {
-        // A device on which there is never room.
+    fn a_failed_write_is_reported_and_leaves_nothing() {
+        // A device that is always full.
         let file = OpenOptions::new().write(true).open("/dev/full").expect("opened");
         let full = LogFile { path: "/dev/full".into(), file, end: 0 };
         let append_log = AppendLog::start("full".to_owned(), Box::new(full), Past::default());
         let append_log = append_log.expect("started");
         let answer = append_log.append_and_wait(vec![once(FIRST)]);
-        assert!(answer.expect_err("no room").to_string().contains("cannot be written"));
-        assert!(append_log.wrong().is_some());
+        assert!(answer.expect_err("the device is full").to_string().contains("cannot be written"));
+        assert!(append_log.problem().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The folder of everything that outlives a service's process.
+//! The data folder of a service.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -8,14 +8,14 @@ use anyhow::anyhow;
 
 use crate::error::ServeError;
 
-/// The folder of a service's data, locked against other processes for as long as this value lives.
+/// The data folder of a service: everything that outlives the process. It is locked while this value lives.
 #[derive(Debug)]
 pub struct DataFolder {
     _lock: File,
 }
 
 impl DataFolder {
-    /// Creates the folder, if it is missing, and locks it: two processes would write to the same files.
+    /// Creates the folder if it is missing, and locks it, because two services would write to the same files.
     ///
     /// # Errors
     /// The folder cannot be created, or another service uses it.
@@ -42,7 +42,7 @@ impl DataFolder {
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // The name of an unfinished file must not look like a package's: the folder may be followed.
+    // The name of an unfinished file must not end like a package's, because the folder may be followed.
     let mut part = tempfile::Builder::new().prefix(".portcullis-").suffix(".part").tempfile_in(folder)?;
     part.write_all(bytes)?;
     part.as_file().sync_all()?;
@@ -50,7 +50,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file whole, or removes it if there are no bytes.
+/// Writes a file whole, or removes it without bytes.
 pub(crate) fn write_or_remove(path: &Path, bytes: Option<&[u8]>) -> io::Result<()> {
     match bytes {
         Some(bytes) => write_whole(path, bytes),

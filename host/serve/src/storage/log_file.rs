@@ -1,4 +1,4 @@
-//! A file of whole lines, of which the last ones are known.
+//! Files of whole lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,29 +8,29 @@ use serde_json::Value;
 
 use super::recent::{AlertId, Recent};
 
-/// So far from its end a file is read when it is opened, for the ids of the alerts in it.
+/// The bytes at the end of a file that are read when it is opened, for the ids of alerts.
 const TAIL: u64 = 16 << 20;
 
-/// Where lines come to be.
+/// A target of lines: a file, a spool or standard output.
 pub(crate) trait LogTarget: Send {
-    /// Writes all of a text, to the disk if there is one, or leaves everything as it was.
+    /// Writes a text, to the disk if there is one, or leaves everything as it was.
     fn write(&mut self, text: &[u8]) -> io::Result<()>;
 
-    /// Whether so many bytes could be written now, as far as that can be told without writing.
-    fn look(&mut self, bytes: u64) -> io::Result<()>;
+    /// Checks whether this many bytes could be written now, without writing them.
+    fn check_space(&mut self, bytes: u64) -> io::Result<()>;
 
-    /// Opens what is under its name anew.
+    /// Opens the file of its name again.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What is known of the lines that are there.
+/// What is known of earlier lines.
 #[derive(Default)]
 pub(crate) struct Past {
     /// The number of the next line.
     pub(crate) next: u64,
-    /// The alerts among the last of them.
+    /// The ids of the last alerts.
     pub(crate) recent: Recent,
 }
 
@@ -38,12 +38,12 @@ pub(crate) struct Past {
 pub(crate) struct LogFile {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
-    /// Behind its last whole line.
+    /// The end of its last whole line.
     pub(crate) end: u64,
 }
 
 impl LogFile {
-    /// Opens or makes it, takes away a last line that is not whole, and adds what is in it to what is past.
+    /// Opens or creates a file, removes an incomplete last line, and adds its lines to `past`.
     pub(crate) fn open(path: &Path, past: &mut Past) -> io::Result<Self> {
         let mut file = open(path)?;
         let end = look_back(&mut file, past)?;
@@ -62,13 +62,13 @@ impl LogTarget for LogFile {
             let end = self.end;
             let back = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
             if let Err(error) = back {
-                tracing::error!("{}: what was not written whole cannot be taken away: {error}", self.path.display());
+                tracing::error!("{}: an incomplete line cannot be removed: {error}", self.path.display());
             }
         }
         written
     }
 
-    fn look(&mut self, bytes: u64) -> io::Result<()> {
+    fn check_space(&mut self, bytes: u64) -> io::Result<()> {
         self.file.sync_data()?;
         let disk = rustix::fs::fstatvfs(&self.file)?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes {
@@ -85,7 +85,7 @@ impl LogTarget for LogFile {
     }
 }
 
-/// Opens a file, whose name is then on the disk too.
+/// Opens or creates a file, and syncs its folder, so that its name is on the disk.
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -94,7 +94,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Where the last whole line of a file ends. What stands in its end is added to what is past.
+/// Returns the end of the last whole line, and adds the lines at the end of the file to `past`.
 fn look_back(file: &mut File, past: &mut Past) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(TAIL);
@@ -102,12 +102,12 @@ fn look_back(file: &mut File, past: &mut Past) -> io::Result<u64> {
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
     let Some(end) = memchr::memrchr(b'\n', &tail) else {
-        let wrong = || io::Error::other("its last line is longer than any that is written here");
-        return if from == 0 { Ok(0) } else { Err(wrong()) };
+        let too_long = || io::Error::other("the last line is too long");
+        return if from == 0 { Ok(0) } else { Err(too_long()) };
     };
-    // What the tail begins with may be the rest of a line, which is then no JSON.
+    // The first line may be incomplete, and is then not JSON.
     for line in tail[..end].split(|byte| *byte == b'\n') {
-        // A spool has the time before each.
+        // In a spool, each line begins with a time.
         let line = memchr::memchr(b'{', line).map_or(line, |start| &line[start..]);
         let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
         if let Some(id) = AlertId::in_json(&line) {

@@ -1,4 +1,4 @@
-//! Files of the service: whole lines and whole files, on the disk before anything says so.
+//! Files of the service: whole lines and whole files, on the disk before a caller is answered.
 
 mod append_log;
 mod data;

@@ -1,11 +1,11 @@
-//! The alerts that a sink has had lately: what is brought a second time is the same alert.
+//! The ids of recent alerts, by which a repeated alert is recognized.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 
 use serde_json::Value;
 
-/// So many alerts are known again. An API server sends a batch again within minutes.
+/// The number of ids that are kept. An API server repeats a batch within minutes.
 const KNOWN: usize = 1 << 18;
 
 /// An alert's id.
@@ -13,7 +13,7 @@ const KNOWN: usize = 1 << 18;
 pub(crate) struct AlertId(u128);
 
 impl AlertId {
-    /// Of its 32 hexadecimal digits.
+    /// Returns the id with these 32 hexadecimal digits.
     pub(crate) fn of(text: &str) -> Option<Self> {
         if text.len() != 32 {
             return None;
@@ -21,7 +21,7 @@ impl AlertId {
         u128::from_str_radix(text, 16).ok().map(Self)
     }
 
-    /// Of the alert, or the finding, that this is.
+    /// Returns the id of an alert or a finding.
     pub(crate) fn in_json(alert: &Value) -> Option<Self> {
         [&alert["alert_id"], &alert["finding_info"]["uid"]].into_iter().find_map(|id| Self::of(id.as_str()?))
     }
@@ -37,12 +37,12 @@ impl fmt::Display for AlertId {
 #[derive(Default)]
 pub(crate) struct Recent {
     known: HashSet<AlertId>,
-    /// In the order in which they came.
+    /// The ids in the order in which they came.
     order: VecDeque<AlertId>,
 }
 
 impl Recent {
-    /// Adds one; whether it is new.
+    /// Adds an id. Returns whether it is new.
     pub(crate) fn add(&mut self, id: AlertId) -> bool {
         if !self.known.insert(id) {
             return false;
@@ -56,7 +56,7 @@ impl Recent {
         true
     }
 
-    /// One of the last was not written after all.
+    /// Removes an id that was not written after all.
     pub(crate) fn forget(&mut self, id: &AlertId) {
         if self.known.remove(id)
             && let Some(place) = self.order.iter().rposition(|known| known == id)

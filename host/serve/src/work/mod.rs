@@ -1,5 +1,4 @@
-//! Workers: batches come out of the stream, each is judged by one of the replicas, and acknowledged when what comes of it is
-//! kept.
+//! The worker: takes batches from the stream, judges them, and acknowledges each when its results are stored.
 
 mod orphans;
 
@@ -14,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::ingest::{Batch, Ingest, NotTaken, Refused};
-use crate::jetstream::{JetStream, LOOK, Logged, header, value};
+use crate::jetstream::{CurrentProblem, JetStream, LOOK, header, value};
 
-/// The client's name of a publisher that gives none.
+/// The client of a message that names none.
 const PUBLISHER: &str = "jetstream";
 
 /// How long a request for batches waits at the server.
@@ -28,13 +27,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What becomes of a batch of the stream.
+/// The result of a batch of the stream.
 #[derive(Debug, PartialEq, Eq)]
 enum Disposition {
     Judged,
-    /// It goes back into the stream, for this reason.
+    /// The batch goes back into the stream, for this reason.
     Retry(String),
-    /// It can never be judged, for this reason.
+    /// The batch can never be judged, for this reason.
     DeadLetter(String),
 }
 
@@ -53,20 +52,20 @@ impl Disposition {
 pub(crate) struct Worker {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) jetstream: Arc<JetStream>,
-    /// Number of batches that are judged at once.
+    /// The number of batches that are judged at once.
     pub(crate) at_once: usize,
 }
 
 impl Worker {
-    /// Takes batches out of the stream until the service stops.
+    /// Takes batches from the stream until the service stops.
     pub(crate) async fn work(self) {
         let worker = Arc::new(self);
-        let places = Arc::new(Semaphore::new(worker.at_once));
-        let mut logged = Logged::default();
+        let permits = Arc::new(Semaphore::new(worker.at_once));
+        let mut problem = CurrentProblem::default();
         while !worker.is_stopping() {
-            let wrong = worker.pull(&places).await.err();
-            let failed = wrong.is_some();
-            logged.set(wrong.map(|error| format!("no batches can be taken: {error:#}")));
+            let error = worker.pull(&permits).await.err();
+            let failed = error.is_some();
+            problem.set(error.map(|error| format!("cannot take batches: {error:#}")));
             if failed {
                 sleep(FIRST_PAUSE).await;
             }
@@ -77,24 +76,25 @@ impl Worker {
         self.ingest.stopping.is_cancelled()
     }
 
-    /// Takes batches until something fails, or for so long that the consumer's state is worth another look.
-    async fn pull(self: &Arc<Self>, places: &Arc<Semaphore>) -> anyhow::Result<()> {
+    /// Takes batches until something fails, or until it is time to check the consumer's state again.
+    async fn pull(self: &Arc<Self>, permits: &Arc<Semaphore>) -> anyhow::Result<()> {
         let mut consumer = self.jetstream.consumer().await?;
         let began = Instant::now();
         while began.elapsed() < LOOK {
             if self.is_stopping() {
                 return Ok(());
             }
-            // Twice as many as are judged at once, so that the next are here when those are done.
+            // Twice as many as are judged at once, so that the next ones are here in time.
             let mut messages = consumer.batch().max_messages(2 * self.at_once).expires(WAIT).messages().await?;
-            // The library waits some seconds longer for a server that was killed, and does not answer.
+            // The timeout is shorter than the library's own, which waits some seconds longer for a server that was
+            // killed.
             while let Ok(Some(message)) = timeout(WAIT + FIRST_PAUSE, messages.next()).await {
                 let message = message.map_err(|error| anyhow!(error))?;
-                let place = Arc::clone(places).acquire_owned().await?;
+                let permit = Arc::clone(permits).acquire_owned().await?;
                 let worker = Arc::clone(self);
                 tokio::spawn(async move {
                     worker.handle(&message).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
         }
@@ -103,17 +103,18 @@ impl Worker {
         self.judge_orphans(info.delivered.stream_sequence).await
     }
 
-    /// Judges a message, and tells the server what became of it.
+    /// Judges a message and acknowledges it, or gives it back to the stream.
     async fn handle(&self, message: &Message) {
         let _in_flight = self.ingest.in_flight.token();
         let (headers, payload) = (message.headers.as_ref(), &message.payload);
         let (delivered, sequence) = message.info().map_or((1, 0), |info| (info.delivered, info.stream_sequence));
         let attempt = delivered.max(1).unsigned_abs();
         let disposition = if self.is_stopping() {
-            Disposition::Retry("the replica ends".to_owned())
+            Disposition::Retry("the replica is shutting down".to_owned())
         } else if attempt > u64::from(self.jetstream.settings.attempts) {
-            // Each replica that took it has died, or could keep nothing of it.
-            Disposition::DeadLetter(format!("it was tried {} times, and never to the end", attempt - 1))
+            // Each replica that took it died, or could not store its results.
+            let before = attempt - 1;
+            Disposition::DeadLetter(format!("given up after {before} attempt{}", if before == 1 { "" } else { "s" }))
         } else {
             let judging = self.judge_message(headers, payload, sequence);
             tokio::pin!(judging);
@@ -129,12 +130,12 @@ impl Worker {
         let answer = match &disposition {
             Disposition::Judged => AckKind::Ack,
             Disposition::Retry(reason) => {
-                tracing::warn!(reason, attempt, "a batch goes back into the stream");
-                // A replica that stops leaves it to another at once.
+                tracing::warn!(reason, attempt, "batch returned to the stream");
+                // A replica that stops gives it to another one at once.
                 AckKind::Nak((!self.is_stopping()).then(|| pause_after(attempt)))
             }
             Disposition::DeadLetter(reason) => {
-                tracing::error!(reason, attempt, "a batch becomes a dead letter");
+                tracing::error!(reason, attempt, "batch became a dead letter");
                 AckKind::Ack
             }
         };
@@ -150,7 +151,7 @@ impl Worker {
             anyhow::Ok(())
         };
         if let Err(error) = done.await {
-            // It comes again; its alerts are there once.
+            // The server will deliver it again. Its alerts are stored once.
             tracing::warn!(error = %error, "a batch cannot be acknowledged");
         }
     }
@@ -162,7 +163,7 @@ impl Worker {
             None => None,
             Some(name) => match self.ingest.tenants.iter().position(|known| **known == *name) {
                 Some(tenant) => Some(tenant),
-                None => return Disposition::DeadLetter(format!("there is no tenant {name}")),
+                None => return Disposition::DeadLetter(format!("unknown tenant {name}")),
             },
         };
         let id = value(headers, header::BATCH);
@@ -171,9 +172,9 @@ impl Worker {
             None => payload.to_vec(),
             Some(object) => match self.jetstream.object(object).await {
                 Ok(Some(body)) => body,
-                // Our own objects are removed only after their batch was judged: this is that batch again.
+                // Our own objects are removed only after their batch was judged, so this batch was judged before.
                 Ok(None) if Some(object) == value(headers, header::BATCH) => return Disposition::Judged,
-                Ok(None) => return Disposition::Retry(format!("there is no object {object}")),
+                Ok(None) => return Disposition::Retry(format!("object {object} is missing")),
                 Err(error) => return Disposition::Retry(format!("{error:#}")),
             },
         };
@@ -193,7 +194,7 @@ impl From<NotTaken> for Disposition {
         match not_taken {
             NotTaken::Refused(Refused::Unreadable { place, reason }) => Self::DeadLetter(format!("{place}: {reason}")),
             NotTaken::Refused(Refused::TooLarge(reason)) => Self::DeadLetter(reason),
-            NotTaken::OverBudget => Self::Retry("there is no room for what comes of it".to_owned()),
+            NotTaken::OverBudget => Self::Retry("the memory budget is used up".to_owned()),
             NotTaken::NotKept(reason) | NotTaken::NotStored(reason) => Self::Retry(reason),
         }
     }
@@ -215,12 +216,12 @@ mod tests {
         assert_eq!(disposition, Disposition::DeadLetter("3: it is cut off".to_owned()));
         let too_large = NotTaken::Refused(Refused::TooLarge("too large".to_owned()));
         assert_eq!(Disposition::from(too_large), Disposition::DeadLetter("too large".to_owned()));
-        for passing in [
+        for temporary in [
             NotTaken::OverBudget,
             NotTaken::NotKept("the disk is full".to_owned()),
             NotTaken::NotStored("no server".to_owned()),
         ] {
-            assert!(matches!(Disposition::from(passing), Disposition::Retry(_)));
+            assert!(matches!(Disposition::from(temporary), Disposition::Retry(_)));
         }
     }
 

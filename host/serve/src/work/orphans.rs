@@ -1,8 +1,9 @@
-//! Orphans: batches that a killed server delivers to nobody any more.
+//! Orphans: batches that a server no longer delivers after it was killed.
 //!
-//! After a hard restart, a server of 2.9 may take a message that is in the stream for delivered, and never deliver it again: it
-//! had not yet noted that the message was acknowledged and removed, or that it was never acknowledged. Nobody can tell which of
-//! the two happened. So the message is judged, perhaps for the second time, which makes no second alert, and then removed.
+//! After a hard restart, a server of 2.9 may hold a message in the stream, take it for delivered, and never deliver it
+//! again. It either missed that the message was acknowledged and removed, or that it was never acknowledged. The two
+//! cases cannot be told apart. So the message is judged, perhaps for the second time, which stores no second alert, and
+//! then removed.
 
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use jiff::Timestamp;
 
 use super::{Disposition, Worker};
 
-/// The most orphans that are judged in one go.
+/// The most orphans that are judged in one round.
 const AT_ONCE: usize = 256;
 
 impl Worker {
-    /// Judges the messages up to this sequence number, up to which all were delivered, that are so old that the server should
-    /// have delivered them again.
+    /// Judges messages up to the last delivered sequence number that are so old that the server should have delivered
+    /// them again.
     pub(super) async fn judge_orphans(&self, delivered: u64) -> anyhow::Result<()> {
         let stream = self.jetstream.batches().await?;
         let state = &stream.cached_info().state;
@@ -41,7 +42,7 @@ impl Worker {
                 }
                 Disposition::Retry(_) => continue,
             }
-            tracing::info!(sequence, "a batch that the server had lost sight of has been judged");
+            tracing::info!(sequence, "judged a batch that the server no longer delivers");
             self.ingest.stats.handled("orphan");
             stream.delete_message(sequence).await.map_err(|error| anyhow!(error))?;
         }

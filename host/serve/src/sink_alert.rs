@@ -1,4 +1,4 @@
-//! An alert on its way to the sinks.
+//! Alerts on their way to the sinks.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) struct SinkAlert {
 }
 
 impl SinkAlert {
-    /// Returns the text of the form that a sink takes.
+    /// Returns the text in the format of a sink.
     pub(crate) fn text(&self, ocsf: bool) -> Arc<str> {
         match &self.ocsf {
             Some(finding) if ocsf => Arc::clone(finding),
