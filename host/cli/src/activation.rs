@@ -76,7 +76,6 @@ pub(crate) struct Activation {
     /// The progress bar, which notifications must not overwrite.
     progress: Arc<OnceLock<Arc<Progress>>>,
     /// A further listener.
-    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
     listener: Arc<OnceLock<NewsListener>>,
 }
 
@@ -174,7 +173,6 @@ impl Activation {
     }
 
     /// Sets a listener that gets all further news.
-    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
     pub(crate) fn set_listener(&self, listener: NewsListener) {
         let _ = self.listener.set(listener);
     }

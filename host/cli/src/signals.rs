@@ -86,7 +86,8 @@ fn end(target: &Target, signals: &mut Signals) {
     // An alert that no reader takes must not block for ever, and a second signal must end the process.
     if !target.buffer.wait_for_end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
         warn(
-            "warning: stopped in the middle of a record, which takes too long; the summary is missing, and the ledger may be incomplete",
+            "warning: stopped in the middle of a record, which takes too long; the summary is missing, and the ledger may \
+             be incomplete",
         );
         std::process::exit(Exit::Interrupted as i32);
     }

@@ -35,8 +35,8 @@ pub(super) struct ExclusionTable {
     log_type: Option<Spanned<Texts>>,
 }
 
-const EXPIRES: &str = "expires: expected a date such as 2027-01-31, which begins at midnight UTC, or a time with an offset such \
-     as 2027-01-31T18:00:00Z";
+const EXPIRES: &str = "expires: expected a date such as 2027-01-31, which begins at midnight UTC, or a time with an offset \
+     such as 2027-01-31T18:00:00Z";
 
 impl ExclusionTable {
     /// Returns the exclusion. If `rules` is given, it must be for one of them.

@@ -33,7 +33,8 @@ impl JetStreamTable {
         let path = |path: &PathBuf| source.path(path);
         let is_url = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.starts_with(scheme));
         if !self.url.get_ref().split(',').all(|url| is_url(url.trim())) {
-            let what = "url: expected URLs such as \"nats://127.0.0.1:4222\" or \"tls://nats.example:4222\", separated by commas";
+            let what = "url: expected URLs such as \"nats://127.0.0.1:4222\" or \"tls://nats.example:4222\", separated by \
+                        commas";
             return Err(source.error(&self.url, what));
         }
         if self.url.get_ref().contains('@') {

@@ -114,7 +114,8 @@ fn claim(source: &Source, table: &Spanned<ClaimTable>) -> Result<Claim, ConfigEr
             claim.inputs = patterns;
         } else {
             let path = FieldPath::new(key).ok_or_else(|| {
-                let what = "expected input, or the path of a field such as \"p_source_label\" or \"resource.labels.cluster_name\"";
+                let what = "expected input, or the path of a field such as \"p_source_label\" or \
+                            \"resource.labels.cluster_name\"";
                 source.error(texts, format!("records: {key:?}: {what}"))
             })?;
             claim.fields.push((path, patterns));

@@ -41,9 +41,7 @@ struct TenantSetup {
     /// `None` if all records are this tenant's.
     claims: Option<Vec<Claim>>,
     /// The first folder of packages that the tenant follows.
-    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
     folder: Option<PathBuf>,
-    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
     package: PackageLimits,
 }
 

@@ -1,0 +1,89 @@
+//! The stats as JSON, for viewers and for the fleet.
+
+use jiff::Timestamp;
+use portcullis::Accounting;
+use portcullis::pipeline::RuleAccounting;
+use serde_json::{Value, json};
+
+use super::{Stats, is_visible};
+
+impl Stats {
+    /// Returns the counts of a tenant, or of all.
+    pub(crate) fn overview(&self, tenant: Option<usize>) -> Value {
+        let now = Timestamp::now();
+        let second = now.as_second();
+        let mut counted = self.lock();
+        let (mut seconds, mut minutes, mut alert_minutes) = ([0; 60], [0; 60], [0; 60]);
+        let mut totals = [0; 8];
+        let mut tenants = Vec::new();
+        for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
+            if !is_visible(tenant, number) {
+                continue;
+            }
+            let rings = [
+                (&mut seconds, &mut of_tenant.seconds),
+                (&mut minutes, &mut of_tenant.minutes),
+                (&mut alert_minutes, &mut of_tenant.alert_minutes),
+            ];
+            for (sums, ring) in rings {
+                sums.iter_mut().zip(ring.counts(second)).for_each(|(sum, count)| *sum += count);
+            }
+            let account = &of_tenant.account;
+            let rules = account.rules();
+            let Accounting { evaluated, ignored, suspect, rejected, malformed, .. } = *account;
+            let alerts = rules.iter().map(|rule| rule.alert).sum();
+            let faults = rules.iter().map(|rule| rule.fault).sum();
+            let all = [account.read(), evaluated, ignored, suspect, rejected, malformed, alerts, faults];
+            totals.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
+            let name = self.names.get(number).map_or("(no tenant)", |name| name);
+            if number < self.names.len() || account.read() > 0 {
+                tenants.push(json!({
+                    "name": name, "records": account.read(), "evaluated": evaluated, "ignored": ignored,
+                    "suspect": suspect, "rejected": rejected, "alerts": alerts, "faults": faults,
+                }));
+            }
+        }
+        let [records, evaluated, ignored, suspect, rejected, malformed, alerts, faults] = totals;
+        json!({
+            "time": now.to_string(),
+            "seconds": seconds.to_vec(), "minutes": minutes.to_vec(), "alerts_minutes": alert_minutes.to_vec(),
+            "totals": {
+                "records": records, "evaluated": evaluated, "ignored": ignored, "suspect": suspect,
+                "rejected": rejected, "malformed": malformed, "alerts": alerts, "faults": faults,
+            },
+            "tenants": tenants,
+        })
+    }
+
+    /// Returns the rules of a tenant, or of all, with their states and counts.
+    pub(crate) fn rules(&self, tenant: Option<usize>) -> Value {
+        let counted = self.lock();
+        let mut rules = Vec::new();
+        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number)) {
+            let accounts = counted.tenants[number].account.rules();
+            for listed in listed {
+                let is_it = |rule: &&RuleAccounting| {
+                    Some(&rule.rule_id) == listed.rule_id.as_ref() && Some(&rule.version) == listed.version.as_ref()
+                };
+                let count = accounts.iter().find(is_it);
+                let of = |count_of: fn(&RuleAccounting) -> u64| count.map_or(0, count_of);
+                rules.push(json!({
+                    "tenant": &*self.names[number],
+                    "rule_id": listed.rule_id.as_deref().or(listed.file.as_deref()),
+                    "version": listed.version.as_ref().map(ToString::to_string),
+                    "state": listed.state.as_str(), "since": listed.since, "reason": listed.reason,
+                    "sha256": listed.sha256, "signer": listed.signer,
+                    "events": of(|rule| rule.events), "alert": of(|rule| rule.alert), "excluded": of(|rule| rule.excluded),
+                    "no_match": of(|rule| rule.no_match), "skipped": of(RuleAccounting::skipped),
+                    "fault": of(|rule| rule.fault),
+                }));
+            }
+        }
+        rules.into()
+    }
+
+    /// Returns the report of a replica to the fleet: the rules that it runs.
+    pub(crate) fn report(&self, replica: &str) -> Value {
+        json!({"replica": replica, "version": env!("CARGO_PKG_VERSION"), "rules": self.rules(None)})
+    }
+}
