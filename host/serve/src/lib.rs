@@ -10,7 +10,6 @@
 //! starts and stops everything.
 
 mod app;
-mod client;
 mod clients;
 mod error;
 mod http;
@@ -19,6 +18,7 @@ mod ingest;
 mod jetstream;
 mod observed;
 mod registry;
+mod replicas;
 mod service;
 pub mod settings;
 mod sink_alert;
@@ -27,9 +27,9 @@ mod stats;
 mod storage;
 mod work;
 
-pub use client::rules_of_replicas;
 pub use error::ServeError;
 pub use registry::ReadPolicy;
+pub use replicas::rules_of_replicas;
 pub use service::{Parts, ReadSettings, run};
 pub use settings::Settings;
 pub use stats::Stats;
