@@ -1,4 +1,4 @@
-//! What a tenant's store does not have: files that are no packages, versions that are pinned, rules that were removed.
+//! Things missing in a tenant's store: files that are not packages, pinned versions that do not exist, removed rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::rule_state::RuleState;
 use super::store::{Store, Versions};
 
 impl Following {
-    /// Says of each file that is no package why, once.
+    /// Notifies of each file that is not a package, once.
     pub(super) fn tell_of_broken_files(&mut self, store: &Store, recorder: &Recorder) {
         let broken =
             store.files().filter_map(|(file, found)| Some((file.display().to_string(), found.as_ref().err()?)));
@@ -29,7 +29,7 @@ impl Following {
         self.told = broken;
     }
 
-    /// Says of each rule that is pinned, and of which there is no version, that there is none, once.
+    /// Notifies of each pinned rule that has no package, once.
     pub(super) fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, recorder: &Recorder) {
         let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
         let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
@@ -41,7 +41,8 @@ impl Following {
         self.idle_pins = idle;
     }
 
-    /// What is to do where no version was found: remove a rule that is gone, and say which pin nothing answers to.
+    /// Handles a rule for which no version was found: removes it if its files are gone, and notifies of a pin that
+    /// selects nothing.
     pub(super) fn after_search(
         &mut self,
         rule_id: &str,
@@ -98,7 +99,8 @@ impl Following {
 }
 
 impl RuleState {
-    /// What is wanted of a rule and cannot be, where no version was found: what a pin names, and at the start any at all.
+    /// Returns what the config selects but the store lacks, if no version was found: a pinned version, or at the start
+    /// any version.
     fn missing(&self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, is_starting: bool) -> Option<String> {
         let candidates = || versions.values().flatten();
         let wanted = || candidates().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version())));

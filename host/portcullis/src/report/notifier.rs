@@ -15,21 +15,21 @@ use crate::sandbox::Fault;
 const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
      intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
 
-/// How urgent a notification is.
+/// Urgency of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Nobody has to act.
+    /// No action is needed.
     Info,
-    /// Somebody should look.
+    /// An operator should look at it.
     Warning,
 }
 
-/// A text for the operator. Its text already says that it is a warning.
+/// A message for the operator. The text of a warning says that it is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// How urgent it is.
+    /// Its urgency.
     pub level: Level,
-    /// The text, one line.
+    /// One line of text.
     pub text: String,
 }
 
@@ -53,22 +53,23 @@ impl fmt::Display for Notification {
     }
 }
 
-/// Turns reports into notifications, and remembers which were given.
+/// Turns reports into notifications, and remembers the given ones.
 pub struct Notifier {
-    /// By tenant.
+    /// Names of tenants.
     names: Vec<Arc<str>>,
     /// Whether notifications name the tenant.
     several: bool,
-    /// The control that hears of roll-backs, if rules come from files.
+    /// The control to report roll-backs to, if rules come from files.
     pub control: Option<Control>,
-    /// By tenant, its number at the control.
+    /// By tenant, its number in the control.
     followed: Vec<Option<usize>>,
-    /// By tenant, the rule set and the versions whose roll-back was reported: each judge rolls back for itself.
+    /// By tenant, the rule set, and the versions whose roll-back was reported. Each judge rolls back on its own, and
+    /// one report is enough.
     reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
     given: Given,
 }
 
-/// The notifications that are given for one record only.
+/// Notifications that are given once only.
 #[derive(Default)]
 struct Given {
     networks: bool,
@@ -81,14 +82,14 @@ struct Given {
 }
 
 impl Notifier {
-    /// Returns a notifier for these tenants. `several` says whether notifications name the tenant; `followed` has each
-    /// tenant's number at the control, if its rules come from files.
+    /// Returns a notifier for these tenants. `several` says whether notifications name the tenant. `followed` has each
+    /// tenant's number in the control, if its rules come from files.
     #[must_use]
     pub fn new(names: Vec<Arc<str>>, several: bool, followed: Vec<Option<usize>>) -> Self {
         Self { names, several, control: None, followed, reported: Vec::new(), given: Given::default() }
     }
 
-    /// Sets the rule sets, by tenant, that the following verdicts come from.
+    /// Sets the rule sets, by tenant, of the following verdicts.
     pub fn set_rules(&mut self, rules: &[Arc<RuleSet>]) {
         self.reported.resize_with(rules.len(), Default::default);
         for ((rules, reported), now) in self.reported.iter_mut().zip(rules) {
@@ -115,8 +116,8 @@ impl Notifier {
         is_first.then(|| Notification::warning(format!("{place}: {NO_NETWORKS}")))
     }
 
-    /// Notifies of a client's records: of the first rejected and the first suspect one, and when nothing was evaluated,
-    /// until something is again.
+    /// Notifies of a client's first rejected and first suspect record, and of a batch in which nothing was evaluated.
+    /// The last is given again only after something was evaluated.
     pub fn client(&mut self, client: &Arc<str>, outcomes: &Outcomes) -> Vec<Notification> {
         let warned = of_client(&mut self.given.clients, client);
         let others = format!("It is among the dead letters, as are others; of {client}'s only the number is told");
@@ -145,8 +146,8 @@ impl Notifier {
         }))
     }
 
-    /// Notifies of a fault, and of what becomes of the rule; and reports a roll-back to the control. Faults of a suspended
-    /// rule are only counted.
+    /// Notifies of a fault and of changes of the rule's state, and reports a roll-back to the control. Faults of a
+    /// suspended rule are only counted.
     pub fn verdict(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) -> Vec<Notification> {
         let of = self.several.then(|| Arc::clone(&self.names[tenant]));
         let rule = || named(of.as_deref(), &verdict.package, place);
@@ -192,7 +193,7 @@ impl Notifier {
     }
 }
 
-/// Returns place, rule and version, with the tenant where there are several.
+/// Returns place, rule and version, with the tenant if there are several.
 fn named(of: Option<&str>, package: &Package, place: &str) -> String {
     let of = of.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     format!("{place}: {} {}{of}", package.rule_id(), package.version())
