@@ -70,14 +70,14 @@ impl TestResult {
             TestOutcome::PrefilterHides => "an alert, which the rule's prefilter hides".to_owned(),
             TestOutcome::NotSubscribed => "no alert: the rule does not subscribe to the log type".to_owned(),
             TestOutcome::Ignored(reason) => format!("no alert: the record is ignored: {reason}"),
-            TestOutcome::Rejected(reason) => format!("a record that is rejected: {reason}"),
+            TestOutcome::Rejected(reason) => format!("a rejected record: {reason}"),
         }
     }
 }
 
 /// Runs the test cases of a package that `wanted` selects. They are independent: no test case uses up the alert budget
 /// or suspends the rule for the next one.
-#[expect(clippy::missing_panics_doc, reason = "one package is no two of one rule")]
+#[expect(clippy::missing_panics_doc, reason = "a single package cannot conflict")]
 pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool) -> Vec<TestResult> {
     let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
     let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));

@@ -108,7 +108,7 @@ impl Activator {
                 None => following.for_each(|tenant| tenant.follow(store, recorder)),
                 Some(error) if unreadable[number].as_ref() != Some(error) => {
                     for tenant in following {
-                        recorder.problem(Some(&tenant.name), format!("{error}; what is active stays so"));
+                        recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                     }
                 }
                 Some(_) => {}

@@ -100,7 +100,7 @@ impl Following {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
             if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
                 rule.waiting = None;
-                changed |= self.end_shadow(rule_id, Some("it is no longer wanted"), recorder);
+                changed |= self.end_shadow(rule_id, Some("it is no longer selected"), recorder);
                 found = true;
                 break;
             }
@@ -127,7 +127,7 @@ impl Following {
                     self.refuse(rule_id, candidate, reason, why, test_cases, recorder);
                 }
                 Ok(proved) => {
-                    changed |= self.end_shadow(rule_id, Some("another version has come"), recorder);
+                    changed |= self.end_shadow(rule_id, Some("another version replaces it"), recorder);
                     changed |= self.take(rule_id, proved, is_named, recorder);
                     found = true;
                     break;
@@ -175,7 +175,7 @@ impl Following {
             None => Ok(Proved { package, test_cases }),
             Some(first) => {
                 let reason = format!(
-                    "{} of its {} test cases fail; of {:?}, {} was expected, and it found {}",
+                    "{} of its {} test cases fail; {:?}: expected {}, found {}",
                     failed.len(),
                     results.len(),
                     first.name,
@@ -228,7 +228,7 @@ impl Following {
         if !package.spec().enabled {
             let version = package.version();
             recorder
-                .problem(Some(&self.name), format!("{rule_id} {version} is left out: its spec says Enabled: false"));
+                .problem(Some(&self.name), format!("{rule_id} {version} does not run: its spec has Enabled: false"));
         }
         rule.activated.insert(package.version().clone(), package.sha256().to_owned());
         rule.refused.remove(package.sha256());

@@ -116,21 +116,21 @@ impl fmt::Display for Entry {
         let to = version(&self.to);
         match self.action {
             Action::Activated => match &self.from {
-                Some(from) => write!(formatter, "{rule}{to} is active, in the place of {from}")?,
+                Some(from) => write!(formatter, "{rule}{to} is active, replacing {from}")?,
                 None => write!(formatter, "{rule}{to} is active")?,
             },
             Action::Resumed => write!(formatter, "{rule}{to} is active, as before")?,
             Action::Refused => write!(formatter, "{rule}{to} is REFUSED")?,
             Action::ShadowBegan => write!(formatter, "{rule}{to} judges in the shadow of{}", version(&self.from))?,
-            Action::ShadowEnded => write!(formatter, "{rule}{to} has been in the shadow of{}", version(&self.from))?,
-            Action::Waiting => write!(formatter, "{rule}{to} has proved itself, and waits")?,
+            Action::ShadowEnded => write!(formatter, "{rule}{to} was in the shadow of{}", version(&self.from))?,
+            Action::Waiting => write!(formatter, "{rule}{to} has passed its checks, and waits")?,
             Action::RolledBack => write!(formatter, "{rule}{} is ROLLED BACK to{to}", version(&self.from))?,
-            Action::Removed => write!(formatter, "{rule}{} is active no more", version(&self.from))?,
+            Action::Removed => write!(formatter, "{rule}{} is no longer active", version(&self.from))?,
         }
         if let Some(ShadowReport { events, both, added, lost, .. }) = &self.shadow {
             write!(
                 formatter,
-                ": of {events} events, both match {both}, it alone {added}, the active version alone {lost}"
+                ": of {events} events, both match {both}, only this version {added}, only the active version {lost}"
             )?;
         }
         match &self.reason {
@@ -165,7 +165,7 @@ struct Appended {
 
 /// The history cannot be written.
 #[derive(Debug, Error)]
-#[error("{file}: cannot be written: {error}; the history lacks what follows", file = .file.display())]
+#[error("{file}: cannot be written: {error}; the history is incomplete from here on", file = .file.display())]
 pub struct HistoryError {
     /// The file.
     pub file: PathBuf,
@@ -267,7 +267,7 @@ impl History {
         file.read_to_end(&mut bytes)?;
         // Nothing may be appended to another kind of file, such as a file of records.
         if !bytes.is_empty() && !bytes.starts_with(BEGINNING) {
-            return Err(io::Error::other("it is no history: its first line is no entry"));
+            return Err(io::Error::other("it is not a history: its first line is not an entry"));
         }
         let mut history = Self { is_kept: true, ..Self::default() };
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -320,7 +320,7 @@ impl History {
 /// Checks that a path is not a pipe or a device, which keeps nothing and may block when opened.
 fn check(path: &Path) -> io::Result<()> {
     let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
-    if is_other { Err(io::Error::other("it is no regular file")) } else { Ok(()) }
+    if is_other { Err(io::Error::other("it is not a regular file")) } else { Ok(()) }
 }
 
 /// Returns whether the last line is incomplete: its writer was killed while writing it.

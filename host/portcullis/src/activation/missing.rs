@@ -35,7 +35,7 @@ impl Following {
         let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
         for rule_id in idle.difference(&self.idle_pins) {
             let known: Vec<&str> = there.keys().map(String::as_str).collect();
-            let text = format!("versions: there is no package of {rule_id}; there are: {}", known.join(", "));
+            let text = format!("versions: no package has the RuleID {rule_id}; expected one of {}", known.join(", "));
             recorder.problem(Some(&self.name), text);
         }
         self.idle_pins = idle;
@@ -54,7 +54,7 @@ impl Following {
     ) -> bool {
         let mut changed = false;
         if !found {
-            changed |= self.end_shadow(rule_id, Some("it is not there any more, or not wanted"), recorder);
+            changed |= self.end_shadow(rule_id, Some("its file is gone, or it is no longer selected"), recorder);
         }
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let missing = if found { None } else { rule.missing(rule_id, versions, pin, self.is_starting) };
@@ -85,11 +85,11 @@ impl Following {
             && self.is_starting
             && rule.active.is_none()
         {
-            let reason = if versions.is_empty() { "its file is gone" } else { "it is not there any more, or refused" };
+            let reason = if versions.is_empty() { "its file is gone" } else { "its file is gone, or it is refused" };
             let entry = Entry {
                 rule_id: Some(rule_id.to_owned()),
                 from: Some(version.clone()),
-                reason: Some(format!("{reason}, since the run before")),
+                reason: Some(format!("{reason}, since the previous run")),
                 ..recorder.entry(&self.name, Action::Removed)
             };
             recorder.record(entry);
@@ -107,14 +107,14 @@ impl RuleState {
         if let Some(pin) = pin.filter(|_| wanted().next().is_none()) {
             let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            return Some(format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
+            return Some(format!("{rule_id} is pinned to {pin}, which does not exist; existing versions: {there}"));
         }
         let barred = wanted().find_map(|candidate| self.barred(candidate.sha256()))?;
         let is_wanted = pin.is_some() || (is_starting && self.active.is_none());
         is_wanted.then(|| {
             format!(
-                "{rule_id} {} was rolled back ({}); to try it again, pin it exactly while a run goes on, anew if it is \
-                 pinned already",
+                "{rule_id} {} was rolled back ({}); to try it again, pin exactly this version during a run; if it is \
+                 pinned already, remove the pin and add it again",
                 barred.version, barred.reason
             )
         })

@@ -7,7 +7,7 @@ use super::recorder::Recorder;
 use super::rule_state::RolledBack;
 use crate::package::Package;
 
-const UNTRUSTED: &str = "its signer is none of the trusted keys any more";
+const UNTRUSTED: &str = "its signer is no longer a trusted key";
 
 impl Following {
     /// Records that a judge has put back the predecessor `to` of `failed`. The history already has the entry.

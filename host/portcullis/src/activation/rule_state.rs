@@ -116,15 +116,15 @@ impl RuleState {
         let version = candidate.version();
         if let [first, second, ..] = same {
             return Some(format!(
-                "it is there twice, with different bytes, in {} and in {}; one version is one package: remove one of them",
+                "two different packages have this version, {} and {}: remove one of them",
                 first.origin(),
                 second.origin()
             ));
         }
         if self.activated.get(version).is_some_and(|sha256| sha256 != candidate.sha256()) {
             return Some(
-                "a package with other bytes was active as this version; one version is one package: give it another, also \
-                 where only its signature is new"
+                "a different package was active with this version: give the new package another version, even if only \
+                 its signature is new"
                     .to_owned(),
             );
         }
@@ -138,8 +138,8 @@ impl RuleState {
         let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
         (version < newest).then(|| {
             format!(
-                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: \
-                 versions = {{ {:?} = \"{version}\" }}",
+                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: versions \
+                 = {{ {:?} = \"{version}\" }}",
                 candidate.rule_id()
             )
         })

@@ -51,7 +51,8 @@ impl Following {
             match fault {
                 None => self.activate(rule_id, Proved { package, test_cases }, recorder),
                 Some(fault) => {
-                    let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
+                    let reason =
+                        format!("it failed in the shadow of the active version, which did not fail: it {fault}");
                     self.refuse(rule_id, package.candidate(), reason.clone(), Why::Failed, Some(test_cases), recorder);
                     let rolled_back = RolledBack { version: package.version().clone(), reason, reinstatement: None };
                     let rule = self.rules.get_mut(rule_id).expect("it is there");

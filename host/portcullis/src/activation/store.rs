@@ -125,7 +125,7 @@ impl Store {
             Ok(Ok(candidate)) => match name_of(file) {
                 Some((rule_id, version)) if (rule_id, &version) != (candidate.rule_id(), candidate.version()) => {
                     refused(format!(
-                        "is {} {} by its content, and not what its name says",
+                        "its file name does not match its content, which is {} {}",
                         candidate.rule_id(),
                         candidate.version()
                     ))
@@ -186,7 +186,7 @@ fn name_of(file: &Path) -> Option<(&str, Version)> {
 
 impl Stamp {
     /// Returns no stamp for a file that changed very recently.
-    #[expect(clippy::unnecessary_wraps, reason = "as the metadata come")]
+    #[expect(clippy::unnecessary_wraps, reason = "the caller maps a result")]
     fn of(metadata: &fs::Metadata) -> io::Result<Option<Self>> {
         let changed = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
         let settled = SystemTime::UNIX_EPOCH + changed + SETTLED < SystemTime::now();

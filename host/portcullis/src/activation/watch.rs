@@ -79,7 +79,7 @@ impl Control {
     /// # Panics
     /// There is no tenant with this number.
     pub fn rolled_back(&self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
-        let reason = one_line(&format!("it {fault}, on an event on which {} did not", to.version()));
+        let reason = one_line(&format!("it {fault}, on an event on which {} did not fail", to.version()));
         let entry = Entry {
             from: Some(failed.version().clone()),
             to: Some(to.version().clone()),
@@ -135,7 +135,7 @@ impl Activator {
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
             let mut files = FilesWatched::new(follow, &self.paths(), sender);
             if let Some(wrong) = files.wrong.take() {
-                self.recorder.problem(None, format!("{wrong}; the files are looked at every {} s", LOOK.as_secs()));
+                self.recorder.problem(None, format!("{wrong}; the files are checked every {} s", LOOK.as_secs()));
             }
             let mut waiting = VecDeque::new();
             // Changes from before the files were watched count too.
@@ -157,7 +157,9 @@ impl Activator {
                                     self.reconsider(tenant, policy, matches!(message, Message::Reload));
                                 }
                             }
-                            Err(wrong) => self.recorder.problem(None, format!("{wrong}; all stays as it was")),
+                            Err(wrong) => {
+                                self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"))
+                            }
                         }
                         self.follow();
                     }
@@ -169,7 +171,7 @@ impl Activator {
                         let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list_at_work(tenant)).collect());
                     }
                     Ok(Message::End(done)) => {
-                        self.end_shadows("the run has ended before it has seen enough");
+                        self.end_shadows("the run ended before the shadow was over");
                         let _ = done.send(());
                     }
                     Err(RecvTimeoutError::Timeout) => {}
@@ -257,7 +259,7 @@ impl FilesWatched {
         let (watcher, wrong) = match (follow.stores, notify::recommended_watcher(on_event)) {
             (false, _) => (None, None),
             (true, Ok(watcher)) => (Some(watcher), None),
-            (true, Err(error)) => (None, Some(format!("the system does not tell when files change: {error}"))),
+            (true, Err(error)) => (None, Some(format!("the system cannot notify of changed files: {error}"))),
         };
         Self { follow, watcher, folders: HashMap::new(), configs: Vec::new(), wrong }
     }

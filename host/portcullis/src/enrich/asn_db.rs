@@ -49,10 +49,9 @@ impl AsnDb {
     /// Reads a database into memory.
     ///
     /// # Errors
-    /// The file cannot be read, is not a database, or contains no numbers of networks.
+    /// The file cannot be read, is not a database, or contains no AS numbers.
     pub fn open(file: &Path) -> Result<Self, EnrichmentError> {
-        const EXPECTED: &str =
-            "expected a .mmdb file with networks' numbers: MaxMind's GeoLite2-ASN or one of IPinfo's";
+        const EXPECTED: &str = "expected a .mmdb file with AS numbers: MaxMind's GeoLite2-ASN or one of IPinfo's";
         let error = |what: String| EnrichmentError { file: file.to_owned(), what };
         let bytes = std::fs::read(file).map_err(|io| error(format!("cannot be read: {io}")))?;
         let reader = Reader::from_source(bytes).map_err(|wrong| error(format!("{wrong}; {EXPECTED}")))?;
@@ -64,7 +63,7 @@ impl AsnDb {
             .any(|entry| entry.asn().is_some());
         if !has_number {
             let kind = &reader.metadata().database_type;
-            return Err(error(format!("is a database of type {kind:?}, which has no networks' numbers; {EXPECTED}")));
+            return Err(error(format!("is a database of type {kind:?}, which has no AS numbers; {EXPECTED}")));
         }
         Ok(Self { file: file_name(file), reader })
     }

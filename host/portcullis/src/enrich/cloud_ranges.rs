@@ -117,7 +117,7 @@ impl CloudRanges {
             }
         }
         if count == 0 {
-            return Err(format!("holds no ranges; {EXPECTED}"));
+            return Err(format!("contains no ranges; {EXPECTED}"));
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl CloudRanges {
     ) -> Result<(), String> {
         let network: IpNet = network
             .parse()
-            .map_err(|_| format!("{}: {network:?} is no network, such as 192.0.2.0/24; {EXPECTED}", place()))?;
+            .map_err(|_| format!("{}: {network:?} is not a network such as 192.0.2.0/24; {EXPECTED}", place()))?;
         let file = self.files.len() - 1;
         // AWS's file contains every range once more for the service AMAZON, and Azure's for larger tags.
         let known = self.ranges.get(&network).is_some_and(|known| !known.usage.starts_with("AMAZON "));

@@ -16,10 +16,10 @@ pub enum Fault {
     #[error("ran longer than its limit of {0:?}")]
     Time(Duration),
     /// It used up its stack.
-    #[error("used its stack up")]
+    #[error("used up its stack")]
     Stack,
     /// It needed more memory than its limit.
-    #[error("wanted {wanted} bytes of memory, more than its limit of {limit}")]
+    #[error("requested {wanted} bytes of memory, more than its limit of {limit}")]
     Memory {
         /// Bytes that it needed.
         wanted: usize,
@@ -27,7 +27,7 @@ pub enum Fault {
         limit: usize,
     },
     /// It needed a longer table than its limit.
-    #[error("wanted a table of {wanted} elements, more than its limit of {limit}")]
+    #[error("requested a table of {wanted} elements, more than its limit of {limit}")]
     Table {
         /// Elements that it needed.
         wanted: usize,
@@ -42,11 +42,11 @@ pub enum Fault {
     Answer(String),
     /// It matched, after [`Limits::alerts_per_minute`](crate::limits::Limits::alerts_per_minute) alerts in the same
     /// minute.
-    #[error("matched after its limit of {0} alerts in the event's minute")]
+    #[error("matched beyond its limit of {0} alerts in the event's minute")]
     Alerts(u32),
     /// It was not called: [`Limits::suspend_after`](crate::limits::Limits::suspend_after) faults have suspended it, for
     /// at most this number of further events.
-    #[error("is suspended for its faults, for at most {0} events more")]
+    #[error("is suspended because of its faults, for at most {0} more events")]
     Suspended(u64),
 }
 

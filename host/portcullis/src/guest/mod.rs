@@ -9,7 +9,7 @@ pub use fault::Fault;
 pub(crate) use limiter::Limiter;
 
 /// The bindings that wasmtime generates from `wit/detection.wit`.
-#[expect(missing_docs, reason = "the generator documents only what the WIT does")]
+#[expect(missing_docs, reason = "the generator documents only items that the WIT documents")]
 pub(crate) mod bindings {
     wasmtime::component::bindgen!({ path: "../../wit", world: "detection" });
 }

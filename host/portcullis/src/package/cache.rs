@@ -27,12 +27,12 @@ pub struct Cache(Arc<Path>);
 #[derive(Debug, Error)]
 pub enum CacheError {
     /// It cannot be created or read.
-    #[error("{folder}: cannot serve as a cache: {1}", folder = .0.display())]
+    #[error("{folder}: cannot be used as a cache: {1}", folder = .0.display())]
     Io(PathBuf, io::Error),
     /// Other users can write to it.
     #[error(
-        "{folder}: cannot serve as a cache: {1}. What lies there is run as native code: name a folder of your own, with chmod 700, \
-         or one that is not there yet",
+        "{folder}: cannot be used as a cache: {1}. Its files are run as native code: use a folder of your own with \
+         mode 700, or one that does not exist yet",
         folder = .0.display()
     )]
     NotSafe(PathBuf, &'static str),
@@ -52,7 +52,7 @@ impl Cache {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
         let metadata = fs::symlink_metadata(folder).map_err(failed)?;
-        let wrong = if metadata.is_dir() { others_can_write(&metadata) } else { Some("it is no folder") };
+        let wrong = if metadata.is_dir() { others_can_write(&metadata) } else { Some("it is not a folder") };
         match wrong {
             None => Ok(Self(folder.into())),
             Some(wrong) => Err(CacheError::NotSafe(folder.to_owned(), wrong)),
@@ -76,7 +76,7 @@ impl Cache {
         if digest(sha256, code) != *found {
             return None;
         }
-        #[expect(unsafe_code, reason = "the way back from the cache; only native code that this program made is safe")]
+        #[expect(unsafe_code, reason = "loads native code from the cache, which only this library wrote")]
         // SAFETY: only the process's own user can have written or replaced the file, and that user can run any code
         // anyway. The digest shows that the file is complete and belongs to this package, and the engine checks that
         // the code is for it.
@@ -111,7 +111,7 @@ fn digest(sha256: &str, code: &[u8]) -> [u8; DIGEST] {
 
 fn others_can_write(metadata: &Metadata) -> Option<&'static str> {
     if metadata.uid() != geteuid().as_raw() {
-        Some("it is another user's")
+        Some("it belongs to another user")
     } else if metadata.mode() & 0o022 != 0 {
         Some("others can write to it")
     } else {

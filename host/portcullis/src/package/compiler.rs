@@ -143,10 +143,7 @@ impl Compiler {
         if let Some(cache) = &self.cache {
             cache.keep(&self.engine, candidate.sha256(), &code);
         }
-        #[expect(
-            unsafe_code,
-            reason = "the way back from the compiler; only native code that this program made is safe"
-        )]
+        #[expect(unsafe_code, reason = "loads native code from the compiler, which only this library made")]
         // SAFETY: the engine of this process made the code; or it came through a pipe from a child process that ran
         // this library and ended successfully, so that it is a result of `precompile`.
         let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
@@ -223,7 +220,7 @@ impl Compiler {
         }
         // Rust's runtime aborts if the stack overflows or memory is exhausted; only its message tells the two apart.
         if said.contains("has overflowed its stack") {
-            return CompileError::Died("its stack used up: parts of the component are nested too deep".to_owned());
+            return CompileError::Died("a stack overflow: parts of the component are nested too deep".to_owned());
         }
         if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
             return CompileError::Memory(self.limits.compile_memory);

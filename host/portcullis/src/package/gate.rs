@@ -18,14 +18,14 @@ pub enum GateError {
     Text,
     /// It is a core module.
     #[error(
-        "it is a core module and not a component. Make a component of it, for instance with `wasm-tools component new`"
+        "it is a core module, not a component. Make a component of it, for instance with `wasm-tools component new`"
     )]
     CoreModule,
     /// It is cut off or broken, or uses a proposal that the engine does not support.
     #[error("it is not valid WebAssembly: {0}")]
     Malformed(String),
     /// It exceeds a limit in the config.
-    #[error("it has {found} {what}, and may have {limit} ({key} in the config's limits)")]
+    #[error("it has {found} {what}; the limit is {limit} ({key} in the config's limits)")]
     TooMuch {
         /// The unit of the number.
         what: &'static str,
@@ -37,7 +37,7 @@ pub enum GateError {
         key: &'static str,
     },
     /// It has more parts than compilers make.
-    #[error("it has {found} {what}, and may have {limit}")]
+    #[error("it has {found} {what}; the limit is {limit}")]
     TooMany {
         /// The kind of part.
         what: &'static str,
@@ -152,7 +152,7 @@ fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
         first = false;
         for (what, found, limit) in [
             ("core modules", counts.modules, PackageLimits::PARTS),
-            ("components in it", counts.components, PackageLimits::PARTS),
+            ("nested components", counts.components, PackageLimits::PARTS),
             ("instances", counts.instances, PackageLimits::PARTS),
             ("types, imports and exports", counts.items, PackageLimits::ITEMS),
         ] {

@@ -26,7 +26,7 @@ pub enum ManifestError {
     #[error("{0}")]
     Json(serde_json::Error),
     /// The version is too long.
-    #[error("its version has {0} bytes, and may have {MAX_VERSION}: it stands in every line of the ledger")]
+    #[error("its version has {0} bytes; the limit is {MAX_VERSION}, because each line of the ledger contains it")]
     LongVersion(usize),
     /// The prefilter is not valid.
     #[error("its prefilter {0}")]

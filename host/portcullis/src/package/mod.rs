@@ -98,7 +98,8 @@ pub enum Refusal {
     Gate(GateError),
     /// A section is missing or occurs more than once.
     #[error(
-        "not a package: it has {found} custom sections {name}, and needs one. Only a component with its spec and manifest is a package"
+        "not a package: it has {found} custom sections {name}; expected one. A package is a component with its spec \
+         and manifest"
     )]
     Section {
         /// The section's name.
@@ -113,7 +114,7 @@ pub enum Refusal {
     #[error("its manifest is refused: {0}")]
     Manifest(ManifestError),
     /// A section is longer than it may be.
-    #[error("its section {name} has {found} bytes, and may have {limit}")]
+    #[error("its section {name} has {found} bytes; the limit is {limit}")]
     LongSection {
         /// The section's name.
         name: &'static str,

@@ -27,19 +27,19 @@ pub struct Recipe<'a> {
 #[derive(Debug, Error)]
 pub enum PackError {
     /// The file is not WebAssembly.
-    #[error("is no WebAssembly: {0}")]
+    #[error("is not WebAssembly: {0}")]
     NotWasm(wasmparser::BinaryReaderError),
     /// The core module cannot become a component.
     #[error(
-        "is a core module of which no component can be made: {0}. It needs what wit-bindgen writes for the world \
-         portcullis:detection/detection, and to import nothing"
+        "is a core module that cannot become a component: {0}. It needs wit-bindgen's bindings for the world \
+         portcullis:detection/detection, and no imports"
     )]
     Module(String),
     /// There is no spec.
-    #[error("has no spec of its own: give one with --spec rule.yml")]
+    #[error("has no spec: give one with --spec rule.yml")]
     NoSpec,
     /// There is no version.
-    #[error("has no version of its own: give one with --version, such as --version 1.0.0")]
+    #[error("has no version: give one with --version, such as --version 1.0.0")]
     NoVersion,
     /// The spec is not valid.
     #[error("the spec is refused: {0}")]
@@ -51,7 +51,7 @@ pub enum PackError {
     #[error("is refused: {0}")]
     Signature(SignatureError),
     /// The file has more than one of these sections.
-    #[error("has {0} custom sections {1}, and may have one")]
+    #[error("has {0} custom sections {1}; expected at most one")]
     Section(usize, &'static str),
     /// The prefilter is not valid.
     #[error("the prefilter {0}")]

@@ -18,8 +18,7 @@ pub enum CompileError {
     Refused(String),
     /// It took more CPU time than the limit.
     #[error(
-        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits): it \
-         may be made to take for ever"
+        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits)"
     )]
     Time(u64),
     /// It took more memory than the limit.
@@ -28,16 +27,16 @@ pub enum CompileError {
     )]
     Memory(u64),
     /// The compiling process ended without a result.
-    #[error("its component does not compile: the process that does it ended with {0}")]
+    #[error("its component does not compile: the compiling process ended with {0}")]
     Died(String),
     /// The compiling process was killed from outside, as the system does when memory is short.
-    #[error("its component could not be compiled: the process that does it was killed")]
+    #[error("its component cannot be compiled: the compiling process was killed")]
     Killed,
     /// This program's `main` does not support the child process.
     #[error("its component cannot be compiled: the program's main does not call portcullis::run_compile_child()")]
     NoChild,
     /// The compiling process cannot be started, or communication with it failed.
-    #[error("its component cannot be compiled: no process can be started to do it: {0}")]
+    #[error("its component cannot be compiled: the compiling process failed: {0}")]
     Process(io::Error),
 }
 

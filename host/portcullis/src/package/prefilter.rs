@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// A field of the event that a prefilter can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the event's field of that name")]
+#[expect(missing_docs, reason = "each is the field of the event with that name")]
 pub enum Field {
     LogType,
     Stage,
@@ -146,10 +146,10 @@ pub enum PrefilterError {
     #[error("is not an object of fields and their values")]
     NotAnObject,
     /// Events do not have this field.
-    #[error("names {0:?}, which is none of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
+    #[error("names the unknown field {0:?}; expected one of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
     Field(String),
     /// The field's values are not a list of texts, or the list or a text is empty, so that no event could match.
-    #[error("has for {0} not a list of texts, at least one and none empty")]
+    #[error("has an invalid value for {0}; expected a list of texts, at least one and none empty")]
     Values(&'static str),
 }
 

@@ -58,16 +58,16 @@ struct Section {
 #[derive(Debug, Error)]
 pub enum SignatureError {
     /// A signature is required, and there is none.
-    #[error("it is not signed, and only packages that a trusted key has signed are taken (trusted-keys in the config)")]
+    #[error("it is not signed; only packages that a trusted key has signed are accepted (trusted-keys in the config)")]
     Unsigned,
     /// The key is not trusted.
-    #[error("it is signed by {0}, which is none of the trusted keys (trusted-keys in the config)")]
+    #[error("it is signed by {0}, which is not a trusted key (trusted-keys in the config)")]
     Untrusted(PublicKey),
     /// The section does not have the expected form.
     #[error("its signature cannot be read: {0}")]
     Form(String),
     /// The signature does not match the statement.
-    #[error("its signature is not one of {0} over what it states: it was changed after it was signed")]
+    #[error("its signature is not valid for the key {0}: it was changed after it was signed")]
     Invalid(PublicKey),
     /// A part is not the one in the statement.
     #[error("its {0} is not the one that was signed: it was changed after it was signed")]
@@ -76,7 +76,7 @@ pub enum SignatureError {
     #[error("it has bytes that belong to none of its signed parts, or their order was changed after it was signed")]
     Layout,
     /// The signature is for another purpose or world.
-    #[error("its signature is for {found:?}, and needs to be for {expected:?}")]
+    #[error("its signature is for {found:?}; expected {expected:?}")]
     Purpose {
         /// The purpose or world in the statement.
         found: String,
@@ -84,7 +84,7 @@ pub enum SignatureError {
         expected: &'static str,
     },
     /// The signature is for another package.
-    #[error("its signature is for {signed}, and it is {found}")]
+    #[error("its signature is for {signed}; expected {found}")]
     OtherPackage {
         /// Rule and version in the statement.
         signed: String,
@@ -100,7 +100,8 @@ impl SigningKey {
     /// The system provides no randomness.
     pub fn generate() -> Result<Self, KeyError> {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| KeyError(format!("the system gives no randomness: {error}")))?;
+        getrandom::fill(&mut secret)
+            .map_err(|error| KeyError(format!("the system provides no randomness: {error}")))?;
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&secret)))
     }
 
@@ -120,15 +121,15 @@ impl SigningKey {
             let is = if pem.contains("ENCRYPTED") {
                 "is encrypted: decrypt it first, for instance with `openssl pkey`"
             } else if pem.contains("PUBLIC KEY") {
-                "is a public key, and needs to be the private one"
+                "is a public key; expected a private key"
             } else {
-                "has no -----BEGIN PRIVATE KEY-----: expected an Ed25519 private key in PEM (PKCS #8), as `portcullis keygen` \
-                 and `openssl genpkey -algorithm ed25519` write them"
+                "has no -----BEGIN PRIVATE KEY-----: expected an Ed25519 private key in PEM (PKCS #8), as `portcullis \
+                 keygen` and `openssl genpkey -algorithm ed25519` write them"
             };
             return Err(KeyError(is.to_owned()));
         };
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(block);
-        key.map(Self).map_err(|error| KeyError(format!("is no Ed25519 private key in PEM (PKCS #8): {error}")))
+        key.map(Self).map_err(|error| KeyError(format!("is not an Ed25519 private key in PEM (PKCS #8): {error}")))
     }
 
     /// Returns the key in PKCS #8 as PEM.
@@ -245,17 +246,18 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         if text.contains("PRIVATE KEY") {
             return Err(KeyError(
-                "a private key stands where a public one should: it is known to others now".to_owned(),
+                "it is a private key; expected a public key. Others can read it now: replace it".to_owned(),
             ));
         }
         let shown: String = text.chars().take(60).collect();
-        let wrong = || KeyError(format!("{shown:?} is no public key; expected ed25519: and 44 characters of Base64"));
+        let wrong =
+            || KeyError(format!("{shown:?} is not a public key; expected ed25519: and 44 characters of Base64"));
         let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64_STANDARD.decode(text).ok());
         let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)?;
         // Anyone can make valid signatures for a weak key.
         let is_weak = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?.is_weak();
         if is_weak {
-            Err(KeyError(format!("{shown:?} is a weak key, with which everybody can sign")))
+            Err(KeyError(format!("{shown:?} is a weak key, with which anyone can sign")))
         } else {
             Ok(Self(bytes))
         }

@@ -175,7 +175,7 @@ struct YamlMock {
 
 impl Yaml {
     fn check(self) -> Result<Spec, SpecError> {
-        const IN_THE_COMPONENT: &str = "the detection is the component's; write it there and remove the key";
+        const IN_THE_COMPONENT: &str = "the detection is in the component; write it there and remove the key";
         let value = |what: &str| SpecError::Value(what.to_owned());
         let has_mocks =
             self.tests.iter().flatten().any(|test| test.mocks.as_ref().is_some_and(|mocks| !mocks.is_empty()));
@@ -187,8 +187,8 @@ impl Yaml {
             ("GroupBy", self.group_by.is_some(), IN_THE_COMPONENT),
             ("InlineFilters", self.inline_filters.is_some(), IN_THE_COMPONENT),
             ("Mocks", has_mocks, "a component calls nothing that could be mocked; write the test case without them"),
-            ("BaseDetection", self.base_detection.is_some(), "a package holds one whole rule"),
-            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule sees events, with LogTypes"),
+            ("BaseDetection", self.base_detection.is_some(), "a package contains one complete rule"),
+            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule subscribes to events with LogTypes"),
             (
                 "CreateAlert: false",
                 self.create_alert == Some(false),
@@ -205,13 +205,13 @@ impl Yaml {
         let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
         if self.rule_id.len() > MAX_ID {
             return Err(SpecError::Value(format!(
-                "RuleID has {} bytes, and may have {MAX_ID}: it stands in every line of the ledger",
+                "RuleID has {} bytes; the limit is {MAX_ID}, because each line of the ledger contains it",
                 self.rule_id.len()
             )));
         }
         if self.rule_id.is_empty() || self.rule_id.starts_with('.') || self.rule_id.contains(forbidden) {
             return Err(SpecError::Value(format!(
-                "RuleID {:?} is empty, begins with a dot or holds one of <>&\"%/\\",
+                "RuleID {:?} is empty, begins with a dot or contains one of <>&\"%/\\",
                 self.rule_id
             )));
         }
@@ -221,7 +221,9 @@ impl Yaml {
             LogType::ALL.into_iter().filter(|known| log_types.iter().any(|name| name == known.as_str())).collect();
         if known.is_empty() {
             let names = LogType::ALL.map(LogType::as_str).join(", ");
-            return Err(SpecError::Value(format!("LogTypes names none of {names}")));
+            return Err(SpecError::Value(format!(
+                "LogTypes has no log type for Kubernetes audit logs; expected one of {names}"
+            )));
         }
         if self.threshold == Some(0) {
             return Err(value("Threshold is 0; expected at least 1"));

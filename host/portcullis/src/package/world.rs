@@ -85,7 +85,7 @@ pub(super) fn check_names(wasm: &[u8]) -> Result<(), WorldError> {
 pub(super) fn check_types(types: TypesRef<'_>) -> Result<(), WorldError> {
     let found = match types.component_item_for_export(RULE_INTERFACE).map(|item| item.ty) {
         Some(ComponentEntityType::Instance(instance)) => functions(types, instance),
-        _ => vec!["what is no interface".to_owned()],
+        _ => vec!["something other than an interface".to_owned()],
     };
     if found != [format!("evaluate: {EVALUATE}")] {
         return Err(WorldError::Interface { found: listed(&found) });
@@ -119,7 +119,7 @@ fn functions(types: TypesRef<'_>, interface: ComponentInstanceTypeId) -> Vec<Str
             }
             Some(text)
         }
-        _ => Some(format!("{name}: no function")),
+        _ => Some(format!("{name}: not a function")),
     });
     described.take(4).collect()
 }

@@ -25,10 +25,10 @@ pub struct FieldPath(Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unclaimed {
     /// No tenant claims it.
-    #[error("belongs to no tenant: none of the config's claims it")]
+    #[error("belongs to no tenant: no claim in the config matches it")]
     NoClaim,
     /// Several tenants claim it. The rules of one tenant must not see the records of another.
-    #[error("belongs to no one tenant: {0} claim it")]
+    #[error("belongs to more than one tenant: {0} claim it")]
     Several(String),
 }
 

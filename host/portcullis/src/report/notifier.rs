@@ -12,8 +12,9 @@ use crate::rule_set::RuleSet;
 use crate::sandbox::Fault;
 
 /// The warning about the first event whose source network is unknown.
-const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
-     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
+const NO_NETWORKS: &str = "warning: the network of the public source address is unknown: a cloud's own nodes look like \
+                           intruders. Use --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a \
+                           database of networks";
 
 /// Urgency of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Notifier {
             Unclaimed::NoClaim => &mut self.given.unclaimed,
             Unclaimed::Several(_) => &mut self.given.several,
         };
-        let text = "It is rejected; of others like it, only their number is told";
+        let text = "It is rejected; further records like it are only counted";
         let is_first = !std::mem::replace(given, true);
         is_first.then(|| Notification::warning(format!("{place}: warning: the record {unclaimed}. {text}")))
     }
@@ -120,7 +121,9 @@ impl Notifier {
     /// The last is given again only after something was evaluated.
     pub fn client(&mut self, client: &Arc<str>, outcomes: &Outcomes) -> Vec<Notification> {
         let warned = of_client(&mut self.given.clients, client);
-        let others = format!("It is among the dead letters, as are others; of {client}'s only the number is told");
+        let others = format!(
+            "It is a dead letter. Further rejected records of {client} are dead letters too, and are only counted"
+        );
         let of_records = warned.of_records(outcomes, &others);
         of_records.chain(warned.of_all(outcomes, client)).map(Notification::warning).collect()
     }
@@ -134,14 +137,14 @@ impl Notifier {
         let rule = named(self.several.then(|| &*self.names[*tenant]), package, place);
         Some(Notification::warning(if *cut_off {
             format!(
-                "{rule}: warning: it cannot tell whether it matches this record: its end is cut off, and with it perhaps the \
-                 service's type (requestObject.spec.type). It matches nothing that was cut off, here and in others like it"
+                "{rule}: warning: this record is cut off, perhaps before the service's type (requestObject.spec.type). \
+                 The rule cannot match it, nor others like it"
             )
         } else {
             format!(
-                "{rule}: warning: it is blind to this record and to others like it: it goes by the service's type, and the record \
-                 has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set level: Request \
-                 or RequestResponse there, or the rule cannot match them"
+                "{rule}: warning: it is blind to this record and to others like it: it uses the service's type, and \
+                 the record has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set \
+                 level: Request or RequestResponse there, or the rule cannot match them"
             )
         }))
     }
@@ -165,16 +168,14 @@ impl Notifier {
                     Notification::warning(format!("{rule} failed: it {fault}. The verdict of {version} counts"))
                 }
                 Notice::Suspended { events, minutes } => Notification::warning(format!(
-                    "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} \
-                     min of their time, whichever ends first, and then be tried again; each counts as a fault, and is kept \
-                     with --rejects",
+                    "{} is SUSPENDED: it skips its next {events} events, or {minutes} min of event time, whichever \
+                     ends first; then it is tried again. Each skipped event counts as a fault, and is kept with \
+                     --rejects",
                     rule()
                 )),
-                Notice::Resumed => {
-                    Notification::info(format!("{} answers again, and is suspended no longer", rule()))
-                }
+                Notice::Resumed => Notification::info(format!("{} answers again, and is no longer suspended", rule())),
                 Notice::AlertsUsedUp => Notification::warning(format!(
-                    "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
+                    "{}: warning: its further matches in this minute are faults too, and are kept with --rejects",
                     rule()
                 )),
             });

@@ -9,7 +9,7 @@ use portcullis_event::{Ignored, Outcome, Rejected};
 use crate::pipeline::{Blind, shortened};
 
 /// The command that explains a record's outcome.
-const EXPLAIN: &str = "portcullis explain FILE shows what a record is taken for";
+const EXPLAIN: &str = "portcullis explain FILE shows how a record is understood";
 
 /// Number of clients that have entries of their own. All others share one entry, because a publisher to a stream
 /// chooses its own name.
@@ -122,8 +122,8 @@ impl Outcomes {
         };
         let rejected = if *rejected > 0 { format!(" and {rejected} rejected") } else { String::new() };
         Some(format!(
-            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first that was ignored is {place}: \
-             {reason}. {EXPLAIN}"
+            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first ignored record is \
+             {place}: {reason}. {EXPLAIN}"
         ))
     }
 }
@@ -142,8 +142,8 @@ impl Warned {
         let suspect = outcomes.first_suspect.as_ref().filter(|_| !self.suspect).map(|(place, marker)| {
             self.suspect = true;
             format!(
-                "{place}: warning: the record was ignored, and yet its text has {marker}: perhaps it holds an audit event in a \
-                 form that is not known. {EXPLAIN}"
+                "{place}: warning: the record was ignored, but its text contains {marker}: it may contain an audit \
+                 event in an unknown form. {EXPLAIN}"
             )
         });
         let rejected = outcomes.first_rejected.as_ref().filter(|_| !self.rejected).map(|First { place, reason }| {

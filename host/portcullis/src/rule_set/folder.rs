@@ -20,7 +20,7 @@ pub enum FolderError {
         error: io::Error,
     },
     /// The folder contains no package.
-    #[error("{path}: holds no package: no file with the ending .wasm", path = .0.display())]
+    #[error("{path}: contains no package: no file ends in .wasm", path = .0.display())]
     Empty(PathBuf),
     /// A file is not a valid package.
     #[error(transparent)]

@@ -54,7 +54,7 @@ pub(crate) enum Predecessor<'a> {
 
 /// Two packages of the same rule.
 #[derive(Debug, Error)]
-#[error("{rule_id} is there twice, in {first} and in {second}; a rule set has one package of a rule")]
+#[error("{rule_id} has two packages, {first} and {second}; a rule set has one package for each rule")]
 pub struct RuleSetError {
     /// The rule's id.
     pub rule_id: String,
