@@ -105,7 +105,7 @@ fn a_fault_is_a_verdict_with_its_reason_and_the_record_is_kept() {
         let mut with = with.clone();
         let fault = with["rules"].as_object_mut().expect("rules").remove("Hostile.loops").expect("a verdict");
         let reason = fault["reason"].as_str().expect("a reason");
-        let suspended = n >= 10 && reason.starts_with("is suspended for its faults, for at most ");
+        let suspended = n >= 10 && reason.starts_with("is suspended because of its faults, for at most ");
         assert!(suspended || reason == "ran longer than its limit of 10ms", "{n}: {reason}");
         assert_eq!(&with, without, "the other rules judge as without it");
     }

@@ -33,24 +33,29 @@ fn a_candidate_that_does_not_prove_itself_is_seen_by_no_event() {
         (
             "2.0.0",
             &sign(&version_that_fails("2.0.0", Does::Nothing)),
-            "1 of its 1 test cases fail; of \"any\", an alert was expected, and it found no alert",
+            "1 of its 1 test cases fail; \"any\": expected an alert, found no alert",
         ),
         (
             "2.0.1",
             &sign(&version("2.0.1", Does::Loop)),
-            "1 of its 1 test cases fail; of \"any\", no alert was expected, and it found a fault: the rule ran longer than its limit of 10ms",
+            "1 of its 1 test cases fail; \"any\": expected no alert, found a fault: the rule ran longer than its limit \
+             of 10ms",
         ),
         (
             "2.0.2",
             &version("2.0.2", Does::Nothing),
-            "it is not signed, and only packages that a trusted key has signed are taken",
+            "it is not signed; only packages that a trusted key has signed are accepted",
         ),
         (
             "2.0.3",
             &sign(&version("2.0.4", Does::Nothing)),
-            "is Test.Versioned 2.0.4 by its content, and not what its name says",
+            "its file name does not match its content, which is Test.Versioned 2.0.4",
         ),
-        ("2.0.5", &sign(&version("1.0.0", Does::Nothing)), "is Test.Versioned 1.0.0 by its content"),
+        (
+            "2.0.5",
+            &sign(&version("1.0.0", Does::Nothing)),
+            "its file name does not match its content, which is Test.Versioned 1.0.0",
+        ),
         ("3.0.0", half, "not a rule's component: it is not valid WebAssembly: unexpected end-of-file"),
     ];
     for (number, bytes, reason) in cases {
@@ -107,7 +112,8 @@ fn other_bytes_as_a_version_that_was_active_are_refused() {
     let live = live("", &["--watch"]);
     live.put(FIRST, &version("1.0.0", Does::Nothing));
     let refused = live.wait_for("refused", "1.0.0");
-    let reason = "a package with other bytes was active as this version; one version is one package: give it another, also where only its signature is new";
+    let reason = "a different package was active with this version: give the new package another version, even if only \
+                  its signature is new";
     assert_eq!(refused["reason"], reason);
     let mut live = live;
     live.send(&[&record(false)]);
@@ -122,7 +128,8 @@ fn what_spoke_against_a_version_is_looked_at_again() {
     for (name, does) in [("b", Does::Alert), ("c", Does::Nothing)] {
         live.put(&format!("rules/{name}.wasm"), &version("3.0.0", does));
     }
-    let twice = |entry: &Value| entry["reason"].as_str().is_some_and(|reason| reason.starts_with("it is there twice"));
+    let twice =
+        |entry: &Value| entry["reason"].as_str().is_some_and(|reason| reason.starts_with("two different packages"));
     live.wait_until(|entries| {
         entries.iter().filter(|entry| twice(entry)).count() == 2
             || entries.iter().any(|entry| entry["to"] == "3.0.0" && entry["action"] == "activated")
@@ -183,7 +190,7 @@ fn test_cases_use_up_no_budget_of_alerts() {
 fn a_pin_of_nothing_is_said() {
     let config = "[activation]\nversions = { \"Test.Versionned\" = \"1.0.0\" }\n";
     let (run, _) = live(config, &["--watch"]).end();
-    let said = "versions: there is no package of Test.Versionned; there are: Test.Versioned";
+    let said = "versions: no package has the RuleID Test.Versionned; expected one of Test.Versioned";
     assert_eq!(run.ended.stderr.matches(said).count(), 1, "{}", run.ended.stderr);
 }
 
@@ -206,7 +213,8 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     let (run, folder) = live.end();
     assert_eq!(pairs(&said(&run.ledger)), [("1.4.0", "no-match"), ("1.5.0-rc.1", "no-match")]);
-    let missing = "Test.Versioned is pinned to 7.0.0, which is not there; there are: 1.0.0, 1.4.0, 1.5.0-rc.1, 2.0.0";
+    let missing =
+        "Test.Versioned is pinned to 7.0.0, which does not exist; existing versions: 1.0.0, 1.4.0, 1.5.0-rc.1, 2.0.0";
     assert!(run.ended.stderr.contains(missing), "{}", run.ended.stderr);
 
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
@@ -292,7 +300,7 @@ fn a_key_that_is_trusted_no_more_takes_its_rules_with_it() {
     live.wait_for("activated", "1.0.0");
     live.put("config.toml", trusting(&keys[1]).as_bytes());
     let removed = live.wait_for("removed", "1.0.0");
-    assert_eq!(removed["reason"], "its signer is none of the trusted keys any more");
+    assert_eq!(removed["reason"], "its signer is no longer a trusted key");
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("none", "none")]);
 }
@@ -323,9 +331,8 @@ fn a_package_whose_test_cases_fail_runs_nowhere_and_is_explained_all_the_same() 
     fs::write(&file, version_that_fails("1.0.0", Does::Nothing)).expect("written");
     let file = file.to_str().expect("UTF-8");
     let ended = run(["run", "--rules", file]);
-    let message = format!(
-        "portcullis: {file}: 1 of its 1 test cases fail; of \"any\", an alert was expected, and it found no alert\n"
-    );
+    let message =
+        format!("portcullis: {file}: 1 of its 1 test cases fail; \"any\": expected an alert, found no alert\n");
     assert_eq!((ended.code, ended.stderr), (Some(3), message));
     let record_file = folder.path().join("record.json");
     fs::write(&record_file, record(false)).expect("written");

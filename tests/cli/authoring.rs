@@ -81,11 +81,11 @@ fn pack_makes_a_package_of_a_component() {
     };
     let (spec, out) = (path("rule.yml"), path("out.wasm"));
     for (args, message) in [
-        (&["-o", &out][..], "has no spec of its own: give one with --spec rule.yml"),
-        (&["-o", &out, "--spec", &spec], "has no version of its own: give one with --version, such as --version 1.0.0"),
+        (&["-o", &out][..], "has no spec: give one with --spec rule.yml"),
+        (&["-o", &out, "--spec", &spec], "has no version: give one with --version, such as --version 1.0.0"),
         (
             &["-o", &out, "--spec", &spec, "--version", "1.0.0", "--prefilter", "colour=red"],
-            "the prefilter names \"colour\", which is none of logType, stage, verb",
+            "the prefilter names the unknown field \"colour\"; expected one of logType, stage, verb",
         ),
         (&["-o", &out, "--spec", &out], "cannot be read"),
     ] {
@@ -122,10 +122,10 @@ fn pack_refuses_what_a_host_would_refuse() {
     let spec = project("rules-wasm/nodeport-service/rule.yml");
     let spec = spec.to_str().expect("UTF-8");
     for (bytes, message) in [
-        (&b"hello"[..], "is no WebAssembly: "),
+        (&b"hello"[..], "is not WebAssembly: "),
         (
             &wat::parse_str(r#"(module (import "env" "f" (func)))"#).expect("a module"),
-            "is a core module of which no component can be made: ",
+            "is a core module that cannot become a component: ",
         ),
         (&wat::parse_str("(component)").expect("a component"), "not a rule's component: it exports nothing"),
     ] {

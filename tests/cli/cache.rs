@@ -65,10 +65,10 @@ fn a_folder_that_others_can_write_to_is_refused() {
     fs::set_permissions(&cache, Permissions::from_mode(0o777)).expect("permitted");
     let file = rules.path().join("file");
     fs::write(&file, "").expect("written");
-    for (folder, reason) in [(&cache, "others can write to it"), (&file, "it is no folder")] {
+    for (folder, reason) in [(&cache, "others can write to it"), (&file, "it is not a folder")] {
         let ended = cached(rules.path(), folder, "");
         assert_eq!(ended.code, Some(3));
-        let expected = format!("portcullis: {}: cannot serve as a cache: {reason}. ", folder.display());
+        let expected = format!("portcullis: {}: cannot be used as a cache: {reason}. ", folder.display());
         assert!(ended.stderr.starts_with(&expected), "{}", ended.stderr);
     }
 }

@@ -205,14 +205,14 @@ fn explain_says_where_each_network_comes_from() {
 #[test]
 fn without_enrichment_one_warning_says_what_will_look_like_an_intruder() {
     let sources = Sources::new();
-    let warning = |ended: &Ended| ended.stderr.matches("nothing says whose network").count();
+    let warning = |ended: &Ended| ended.stderr.matches("the network of the public source address is unknown").count();
     let record = node(&["3.5.141.9"]).to_string();
     let two = format!("{record}\n{record}\n");
     let ended = run_with_input(["run"], two.as_bytes());
     assert_eq!(warning(&ended), 1, "{}", ended.stderr);
-    let expected = "portcullis: standard input:1: warning: nothing says whose network the public source address is in: \
-        a cloud's own nodes look like intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db \
-        with a database of networks\n";
+    let expected = "portcullis: standard input:1: warning: the network of the public source address is unknown: a \
+                    cloud's own nodes look like intruders. Use --cloud-ranges with the ranges that your cloud \
+                    publishes, or --asn-db with a database of networks\n";
     assert!(ended.stderr.contains(expected), "{}", ended.stderr);
     let with = run_with_input(["run", ASN_DB, &sources.argument("GeoLite2-ASN.mmdb")], two.as_bytes());
     assert_eq!(warning(&with), 0, "{}", with.stderr);

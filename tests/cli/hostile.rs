@@ -30,12 +30,12 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("bad-text-pointer", &["trapped: string pointer/length out of bounds of memory"]),
     ("bad-utf8", &["trapped: invalid utf-8 sequence of 1 bytes from index 0"]),
     ("empty-title", &["answered with an empty title"]),
-    ("floods", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("floods", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
     ("grows", &["wanted 16842752 bytes of memory, more than its limit of 16780"]),
     ("grows-at-start", &["wanted 16842752 bytes of memory, more than its limit of 16780"]),
-    ("grows-table", &["wanted a table of 10001 elements, more than its limit of 10000"]),
+    ("grows-table", &["requested a table of 10001 elements, more than its limit of 10000"]),
     ("large-alert", &["answered with an alert of 360022 bytes, more than its limit of 262144"]),
-    ("large-table", &["wanted a table of 1000000 elements, more than its limit of 10000"]),
+    ("large-table", &["requested a table of 1000000 elements, more than its limit of 10000"]),
     ("large-title", &["answered with more than its limit of 65536 bytes"]),
     ("long-names", &["trapped: wasm `unreachable` instruction executed, in \u{1b}[31maaaa"]),
     ("looks-for-leftovers", &["no-match"]),
@@ -49,13 +49,13 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("loops-in-realloc", &["ran longer than its limit of 10ms"]),
     ("many-instances", &["trapped: resource limit exceeded: instance count too high at 9"]),
     ("negative-length", &["trapped: string pointer/length out of bounds of memory"]),
-    ("recurses", &["used its stack up"]),
-    ("recurses-at-start", &["used its stack up"]),
-    ("recurses-in-realloc", &["used its stack up"]),
+    ("recurses", &["used up its stack"]),
+    ("recurses-at-start", &["used up its stack"]),
+    ("recurses-in-realloc", &["used up its stack"]),
     ("remembers", &["no-match"]),
-    ("remembers-size", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("remembers-size", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
     ("second-memory", &["trapped: resource limit exceeded: memory count too high at 2"]),
-    ("spies", &["alert", "alert", "alert", "matched after its limit of 3 alerts in the event's minute"]),
+    ("spies", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
     ("starts-large", &["wanted 1073741824 bytes of memory, more than its limit of 16780"]),
     ("traps", &["trapped: wasm `unreachable` instruction executed"]),
     (
@@ -152,7 +152,7 @@ fn each_limit_is_where_it_is_set() {
     let limits = Limits::default();
     let time = Duration::from_millis(30);
     assert_eq!(fault("loops", Limits { time, ..limits }), "ran longer than its limit of 30ms");
-    let wanted = "wanted 1114112 bytes of memory, more than its limit of 1052056";
+    let wanted = "requested 1114112 bytes of memory, more than its limit of 1052056";
     assert_eq!(fault("grows", Limits { memory: 1 << 20, ..limits }), wanted);
     assert_eq!(
         fault("starts-large", Limits { memory: 1 << 30, ..limits }),
@@ -170,7 +170,7 @@ fn each_limit_is_where_it_is_set() {
     assert_eq!(fault("large-alert", Limits { alert: 1 << 20, ..limits }), "alert");
     assert_eq!(
         fault("floods", Limits { alerts_per_minute: 0, ..limits }),
-        "matched after its limit of 0 alerts in the event's minute"
+        "matched beyond its limit of 0 alerts in the event's minute"
     );
     for stack in [64 << 10, 2 << 20] {
         assert!(matches!(one("recurses", limits, stack), Verdict::Fault(Fault::Stack)), "{stack}");

@@ -135,7 +135,7 @@ fn what_is_no_component_of_the_world_is_refused() {
         ),
         (
             &wat("(module)"),
-            "not a rule's component: it is a core module and not a component. Make a component of it, for instance with `wasm-tools component new`",
+            "not a rule's component: it is a core module, not a component. Make a component of it, for instance with `wasm-tools component new`",
         ),
         (&whole[..whole.len() / 2], "not a rule's component: it is not valid WebAssembly: unexpected end-of-file"),
         (
@@ -154,11 +154,11 @@ fn what_is_no_component_of_the_world_is_refused() {
         ),
         (
             &component(ANSWERS),
-            "not a package: it has 0 custom sections portcullis:spec, and needs one. Only a component with its spec and manifest is a package",
+            "not a package: it has 0 custom sections portcullis:spec; expected one. A package is a component with its spec and manifest",
         ),
         (
             &package(&hostile("loops"), &spec("Second"), OPEN_MANIFEST),
-            "not a package: it has 2 custom sections portcullis:spec, and needs one. Only a component with its spec and manifest is a package",
+            "not a package: it has 2 custom sections portcullis:spec; expected one. A package is a component with its spec and manifest",
         ),
     ] {
         let found = refused(bytes);
@@ -233,7 +233,7 @@ fn paths_that_hold_no_rules_are_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("UTF-8");
     let ended = run(["run", "--rules", path]);
-    let message = format!("portcullis: {path}: holds no package: no file with the ending .wasm\n");
+    let message = format!("portcullis: {path}: contains no package: no file ends in .wasm\n");
     assert_eq!((ended.code, ended.stderr), (Some(3), message));
 
     let ended = run(["run", "--rules", &format!("{path}/none")]);
@@ -265,8 +265,8 @@ fn two_packages_of_one_version_are_one_or_refused() {
     fs::write(&other, package(&component(ANSWERS), &spec("A").replace("Low", "High"), OPEN_MANIFEST)).expect("written");
     let ended = run(["run", "--rules", rules]);
     let message = format!(
-        "portcullis: {rules}/a.wasm: it is there twice, with different bytes, in {rules}/a.wasm and in {rules}/b.wasm; one \
-         version is one package: remove one of them\n"
+        "portcullis: {rules}/a.wasm: two different packages have this version, {rules}/a.wasm and \
+         {rules}/b.wasm: remove one of them\n"
     );
     assert_eq!((ended.code, ended.stderr), (Some(3), message));
 }
@@ -277,7 +277,8 @@ fn a_file_whose_name_says_another_version_is_refused() {
     let file = folder.path().join("A@2.0.0.wasm");
     fs::write(&file, package(&component(ANSWERS), &spec("A"), OPEN_MANIFEST)).expect("written");
     let ended = run(["run", "--rules", file.to_str().expect("UTF-8")]);
-    let message = format!("portcullis: {}: is A 0.1.0 by its content, and not what its name says\n", file.display());
+    let message =
+        format!("portcullis: {}: its file name does not match its content, which is A 0.1.0\n", file.display());
     assert_eq!((ended.code, ended.stderr), (Some(3), message));
 }
 
@@ -289,7 +290,7 @@ fn a_rule_that_is_not_enabled_is_left_out_and_said_so() {
     let ended = run(["run", "--rules", file.path().to_str().expect("UTF-8")]);
     assert_eq!(ended.code, Some(0));
     assert!(
-        ended.stderr.starts_with("portcullis: A 0.1.0 is left out: its spec says Enabled: false\n"),
+        ended.stderr.starts_with("portcullis: A 0.1.0 does not run: its spec has Enabled: false\n"),
         "{}",
         ended.stderr
     );

@@ -25,7 +25,10 @@ fn a_version_that_fails_on_live_events_is_rolled_back_on_record_and_for_good() {
     let entry = live.wait_for("rolled-back", "2.0.0");
     assert_eq!((&entry["from"], &entry["to"]), (&json!("2.0.0"), &json!("1.0.0")));
     let reason = entry["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("it trapped") && reason.ends_with("on an event on which 1.0.0 did not"), "{reason}");
+    assert!(
+        reason.starts_with("it trapped") && reason.ends_with("on an event on which 1.0.0 did not fail"),
+        "{reason}"
+    );
     live.send(&[&record(true)]);
     let (run, folder) = live.end();
     assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match"), ("1.0.0", "alert")]);

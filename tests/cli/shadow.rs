@@ -13,7 +13,7 @@ fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     live.wait_for("shadow-began", "2.0.0");
     live.put("config.toml", format!("{shadow}versions = {{ {VERSIONED:?} = \"0.9.0\" }}\n").as_bytes());
-    assert_eq!(live.wait_for("shadow-ended", "2.0.0")["reason"], "it is not there any more, or not wanted");
+    assert_eq!(live.wait_for("shadow-ended", "2.0.0")["reason"], "its file is gone, or it is no longer selected");
     live.send(&[&*record(false); 5]);
     live.put("config.toml", shadow.as_bytes());
     let began = live.history().len();
@@ -79,7 +79,10 @@ fn a_candidate_in_shadow_sends_nothing_reports_and_then_takes_over() {
     live.send(&[&self::record(true)]);
     let refused = live.wait_for("refused", "3.0.0");
     let reason = refused["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("it failed in the shadow of the active version, which did not: it trapped"), "{reason}");
+    assert!(
+        reason.starts_with("it failed in the shadow of the active version, which did not fail: it trapped"),
+        "{reason}"
+    );
     live.send(&[&record]);
 
     // And one that has not seen enough is reported when the run ends.
@@ -91,7 +94,7 @@ fn a_candidate_in_shadow_sends_nothing_reports_and_then_takes_over() {
     assert_eq!(run.alerts.len(), 5, "what is in shadow alerts nobody");
     let last = history(&folder.path().join("history")).pop().expect("an entry");
     assert_eq!((&last["action"], &last["shadow"]["added"]), (&json!("shadow-ended"), &json!(2)));
-    let said = "Test.Versioned 4.0.0 has been in the shadow of 2.0.0: of 2 events, both match 0, it alone 2, the active \
-                version alone 0: the run has ended before it has seen enough";
+    let said = "Test.Versioned 4.0.0 was in the shadow of 2.0.0: of 2 events, both match 0, only this version 2, only \
+                the active version 0: the run ended before the shadow was over";
     assert!(run.ended.stderr.contains(said), "{}", run.ended.stderr);
 }

@@ -81,11 +81,11 @@ fn what_nobody_trusted_vouches_for_is_refused() {
     let workshop = Workshop::new();
     assert_eq!(
         workshop.refused(&version("1.0.0", Does::Nothing)),
-        "it is not signed, and only packages that a trusted key has signed are taken (trusted-keys in the config)"
+        "it is not signed; only packages that a trusted key has signed are accepted (trusted-keys in the config)"
     );
     assert_eq!(
         workshop.refused(&workshop.sign(&version("1.0.0", Does::Nothing), "other")),
-        format!("it is signed by {}, which is none of the trusted keys (trusted-keys in the config)", workshop.keys[1])
+        format!("it is signed by {}, which is not a trusted key (trusted-keys in the config)", workshop.keys[1])
     );
 }
 
@@ -116,21 +116,21 @@ fn a_signature_is_of_one_component_one_spec_one_rule_and_one_version() {
     let statement: serde_json::Value = serde_json::from_slice(&signature).expect("JSON");
     let statement = statement["statement"].as_str().expect("a text");
     for (from, to, expected) in [
-        (VERSIONED, "Another.Rule", "its signature is for Another.Rule 1.0.0, and it is Test.Versioned 1.0.0"),
+        (VERSIONED, "Another.Rule", "its signature is for Another.Rule 1.0.0; expected Test.Versioned 1.0.0"),
         (
             "1.0.0\",\"component",
             "1.0.1\",\"component",
-            "its signature is for Test.Versioned 1.0.1, and it is Test.Versioned 1.0.0",
+            "its signature is for Test.Versioned 1.0.1; expected Test.Versioned 1.0.0",
         ),
         (
             "portcullis package 1",
             "portcullis release 1",
-            "its signature is for \"portcullis release 1\", and needs to be for \"portcullis package 1\"",
+            "its signature is for \"portcullis release 1\"; expected \"portcullis package 1\"",
         ),
         (
             "detection@1.0.0",
             "detection@2.0.0",
-            "its signature is for \"portcullis:detection/detection@2.0.0\", and needs to be for \"portcullis:detection/detection@1.0.0\"",
+            "its signature is for \"portcullis:detection/detection@2.0.0\"; expected \"portcullis:detection/detection@1.0.0\"",
         ),
     ] {
         let other = statement.replace(from, to);
@@ -142,10 +142,7 @@ fn a_signature_is_of_one_component_one_spec_one_rule_and_one_version() {
             .replace(&serde_json::to_string(statement).expect("JSON"), &serde_json::to_string(&other).expect("JSON"));
         assert_eq!(
             workshop.refused(&signed_by(&version("1.0.0", Does::Nothing), stated_only.as_bytes())),
-            format!(
-                "its signature is not one of {} over what it states: it was changed after it was signed",
-                workshop.keys[0]
-            )
+            format!("its signature is not valid for the key {}: it was changed after it was signed", workshop.keys[0])
         );
     }
 }
@@ -233,9 +230,9 @@ fn what_is_no_key_is_named() {
     );
 
     for (key, wrong) in [
-        ("ed25519:AAAA", "is no public key; expected ed25519: and 44 characters of Base64"),
-        ("ssh-ed25519 AAAA", "is no public key; expected ed25519: and 44 characters of Base64"),
-        ("ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is a weak key, with which everybody can sign"),
+        ("ed25519:AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
+        ("ssh-ed25519 AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
+        ("ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is a weak key, with which anyone can sign"),
     ] {
         let config = format!("[activation]\ntrusted-keys = [\"{key}\"]\n");
         let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes()), "--rules", &package]);
@@ -252,7 +249,7 @@ fn a_refusal_is_one_line_of_bounded_length() {
     for (signature, found) in [
         (r#"{"a\nportcullis: all is well":1}"#.to_owned(), "its signature cannot be read: unknown field"),
         (format!(r#"{{"{}":1}}"#, "a".repeat(3_000)), "its signature cannot be read: unknown field"),
-        ("a".repeat(1 << 20), "portcullis:signature has 1048576 bytes, and may have 4096"),
+        ("a".repeat(1 << 20), "portcullis:signature has 1048576 bytes; the limit is 4096"),
     ] {
         let ended = run([
             "run".to_owned(),
@@ -298,7 +295,7 @@ fn a_private_key_in_the_wrong_place_is_not_shown() {
     let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes())]);
     assert_eq!(ended.code, Some(3));
     let secret = key.lines().nth(1).expect("the key");
-    assert!(!ended.stderr.contains(secret) && ended.stderr.contains("it is known to others now"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(secret) && ended.stderr.contains("Others can read it now"), "{}", ended.stderr);
 }
 
 #[test]

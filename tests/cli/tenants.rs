@@ -82,7 +82,10 @@ fn a_record_that_is_not_one_tenants_is_rejected_and_kept() {
     let reasons: Vec<&str> = run.rejects.iter().map(|line| line["reason"].as_str().expect("a reason")).collect();
     assert_eq!(
         reasons[..2],
-        ["belongs to no tenant: none of the config's claims it", "belongs to no one tenant: acme and globex claim it"]
+        [
+            "belongs to no tenant: no claim in the config matches it",
+            "belongs to more than one tenant: acme and globex claim it"
+        ]
     );
     assert_eq!(run.rejects[0]["record"], record("umbrella", "b").trim_end(), "nothing is lost");
     insta::assert_snapshot!(run.ended.stderr);
@@ -193,10 +196,10 @@ fn budgets_and_suspensions_are_each_tenants_own() {
         let lines = run.ledger.iter().skip(tenant).step_by(2).map(|line| &line["rules"][rule]);
         lines.map(|rule| rule["reason"].as_str().or(rule["verdict"].as_str()).expect("a verdict").to_owned()).collect()
     };
-    let many = "matched after its limit of 3 alerts in the event's minute";
+    let many = "matched beyond its limit of 3 alerts in the event's minute";
     assert_eq!(said("Hostile.floods", 0), ["alert", "alert", "alert", many, many]);
     assert_eq!(said("Hostile.floods", 1), ["alert"; 5]);
-    let suspended = |left: u32| format!("is suspended for its faults, for at most {left} events more");
+    let suspended = |left: u32| format!("is suspended because of its faults, for at most {left} more events");
     let long = "ran longer than its limit of 2ms".to_owned();
     assert_eq!(said("Hostile.loops", 0), [long.clone(), long, suspended(63), suspended(62), suspended(61)]);
     assert_eq!(said("Hostile.loops", 1), ["ran longer than its limit of 3ms"; 5]);
@@ -267,7 +270,7 @@ fn explain_says_whose_a_record_is() {
     assert!(explain(record("acme-1", "a")).contains("\ntenant acme\n"));
     let unclaimed = explain(record("umbrella", "a"));
     assert!(
-        unclaimed.ends_with("rejected: the record belongs to no tenant: none of the config's claims it\n"),
+        unclaimed.ends_with("rejected: the record belongs to no tenant: no claim in the config matches it\n"),
         "{unclaimed}"
     );
 }

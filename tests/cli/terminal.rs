@@ -101,7 +101,7 @@ fn quiet_shows_neither_progress_nor_account_and_still_warns() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = large(folder.path());
     let shown = on_terminal(&["run", "--quiet", &file], Ends::StandardError, &[]);
-    assert!(shown.contains("warning: nothing says whose network"), "{shown}");
+    assert!(shown.contains("warning: the network of the public"), "{shown}");
     assert_eq!(shown.lines().count(), 1, "{shown}");
 }
 

@@ -184,7 +184,7 @@ fn removing_and_re_adding_are_swaps_and_a_vanished_folder_is_not() {
         pairs(&said(&run.ledger)),
         [("1.0.0", "alert"), ("none", "none"), ("1.0.0", "alert"), ("2.0.0", "no-match")]
     );
-    let gone = "rules: cannot be read: No such file or directory (os error 2); what is active stays so";
+    let gone = "rules: cannot be read: No such file or directory (os error 2); the active versions stay active";
     assert!(run.ended.stderr.contains(gone), "{}", run.ended.stderr);
 }
 
@@ -203,7 +203,7 @@ fn a_hangup_has_rules_and_config_read_again_without_watching() {
     live.signal(Signal::HUP);
     live.wait_for_entry(|entry| entry["action"] == "activated" && entry["from"] == "2.0.0");
     let (run, _) = live.end();
-    let wrong = "config.toml:2: activate: \"never\": expected one of \"auto\", \"shadow-then-auto\", \"manual\"; all stays as it was";
+    let wrong = "config.toml:2: activate: \"never\": expected one of \"auto\", \"shadow-then-auto\", \"manual\"; the previous config stays in effect";
     assert!(run.ended.stderr.contains(wrong), "{}", run.ended.stderr);
 }
 
@@ -296,8 +296,10 @@ fn what_is_no_history_is_not_appended_to() {
     fs::write(path("rule.wasm"), version("1.0.0", Does::Nothing)).expect("written");
     fs::write(path("records"), record(false)).expect("written");
     let ended = run(["run", &path("records"), "--rules", &path("rule.wasm"), "--history", &path("records")]);
-    let message =
-        format!("portcullis: {}: cannot be opened: it is no history: its first line is no entry\n", path("records"));
+    let message = format!(
+        "portcullis: {}: cannot be opened: it is not a history: its first line is not an entry\n",
+        path("records")
+    );
     assert_eq!((ended.code, ended.stderr), (Some(4), message));
     assert_eq!(fs::read_to_string(path("records")).expect("there"), record(false));
 }

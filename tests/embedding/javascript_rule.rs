@@ -101,7 +101,7 @@ fn each_limit_of_the_gate_is_needed(package: &str, example: &Example) {
     }
     let ended = run(["run", "--rules", package]);
     assert_eq!(ended.code, Some(3));
-    assert!(ended.stderr.contains("and may have 1048576 (package in the config's limits)"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the limit is 1048576 (package in the config's limits)"), "{}", ended.stderr);
 }
 
 /// Records that the rule matches, with what two languages may well see differently.

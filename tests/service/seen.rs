@@ -19,8 +19,9 @@ fn a_service_tells_whoever_brings_what_no_rule_sees_and_whoever_operates_it() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let unseen = format!("{OTHER}\n{SUSPECT}\n");
-    let warning = "none of 2 records was evaluated: 2 ignored. The first that was ignored is api:1: not the shape of a Kubernetes \
-                   audit record of EKS, AKS or GKE. portcullis explain FILE shows what a record is taken for";
+    let warning = "none of 2 records was evaluated: 2 ignored. The first ignored record is api:1: not the shape of a \
+                   Kubernetes audit record of EKS, AKS or GKE. portcullis explain FILE shows how a record is \
+                   understood";
     for _ in 0..2 {
         let receipt = service.post(&unseen).json();
         assert_eq!(
@@ -59,8 +60,8 @@ fn a_service_tells_whoever_brings_what_no_rule_sees_and_whoever_operates_it() {
     assert_eq!(twice, [&*format!("api: warning: {warning}"); 2], "{log:#?}");
     let once = [
         (
-            "the record was ignored, and yet",
-            "api:2: warning: the record was ignored, and yet its text has audit.k8s.io/",
+            "the record was ignored, but its text",
+            "api:2: warning: the record was ignored, but its text contains audit.k8s.io/",
         ),
         ("the record is rejected", "api:4: warning: the record is rejected: not JSON: "),
         ("is blind to", "api:1: Kubernetes.Service.NodePort.Deployed 1.0.0: warning: it is blind to"),
@@ -87,7 +88,7 @@ fn what_lies_in_a_stream_is_told_in_the_same_way() {
     assert_eq!((&receipt["stored"], &receipt["suspect"]), (&json!(true), &json!(1)));
     let warning = receipt["warning"].as_str().expect("a warning");
     assert!(
-        warning.starts_with("none of 1 records was evaluated: 1 ignored. The first that was ignored is api:1: "),
+        warning.starts_with("none of 1 records was evaluated: 1 ignored. The first ignored record is api:1: "),
         "{warning}"
     );
     assert_eq!(service.ask(API, "POST", "/v1/records", EVENT.as_bytes()).json().get("warning"), None);

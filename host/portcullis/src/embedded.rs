@@ -1,30 +1,30 @@
-//! What comes with the host: every rule under `rules-wasm/`, as the package that the build script made of it, and what takes
-//! both rules into a pipeline that has no host.
+//! The embedded packages, one for each rule under `rules-wasm/`, and the components that run both rules in a pipeline
+//! without a host. The build script makes them.
 
 use crate::engine::Engine;
 use crate::package::{Compiler, Package, PackageError};
 
-/// Crate name and package of each rule, by name.
+/// Crate name and package of each rule, in the order of the names.
 const PACKAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The detector component, the filter for Fluent Bit and the component for wasmCloud: by name, what runs there.
+/// The detector component, the filter for Fluent Bit and the component for wasmCloud, each with its name.
 pub const PIPELINES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/pipelines.rs"));
 
-/// The default rules.
+/// Returns the embedded rules, compiled in this process.
 ///
 /// # Errors
-/// The engine does not compile one of them.
+/// The engine cannot compile one of them.
 pub fn packages(engine: &Engine) -> Result<Vec<Package>, PackageError> {
     compiled(&Compiler::new(engine.clone()))
 }
 
-/// The same, compiled by this compiler.
+/// Returns the embedded rules, compiled by this compiler.
 ///
 /// # Errors
-/// It does not compile one of them.
+/// The compiler cannot compile one of them.
 pub fn compiled(compiler: &Compiler) -> Result<Vec<Package>, PackageError> {
     PACKAGES.iter().map(|(name, bytes)| compiler.package(bytes, &format!("the embedded {name}"))).collect()
 }
 
-/// The sources of the SDK and its contract with hosts, by their paths in the crate of a rule.
+/// The sources of the SDK and the WIT package for rules, each with its path in the crate of a rule.
 pub const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));

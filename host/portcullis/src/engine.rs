@@ -1,4 +1,4 @@
-//! One engine for the rules of a process, and the clock that stops those that run too long.
+//! The engine that runs all rules of a process, and the clock that stops rules that run too long.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use thiserror::Error;
 use wasmparser::WasmFeatures;
 use wasmtime::Config;
 
-/// How often the clock ticks: the grain of [`Limits::time`](crate::limits::Limits::time).
+/// Interval of the clock's ticks, and so the resolution of [`Limits::time`](crate::limits::Limits::time).
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// What a rule may be made of: what compilers emit for `wasm32-unknown-unknown`, and components. Everything else is
-/// closed, because every feature is code that a stranger's bytes could reach.
+/// WebAssembly features that a rule may use: those that compilers emit for `wasm32-unknown-unknown`, and components.
+/// All others are off, because untrusted code could reach the implementation of every feature that is on.
 pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM1
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::REFERENCE_TYPES)
@@ -20,7 +20,7 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM1
     .union(WasmFeatures::MULTI_VALUE)
     .union(WasmFeatures::COMPONENT_MODEL);
 
-/// What compiles and runs rules. Clones are the same engine; a process needs one for each depth of stack.
+/// Compiles and runs rules. Clones share one engine. A process needs one engine for each maximum stack depth.
 #[derive(Clone)]
 pub struct Engine {
     engine: wasmtime::Engine,
@@ -30,7 +30,7 @@ pub struct Engine {
 /// The engine cannot start.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The machine lacks something that the engine needs.
+    /// The engine does not support this machine.
     #[error("the WebAssembly engine cannot start: {0}")]
     Config(String),
     /// The thread of the clock cannot be started.
@@ -39,7 +39,7 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// The deepest stack of a rule in bytes, where nothing else is said.
+    /// Default limit for a rule's stack, in bytes.
     pub const STACK: usize = 512 << 10;
 
     /// Starts the engine and its clock, a thread that ends with the last clone of the engine.
@@ -50,10 +50,10 @@ impl Engine {
         Self::with_stack(Self::STACK)
     }
 
-    /// The same, for rules whose stack may be this deep, in bytes.
+    /// Starts an engine for rules whose stack is limited to `stack` bytes.
     ///
     /// # Errors
-    /// As for [`Engine::new`]; more than 2 MiB are refused.
+    /// See [`Engine::new`]; a limit above 2 MiB is an error.
     pub fn with_stack(stack: usize) -> Result<Self, EngineError> {
         let engine =
             wasmtime::Engine::new(&Self::config(stack)).map_err(|error| EngineError::Config(format!("{error:#}")))?;
@@ -72,14 +72,14 @@ impl Engine {
         Ok(Self { engine, stack })
     }
 
-    /// What code is compiled with, here and in a child process, and what runs it.
+    /// Returns the settings for compiling rules, here and in a child process, and for running them.
     pub(crate) fn config(stack: usize) -> Config {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
             .max_wasm_stack(stack)
             .wasm_backtrace_max_frames(NonZeroUsize::new(16))
-            // Two bytes of data far apart would otherwise become an image of all that lies between.
+            // Otherwise two bytes of data that are far apart would become an image of everything between them.
             .memory_guaranteed_dense_image_size(0)
             .wasm_features(WasmFeatures::all(), false)
             .wasm_features(FEATURES, true)
@@ -92,7 +92,7 @@ impl Engine {
         &self.engine
     }
 
-    /// How deep a rule's stack may be, in bytes.
+    /// Returns the limit for a rule's stack, in bytes.
     pub(crate) fn stack(&self) -> usize {
         self.stack
     }

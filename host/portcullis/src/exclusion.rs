@@ -1,4 +1,4 @@
-//! What an operator has decided never to be alerted about.
+//! Events that an operator never wants alerts for.
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use portcullis_event::{Event, address};
 
 use crate::package::Prefilter;
 
-/// Events on which a rule's match is not an alert.
+/// Events for which a match of a rule is not an alert.
 #[derive(Clone, Debug)]
 pub struct Exclusion {
-    /// The rule.
+    /// The rule's id.
     pub rule_id: String,
-    /// The fields' values; all must hold.
+    /// The values that fields of the event must have.
     pub fields: Prefilter,
-    /// The networks that every source address that parses must be in, of which there must be one. Every: the client can
-    /// write all addresses but the last. Empty, addresses do not matter.
+    /// Networks that contain all of the event's source addresses; there must be at least one that parses. All must be
+    /// inside because the client can write every address except the last. If empty, addresses do not matter.
     pub source_networks: Vec<IpNet>,
-    /// Why.
+    /// The operator's reason.
     pub reason: Arc<str>,
-    /// From when on events are no longer excluded.
+    /// End of the exclusion: events of this time or later are not excluded.
     pub expires: Option<Timestamp>,
 }
 
 impl Exclusion {
-    /// Whether an event is excluded. One without a time that can be read is taken to be of `now`.
+    /// Returns whether an event is excluded. An event without a valid time counts as an event of `now`.
     #[must_use]
     pub fn covers(&self, event: &Event<'_>, now: Timestamp) -> bool {
         self.fields.first_miss(event).is_none() && self.is_in_networks(event) && !self.has_expired(event, now)

@@ -1,7 +1,7 @@
 //! Detections for Kubernetes audit logs as sandboxed WebAssembly components.
 //!
-//! A record comes in as bytes, is normalized once, and the event is shown to the rules that can match it, each in its own
-//! sandbox. To use the two embedded rules in another program:
+//! A record comes in as bytes and is normalized once. The rules that can match the event evaluate it, each in its own
+//! sandbox. This program judges a record with the two embedded rules:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,7 +22,7 @@
 //!     let rule = package.rule_id();
 //!     match verdict {
 //!         Verdict::Alert(alert) => println!("{}", serde_json::to_string(alert)?),
-//!         Verdict::NoMatch | Verdict::Skipped | Verdict::Excluded { .. } => println!("{rule} has nothing to say"),
+//!         Verdict::NoMatch | Verdict::Skipped | Verdict::Excluded { .. } => println!("{rule}: no alert"),
 //!         Verdict::Fault(fault) => eprintln!("{rule} failed: it {fault}"),
 //!     }
 //! }

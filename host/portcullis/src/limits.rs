@@ -1,45 +1,46 @@
-//! What a rule may take, and what a package may be.
+//! Limits for rules and packages.
 
 use std::time::Duration;
 
 use crate::engine::Engine;
 
-/// What one rule of one tenant may take. A rule that wants more has a [`Fault`](crate::sandbox::Fault).
+/// Limits for one rule of one tenant. A rule that exceeds one has a [`Fault`](crate::sandbox::Fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time for one event, and as much again for every [`Limits::EVENT_UNIT`] of its JSON: a large event is no way to
-    /// make a rule fault. In CPU time of the thread, so that a busy machine is none either. A rule is stopped after
-    /// between one and two times as much.
+    /// CPU time of the thread for one event, and the same again for every [`Limits::EVENT_UNIT`] of its JSON. So
+    /// neither a large event nor a busy machine makes a rule fault. A rule is stopped after one to two times this
+    /// limit.
     pub time: Duration,
-    /// Memory in bytes, and for an event twelve times its length more; an instance that has taken of that ends with the event.
+    /// Memory in bytes. Each event adds twelve times its length; an instance that has used this addition is dropped
+    /// after the event.
     pub memory: usize,
-    /// Elements of each of two tables.
+    /// Elements of each table; a rule can have two tables.
     pub table_elements: usize,
     /// Bytes that are copied out of the sandbox for one event: all texts of an answer.
     pub answer: usize,
     /// Bytes of an alert's title, dedup and context as JSON.
     pub alert: usize,
-    /// Alerts in one minute of event time. A match beyond them is a fault, and its record is kept with the others that
-    /// are wrong.
+    /// Alerts for one minute of event time. A match beyond this limit is a fault, and its record is written to the
+    /// rejects.
     pub alerts_per_minute: u32,
-    /// Events that one instance is asked about, at the most, before a fresh one takes its place, so that no rule carries
-    /// anything further.
+    /// Events that one instance evaluates before a fresh one replaces it, so that no rule keeps state for longer.
     pub events_per_instance: u32,
-    /// Faults until the rule is suspended; 0 is never. [`Limits::FORGIVEN_AFTER`] answers make up for one.
+    /// Faults until the rule is suspended; 0 means never. [`Limits::FORGIVEN_AFTER`] answers cancel one fault.
     pub suspend_after: u32,
 }
 
 impl Limits {
-    /// How many bytes of an event give a rule its time once more.
+    /// Bytes of an event for each of which a rule gets its time once more.
     pub const EVENT_UNIT: usize = 256 << 10;
 
-    /// How many answers make up for a fault: so seldom, a fault that takes its whole time costs others next to nothing.
+    /// Answers that cancel one fault. At this rate, faults that use the whole time limit cost other rules almost
+    /// nothing.
     pub const FORGIVEN_AFTER: u32 = 1000;
 
-    /// On how many of the first events that a new version is asked about a fault of its own rolls it back.
+    /// Events after the activation of a version during which a fault of its own rolls it back.
     pub const PROBATION: u32 = 1000;
 
-    /// What a rule may take for an event of this length.
+    /// Returns the CPU time that a rule may use for an event of this length.
     pub(crate) fn time_for(&self, event_length: usize) -> Duration {
         let units = 1 + event_length / Self::EVENT_UNIT;
         self.time.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
@@ -61,20 +62,20 @@ impl Default for Limits {
     }
 }
 
-/// What a package may be before anything in it is compiled, and what compiling it may take.
+/// Limits for a package: for its contents, before anything is compiled, and for compiling it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PackageLimits {
     /// Bytes of the file.
     pub size: usize,
-    /// Functions, of all core modules together.
+    /// Functions of all core modules together.
     pub functions: u32,
     /// Bytes of one function.
     pub function_size: usize,
     /// Local variables of one function.
     pub locals: u32,
-    /// CPU time of the process that compiles it, in whole seconds.
+    /// CPU time of the compiling process, in whole seconds.
     pub compile_seconds: u64,
-    /// Address space of that process, in bytes.
+    /// Address space of the compiling process, in bytes.
     pub compile_memory: u64,
 }
 
@@ -92,34 +93,34 @@ impl Default for PackageLimits {
 }
 
 impl PackageLimits {
-    /// The longest spec in bytes: its runbook and reference go into every alert.
+    /// Bytes of a spec, whose runbook and reference are part of every alert.
     pub const SPEC: usize = 256 << 10;
 
-    /// The longest manifest in bytes.
+    /// Bytes of a manifest.
     pub const MANIFEST: usize = 64 << 10;
 
-    /// The longest signature in bytes.
+    /// Bytes of a signature.
     pub const SIGNATURE: usize = 4 << 10;
 
-    /// Types, imports and exports, of all parts of a component together: the real rules have some 60.
+    /// Types, imports and exports of all parts of a component together. The embedded rules have about 60.
     pub(crate) const ITEMS: u32 = 10_000;
 
-    /// Core modules in a component, components in it, and instances of each: what multiplies when it is compiled. The
-    /// real rules have two, one, and four.
+    /// Core modules in a component, components in it, and instances of each: these multiply during compilation. The
+    /// embedded rules have two, one, and four.
     pub(crate) const PARTS: u32 = 16;
 
-    /// Parameters, and results, of one function.
+    /// Parameters or results of one function.
     pub(crate) const PARAMETERS: u32 = 100;
 }
 
-/// All limits of one tenant: for its rules, and for its packages.
+/// All limits of one tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct TenantLimits {
     /// Limits for each call of a rule.
     pub limits: Limits,
-    /// The depth of a rule's stack, in bytes.
+    /// Limit for a rule's stack, in bytes.
     pub stack: usize,
-    /// Limits for a package.
+    /// Limits for each package.
     pub package: PackageLimits,
 }
 

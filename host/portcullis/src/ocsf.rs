@@ -1,8 +1,8 @@
-//! Alerts in the Open Cybersecurity Schema Framework: class Detection Finding.
+//! Alerts in the Open Cybersecurity Schema Framework (OCSF), as class Detection Finding.
 //!
-//! Source: OCSF 1.5.0, <https://schema.ocsf.io/1.5.0/classes/detection_finding>, without profiles. What a rule's context has
-//! under the names that every rule of ours gives it (`username`, `sourceIPs`, `verb` …) becomes evidence; the whole context
-//! stands in the evidence's `data`.
+//! Source: OCSF 1.5.0, <https://schema.ocsf.io/1.5.0/classes/detection_finding>, without profiles. Members of a rule's
+//! context that have the names which all our rules use (`username`, `sourceIPs`, `verb` …) become evidence. The
+//! evidence's `data` is the whole context.
 
 use std::net::IpAddr;
 
@@ -17,14 +17,14 @@ use portcullis_alert::Alert;
 const VERSION: &str = "1.5.0";
 const CLASS: u32 = 2004;
 
-/// What has happened to a finding: the class's activities that we write.
+/// The activities of the class that we write.
 #[derive(Clone, Copy)]
 enum Activity {
     Create = 1,
     Update = 2,
 }
 
-/// An alert as a Detection Finding of activity Create. `now` is its time if the event has none.
+/// Returns an alert as a Detection Finding with activity Create. `now` is its time if the event has none.
 #[must_use]
 pub fn finding(alert: &Alert, spec: &Spec, now: Timestamp) -> Value {
     let time = milliseconds(alert.event_time.as_deref());
@@ -36,7 +36,7 @@ pub fn finding(alert: &Alert, spec: &Spec, now: Timestamp) -> Value {
     without_absent(finding)
 }
 
-/// An incident that is over as a Detection Finding of activity Update, of the finding that its first alert was.
+/// Returns a closed incident as a Detection Finding with activity Update, for the finding of its first alert.
 #[must_use]
 pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
     let [first, last] = [&incident.first_time, &incident.last_time].map(|time| milliseconds(time.as_deref()));
@@ -45,7 +45,7 @@ pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
     for (name, time) in [("first_seen_time", first), ("last_seen_time", last)] {
         set(&mut finding["finding_info"], name, time);
     }
-    // The finding is the same, the event that tells of it is another.
+    // The finding is the same; the OCSF event about it is new.
     set(&mut finding["metadata"], "uid", format!("{}-over", incident.alert.alert_id));
     set(&mut finding, "count", incident.count);
     set(&mut finding, "start_time", first);
@@ -54,7 +54,7 @@ pub fn incident(incident: &Incident, spec: &Spec, now: Timestamp) -> Value {
     without_absent(finding)
 }
 
-/// All that findings of an alert have in common; what is null is absent.
+/// Returns the members that all findings of an alert have; absent ones are null.
 fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
     let (activity_id, activity_name) = match activity {
         Activity::Create => (activity as u32, "Create"),
@@ -112,7 +112,7 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
     })
 }
 
-/// The id of a severity, and its caption.
+/// Returns the OCSF id and caption of a severity.
 fn severity(severity: Severity) -> (u32, &'static str) {
     match severity {
         Severity::Info => (1, "Informational"),
@@ -123,7 +123,8 @@ fn severity(severity: Severity) -> (u32, &'static str) {
     }
 }
 
-/// MITRE ATT&CK as a spec has it, `tactic:technique` or `tactic:technique.sub-technique`.
+/// Returns an entry of a spec's MITRE ATT&CK list, `tactic:technique` or `tactic:technique.sub-technique`, as an OCSF
+/// attack.
 fn attack(report: &str) -> Value {
     let (tactic, technique) = report.split_once(':').unwrap_or((report, ""));
     let parent = technique.split_once('.').map_or(technique, |(parent, _)| parent);
@@ -135,12 +136,12 @@ fn attack(report: &str) -> Value {
     })
 }
 
-/// What the context has as text under a name.
+/// Returns a text of the context that is not empty.
 fn text<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
     alert.context.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// The source addresses; the last is the only one that the client cannot write.
+/// Returns the source addresses. The client can write all except the last.
 fn addresses(alert: &Alert) -> Vec<IpAddr> {
     let list = alert.context.get("sourceIPs").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|text| address::parse(text.as_str()?)).collect()
@@ -154,7 +155,7 @@ fn evidence(alert: &Alert) -> Value {
     let code = code.filter(|code| code.as_i64().is_some_and(|code| i32::try_from(code).is_ok()));
     json!({
         "actor": text(alert, "username").map(|name| json!({"user": {"name": name}})),
-        // The other user that has to do with it: as whom the actor acted.
+        // The user that the actor impersonated.
         "user": text(alert, "impersonatedUser").map(|name| json!({"name": name})),
         "src_endpoint": own.map(|own| json!({
             "ip": own,
@@ -175,7 +176,7 @@ fn evidence(alert: &Alert) -> Value {
     })
 }
 
-/// The object of the request, and its cluster.
+/// Returns the object of the request, and its cluster.
 fn resources(alert: &Alert) -> Value {
     let (name, path) = (text(alert, "name"), text(alert, "requestURI"));
     let object = (name.is_some() || path.is_some()).then(
@@ -185,7 +186,7 @@ fn resources(alert: &Alert) -> Value {
     [object, cluster].into_iter().flatten().collect()
 }
 
-/// What an analyst searches by.
+/// Returns the values that analysts search for.
 fn observables(alert: &Alert) -> Value {
     let mut observables = Vec::new();
     let mut add = |name: &str, type_id: u32, kind: &str, value: &str| {
@@ -220,7 +221,7 @@ fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     object[name] = value.into();
 }
 
-/// The value without nulls, empty lists and empty objects, except in what is a rule's own: `data` and `unmapped`.
+/// Removes nulls, empty lists and empty objects, except inside `data` and below `unmapped`, which are the rule's own.
 fn without_absent(value: Value) -> Value {
     let Value::Object(members) = value else { return value };
     let kept = |(name, value): (String, Value)| {

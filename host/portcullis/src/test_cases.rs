@@ -1,4 +1,5 @@
-//! The test test cases of a spec, each on the way of a live record: normalized, prefiltered, judged in the sandbox.
+//! Runs the test cases of a spec. Each takes the path of a live record: it is normalized, prefiltered, and judged in
+//! the sandbox.
 
 use std::sync::Arc;
 
@@ -9,36 +10,36 @@ use crate::package::{Package, TestCase};
 use crate::pipeline::{Judge, Verdict};
 use crate::rule_set::RuleSet;
 
-/// How a test case went.
+/// The result of a test case.
 #[derive(Debug)]
 pub struct TestResult {
-    /// The test case's name.
+    /// Name of the test case.
     pub name: String,
-    /// Whether it should alert.
+    /// Whether the record should alert.
     pub expected: bool,
-    /// What came out.
+    /// The outcome.
     pub outcome: TestOutcome,
-    /// The normalized event as JSON, if the record became one.
+    /// The normalized event as JSON, if the record became an event.
     pub event: Option<String>,
 }
 
-/// What came out of a test case.
+/// The outcome of a test case.
 #[derive(Debug)]
 pub enum TestOutcome {
     /// The rule's verdict.
     Verdict(Verdict),
-    /// The prefilter keeps an event from the rule that the rule matches.
+    /// The rule matches the event, but its prefilter hides the event from it.
     PrefilterHides,
     /// The rule does not subscribe to the record's log type.
     NotSubscribed,
-    /// The record is no Kubernetes audit event: why.
+    /// The record is not a Kubernetes audit event, for this reason.
     Ignored(String),
-    /// The record cannot be read, which no author of a test case means: why.
+    /// The record cannot be read, for this reason: the test case itself is wrong.
     Rejected(String),
 }
 
 impl TestResult {
-    /// Whether what came out is what was expected. A fault never is.
+    /// Returns whether the outcome is the expected one. A fault never is.
     #[must_use]
     pub fn passed(&self) -> bool {
         match &self.outcome {
@@ -50,13 +51,13 @@ impl TestResult {
         }
     }
 
-    /// What was expected, in words.
+    /// Returns the expected outcome as text.
     #[must_use]
     pub fn expectation(&self) -> &'static str {
         if self.expected { "an alert" } else { "no alert" }
     }
 
-    /// What came out, in words.
+    /// Returns the outcome as text.
     #[must_use]
     pub fn found(&self) -> String {
         match &self.outcome {
@@ -69,14 +70,14 @@ impl TestResult {
             TestOutcome::PrefilterHides => "an alert, which the rule's prefilter hides".to_owned(),
             TestOutcome::NotSubscribed => "no alert: the rule does not subscribe to the log type".to_owned(),
             TestOutcome::Ignored(reason) => format!("no alert: the record is ignored: {reason}"),
-            TestOutcome::Rejected(reason) => format!("a record that is rejected: {reason}"),
+            TestOutcome::Rejected(reason) => format!("a rejected record: {reason}"),
         }
     }
 }
 
-/// Runs the test cases of a package whose names pass, each for itself: none uses up a budget of alerts, and none suspends the
-/// rule for the next.
-#[expect(clippy::missing_panics_doc, reason = "one package is no two of one rule")]
+/// Runs the test cases of a package that `wanted` selects. They are independent: no test case uses up the alert budget
+/// or suspends the rule for the next one.
+#[expect(clippy::missing_panics_doc, reason = "a single package cannot conflict")]
 pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool) -> Vec<TestResult> {
     let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
     let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
@@ -103,7 +104,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
         .collect()
 }
 
-/// The verdict of a judge with one rule.
+/// Returns the verdict of a judge that has one rule.
 fn verdict(judge: &mut Judge, event: &Event<'_>) -> TestOutcome {
     let verdicts = judge.event(event);
     let is_subscribed = verdicts.all().next().is_some();
@@ -114,7 +115,7 @@ fn verdict(judge: &mut Judge, event: &Event<'_>) -> TestOutcome {
     }
 }
 
-/// What a skipped test case comes to, given what the rule says when it is asked all the same.
+/// Returns the outcome of a test case that the prefilter skipped, given the outcome without the prefilter.
 fn hidden(asked: TestOutcome) -> TestOutcome {
     match asked {
         TestOutcome::Verdict(Verdict::Alert(_)) => TestOutcome::PrefilterHides,
@@ -123,7 +124,7 @@ fn hidden(asked: TestOutcome) -> TestOutcome {
     }
 }
 
-/// An event as JSON for a person. What the client wrote deeper than 127 levels stays as it was written.
+/// Returns an event as indented JSON. If client data is nested more than 127 levels deep, it keeps its own layout.
 #[must_use]
 pub fn pretty(event: &Event<'_>) -> String {
     let whole = serde_json::to_value(event).and_then(|event| serde_json::to_string_pretty(&event));

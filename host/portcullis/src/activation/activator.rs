@@ -1,4 +1,4 @@
-//! Keeps the rule sets of tenants in line with the packages that there are.
+//! Updates the rule sets of tenants when the packages in their stores change.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -15,17 +15,17 @@ use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};
 
-/// Keeps the rule sets of tenants in line with the stores that they follow.
+/// Keeps the rule sets of tenants up to date with the stores that they follow.
 pub struct Activator {
     pub(super) recorder: Recorder,
     pub(super) stores: Vec<Store>,
     pub(super) tenants: Vec<Following>,
-    /// Of each store what is wrong with it, and has been said.
+    /// For each store, the last error of reading it, of which the operator was notified.
     unreadable: Vec<Option<String>>,
 }
 
 impl Activator {
-    /// One without tenants. `tell` hears what happens, in the order in which it does.
+    /// Returns an activator without tenants. `notify` receives what happens, in order.
     #[must_use]
     pub fn new(
         history: Arc<History>,
@@ -46,37 +46,37 @@ impl Activator {
         Self { recorder, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new() }
     }
 
-    /// A store of packages in these files and folders, compiled by this compiler; its number.
+    /// Adds a store of packages in these files and folders, which this compiler compiles. Returns the store's number.
     pub fn add_store(&mut self, paths: Vec<PathBuf>, compiler: Compiler) -> usize {
         self.stores.push(Store::new(paths, compiler));
         self.unreadable.push(None);
         self.stores.len() - 1
     }
 
-    /// A tenant that follows a store, under these limits; its number.
+    /// Adds a tenant that follows a store, with these limits. Returns the tenant's number.
     ///
     /// # Panics
-    /// There is no store of this number.
+    /// There is no store with this number.
     pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
         assert!(store < self.stores.len(), "there is no store {store}");
         self.tenants.push(Following::new(name, store, policy, limits));
         self.tenants.len() - 1
     }
 
-    /// Where a tenant's rule sets are published.
+    /// Returns the cell in which a tenant's rule sets are published.
     ///
     /// # Panics
-    /// There is no tenant of this number.
+    /// There is no tenant with this number.
     #[must_use]
     pub fn cell(&self, tenant: usize) -> Arc<RuleSetCell> {
         Arc::clone(&self.tenants[tenant].cell)
     }
 
-    /// Activates the rules of all tenants for the first time, in all or nothing: a package that is refused is an error.
+    /// Activates the rules of all tenants for the first time, or none: a refused package is an error.
     ///
     /// # Errors
-    /// Of which tenant, by its number: the store cannot be read, holds no package, or one that is refused, or a rule has no
-    /// version that can be active.
+    /// The number of the first tenant that cannot start, and why: its store cannot be read or has no package, a package
+    /// is refused, or a rule has no version that can be active.
     pub fn start_strictly(&mut self) -> Result<(), (usize, ActivationError)> {
         self.recorder.is_strict.set(true);
         let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant).err()?)));
@@ -95,7 +95,7 @@ impl Activator {
         self.recorder.wrong().map_or(Ok(()), Err)
     }
 
-    /// Looks at the stores, and brings the rule sets in line with them. Where one cannot be read, what is active stays.
+    /// Reads the stores and updates the rule sets. If a store cannot be read, the active versions stay active.
     pub fn follow(&mut self) {
         let Self { recorder, stores, tenants, unreadable } = self;
         for (number, store) in stores.iter_mut().enumerate() {
@@ -108,7 +108,7 @@ impl Activator {
                 None => following.for_each(|tenant| tenant.follow(store, recorder)),
                 Some(error) if unreadable[number].as_ref() != Some(error) => {
                     for tenant in following {
-                        recorder.problem(Some(&tenant.name), format!("{error}; what is active stays so"));
+                        recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                     }
                 }
                 Some(_) => {}
@@ -117,7 +117,7 @@ impl Activator {
         }
     }
 
-    /// What is wrong with the stores that could not be read when they were looked at last.
+    /// Returns the errors of the stores that could not be read the last time.
     pub fn unreadable(&self) -> impl Iterator<Item = &str> {
         self.unreadable.iter().flatten().map(String::as_str)
     }
@@ -127,15 +127,16 @@ impl Activator {
         self.tenants.iter_mut().for_each(|tenant| tenant.look_after_shadows(&self.recorder));
     }
 
-    /// Ends all shadows, whatever they have seen, for this reason.
+    /// Ends all shadows for this reason, even those that are not over.
     pub(super) fn end_shadows(&mut self, reason: &str) {
         self.tenants.iter_mut().for_each(|tenant| tenant.end_shadows(reason, &self.recorder));
     }
 
-    /// Gives a tenant another policy, and what was refused another chance; `anew` also where the policy is the same.
+    /// Sets a tenant's policy. Refused packages are checked again. An unchanged policy has no effect unless `force` is
+    /// set.
     ///
     /// # Panics
-    /// There is no tenant of this number.
+    /// There is no tenant with this number.
     pub fn reconsider(&mut self, tenant: usize, policy: Policy, anew: bool) {
         let following = &mut self.tenants[tenant];
         if following.policy == policy && !anew {
@@ -145,7 +146,7 @@ impl Activator {
             let other = self.stores[following.store].trusting(policy.trusted_keys.as_deref());
             let old = following.store;
             following.store = usize::MAX;
-            // Other tenants may go on with the keys that it had.
+            // Other tenants may still use the store with the old keys.
             let number = if self.tenants.iter().any(|tenant| tenant.store == old) {
                 self.stores.push(other);
                 self.unreadable.push(None);

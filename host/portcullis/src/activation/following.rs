@@ -1,4 +1,4 @@
-//! One tenant that follows a store: which version of each rule is active, and which candidate comes next.
+//! The rules of one tenant: which version of each is active, and which candidate is next.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::package::{Candidate, Package, one_line};
 use crate::rule_set::{RuleSet, RuleSetCell};
 use crate::test_cases;
 
-/// A tenant's rules out of a store.
+/// A tenant's rules, which follow a store.
 pub(super) struct Following {
     pub(super) name: Arc<str>,
     pub(super) store: usize,
@@ -23,27 +23,27 @@ pub(super) struct Following {
     pub(super) cell: Arc<RuleSetCell>,
     limits: Limits,
     pub(super) rules: BTreeMap<String, RuleState>,
-    /// What is wrong with files that are no packages, and has been said.
+    /// Files that are not packages, each with the reason, of which the operator was notified.
     pub(super) told: HashSet<(String, Arc<str>)>,
-    /// The rules that are pinned and not there, which has been said.
+    /// Pinned rules without any package, of which the operator was notified.
     pub(super) idle_pins: BTreeSet<String>,
     pub(super) is_starting: bool,
 }
 
-/// A candidate that has proved itself.
+/// A candidate that has passed its checks.
 pub(super) struct Proved {
     pub(super) package: Package,
     pub(super) test_cases: TestCounts,
 }
 
-/// Why a candidate has not proved itself.
+/// The reason why a candidate failed its checks.
 struct NotProved {
     reason: String,
     why: Why,
     test_cases: Option<TestCounts>,
 }
 
-/// After so long, what a machine in need has kept from being compiled is tried again.
+/// Time after which a package is compiled again if the machine prevented it, and not the package.
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 impl Following {
@@ -61,7 +61,7 @@ impl Following {
         }
     }
 
-    /// Brings what is active in line with what is in the store, one rule after the other.
+    /// Updates the active versions, one rule after the other, from the packages in the store.
     pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder) {
         self.tell_of_broken_files(store, recorder);
         let mut there = store.rules();
@@ -75,7 +75,8 @@ impl Following {
         let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
         for rule_id in rule_ids {
             let versions = there.remove(&rule_id).unwrap_or_default();
-            // Each at once, whatever others have yet to show; at the start, all together.
+            // A changed rule is published immediately, before other candidates are checked; at the start, all are
+            // published together.
             if self.follow_rule(&rule_id, &versions, store, recorder) && !self.is_starting {
                 self.publish(recorder);
             }
@@ -87,7 +88,7 @@ impl Following {
         }
     }
 
-    /// Finds the best of the versions that are there; whether anything about the rule has changed.
+    /// Finds the best version of a rule. Returns whether anything about the rule has changed.
     fn follow_rule(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) -> bool {
         let pin = self.policy.versions.get(rule_id).cloned();
         let mut changed = false;
@@ -99,14 +100,14 @@ impl Following {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
             if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
                 rule.waiting = None;
-                changed |= self.end_shadow(rule_id, Some("it is no longer wanted"), recorder);
+                changed |= self.end_shadow(rule_id, Some("it is no longer selected"), recorder);
                 found = true;
                 break;
             }
             if rule.barred(candidate.sha256()).is_some() {
                 continue;
             }
-            // What speaks against it may be gone by now, as another file that says it is the same version.
+            // An objection may be gone by now, such as another file with the same version.
             let same = &versions[candidate.version()];
             if let Some(objection) = rule.objection(candidate, same, pin.as_ref()) {
                 self.refuse(rule_id, candidate, objection, Why::Objection, None, recorder);
@@ -126,7 +127,7 @@ impl Following {
                     self.refuse(rule_id, candidate, reason, why, test_cases, recorder);
                 }
                 Ok(proved) => {
-                    changed |= self.end_shadow(rule_id, Some("another version has come"), recorder);
+                    changed |= self.end_shadow(rule_id, Some("another version replaces it"), recorder);
                     changed |= self.take(rule_id, proved, is_named, recorder);
                     found = true;
                     break;
@@ -136,8 +137,8 @@ impl Following {
         changed | self.after_search(rule_id, versions, found, pin.as_ref(), store, recorder)
     }
 
-    /// Activates what was active when the process before this one ended, whatever is wanted now: for a candidate to wait
-    /// behind, or to go back to.
+    /// Activates the version that was active when the previous process ended, even if another one is wanted now. A
+    /// candidate can then run in its shadow, or roll back to it.
     fn go_on(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) {
         let rule = &self.rules[rule_id];
         let is_last = |candidate: &&Arc<Candidate>| {
@@ -152,8 +153,7 @@ impl Following {
         }
     }
 
-    /// A candidate that its signature, the gate and the compiler let through, and which passes its test cases under the
-    /// tenant's limits; else why not.
+    /// Checks a candidate: its signature, the gate, the compiler, and its test cases under the tenant's limits.
     fn prove(
         &self,
         candidate: &Arc<Candidate>,
@@ -175,7 +175,7 @@ impl Following {
             None => Ok(Proved { package, test_cases }),
             Some(first) => {
                 let reason = format!(
-                    "{} of its {} test cases fail; of {:?}, {} was expected, and it found {}",
+                    "{} of its {} test cases fail; {:?}: expected {}, found {}",
                     failed.len(),
                     results.len(),
                     first.name,
@@ -187,7 +187,8 @@ impl Following {
         }
     }
 
-    /// What becomes of a candidate that has proved itself; whether the rule set changes.
+    /// Activates a candidate that has passed its checks, begins its shadow, or lets it wait. Returns whether the rule
+    /// set changes.
     fn take(&mut self, rule_id: &str, proved: Proved, is_named: bool, recorder: &Recorder) -> bool {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let sha256 = proved.package.sha256();
@@ -195,7 +196,7 @@ impl Following {
         match self.policy.activate {
             _ if is_named || goes_on => self.activate(rule_id, proved, recorder),
             Activate::Auto => self.activate(rule_id, proved, recorder),
-            // There is nothing that it could be in the shadow of, or nothing that it could say there.
+            // Without an active version, or for a disabled rule, a shadow has nothing to compare.
             Activate::ShadowThenAuto if rule.active.is_none() || !proved.package.spec().enabled => {
                 self.activate(rule_id, proved, recorder);
             }
@@ -227,19 +228,19 @@ impl Following {
         if !package.spec().enabled {
             let version = package.version();
             recorder
-                .problem(Some(&self.name), format!("{rule_id} {version} is left out: its spec says Enabled: false"));
+                .problem(Some(&self.name), format!("{rule_id} {version} does not run: its spec has Enabled: false"));
         }
         rule.activated.insert(package.version().clone(), package.sha256().to_owned());
         rule.refused.remove(package.sha256());
         rule.waiting = None;
-        // Who goes back to an older version by name does not want to be brought forward again.
+        // An operator who pins an older version does not want to return to the newer one.
         let is_newer = |before: &Package| before.version() < package.version();
         rule.before = rule.active.take().filter(is_newer);
         rule.active = Some(package);
         recorder.record(Entry { action, from, ..entry });
     }
 
-    /// Says why a candidate does not become active, and remembers it.
+    /// Records why a candidate does not become active.
     pub(super) fn refuse(
         &mut self,
         rule_id: &str,
@@ -260,7 +261,7 @@ impl Following {
         recorder.record(Entry { from, test_cases, reason: Some(reason), ..entry });
     }
 
-    /// An entry about a package, from what is active now.
+    /// Returns an entry about a package, with the version that is active now.
     pub(super) fn entry(
         &self,
         action: Action,
@@ -273,8 +274,8 @@ impl Following {
         Entry { from, test_cases, ..recorder.entry(&self.name, action).about(package.candidate()) }
     }
 
-    /// Publishes what is active and in shadow now, and writes down what has been recorded about it: no roll-back of it can
-    /// be on record before.
+    /// Publishes the active versions and the shadows, and writes the recorded entries before any entry about their
+    /// roll-back.
     pub(super) fn publish(&self, recorder: &Recorder) {
         recorder.publish(|| self.cell.publish(Arc::new(self.rule_set())));
     }

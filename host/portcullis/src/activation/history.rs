@@ -1,4 +1,4 @@
-//! What became of each version of each rule, on record: a file that is only ever appended to.
+//! The history of each version of each rule: an append-only file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,59 +15,59 @@ use thiserror::Error;
 use crate::package::Candidate;
 use crate::rule_set::ShadowReport;
 
-/// What happened to a version of a rule.
+/// A change of a version's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It judges events from now on.
     Activated,
-    /// It does so again, after a start.
+    /// It was active before a restart, and is active again.
     Resumed,
     /// It does not become active, or not again.
     Refused,
-    /// It judges events beside the active version, without a say.
+    /// It judges events next to the active version, without effect.
     ShadowBegan,
-    /// It does so no longer.
+    /// Its shadow has ended.
     ShadowEnded,
-    /// It has proved itself, and waits to be pinned.
+    /// It has passed its checks, and waits until the config pins it.
     Waiting,
-    /// It failed where the version before did not, which is active again.
+    /// It failed on an event on which its predecessor did not fail; the predecessor is active again.
     RolledBack,
-    /// It judges no more, and no other version does.
+    /// It is no longer active, and no other version replaces it.
     Removed,
 }
 
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, RFC 3339.
+    /// Time, RFC 3339.
     pub time: String,
-    /// Whose rule.
+    /// The rule's tenant.
     pub tenant: String,
-    /// What happened.
+    /// The change.
     pub action: Action,
-    /// The rule, if the package told.
+    /// The rule, if it is known.
     pub rule_id: Option<String>,
     /// The version that was active before.
     pub from: Option<Version>,
-    /// The version that this is about; of a roll-back, the one that is active again.
+    /// The version that this entry is about; for a roll-back, the version that is active again.
     pub to: Option<Version>,
-    /// Its package's SHA-256; of a roll-back, that of the package that failed.
+    /// SHA-256 of the version's package; for a roll-back, of the package that failed.
     pub sha256: Option<String>,
-    /// Whose key has signed it.
+    /// The key that signed it.
     pub signer: Option<String>,
     /// The package's file.
     pub file: Option<String>,
-    /// How its test cases went, if it came so far.
+    /// The results of its test cases, if they ran.
     pub test_cases: Option<TestCounts>,
-    /// What it would have changed, at the end of its shadow.
+    /// The report at the end of its shadow.
     pub shadow: Option<ShadowReport>,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
 }
 
 impl Entry {
-    /// One of which no more is known.
+    /// Returns an entry without any details.
     pub(super) fn of(time: Timestamp, tenant: &str, action: Action) -> Self {
         Self {
             time: time.to_string(),
@@ -85,7 +85,7 @@ impl Entry {
         }
     }
 
-    /// The same, about this package.
+    /// Returns the entry with the details of this package.
     pub(super) fn about(self, package: &Candidate) -> Self {
         Self {
             rule_id: Some(package.rule_id().to_owned()),
@@ -98,17 +98,17 @@ impl Entry {
     }
 }
 
-/// How test cases went.
+/// Numbers of test cases by result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestCounts {
-    /// How many passed.
+    /// Test cases that passed.
     pub passed: usize,
-    /// How many failed.
+    /// Test cases that failed.
     pub failed: usize,
 }
 
 impl fmt::Display for Entry {
-    /// In words, without the tenant.
+    /// Writes the entry as text, without the tenant.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = self.rule_id.as_deref().or(self.file.as_deref()).unwrap_or("a package");
         let version =
@@ -116,21 +116,21 @@ impl fmt::Display for Entry {
         let to = version(&self.to);
         match self.action {
             Action::Activated => match &self.from {
-                Some(from) => write!(formatter, "{rule}{to} is active, in the place of {from}")?,
+                Some(from) => write!(formatter, "{rule}{to} is active, replacing {from}")?,
                 None => write!(formatter, "{rule}{to} is active")?,
             },
             Action::Resumed => write!(formatter, "{rule}{to} is active, as before")?,
             Action::Refused => write!(formatter, "{rule}{to} is REFUSED")?,
             Action::ShadowBegan => write!(formatter, "{rule}{to} judges in the shadow of{}", version(&self.from))?,
-            Action::ShadowEnded => write!(formatter, "{rule}{to} has been in the shadow of{}", version(&self.from))?,
-            Action::Waiting => write!(formatter, "{rule}{to} has proved itself, and waits")?,
+            Action::ShadowEnded => write!(formatter, "{rule}{to} was in the shadow of{}", version(&self.from))?,
+            Action::Waiting => write!(formatter, "{rule}{to} has passed its checks, and waits")?,
             Action::RolledBack => write!(formatter, "{rule}{} is ROLLED BACK to{to}", version(&self.from))?,
-            Action::Removed => write!(formatter, "{rule}{} is active no more", version(&self.from))?,
+            Action::Removed => write!(formatter, "{rule}{} is no longer active", version(&self.from))?,
         }
         if let Some(ShadowReport { events, both, added, lost, .. }) = &self.shadow {
             write!(
                 formatter,
-                ": of {events} events, both match {both}, it alone {added}, the active version alone {lost}"
+                ": of {events} events, both match {both}, only this version {added}, only the active version {lost}"
             )?;
         }
         match &self.reason {
@@ -140,23 +140,23 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The history of one process: what others before it have left, and where it writes its own.
+/// The history of a process: the entries of previous processes, and the file that it appends to.
 #[derive(Debug, Default)]
 pub struct History {
     past: Pasts,
     file: Option<(PathBuf, Mutex<Appended>)>,
-    /// Held by who publishes something and writes it down, or writes down what has come of it.
+    /// Held from publishing something to the end of writing it, and while an event that follows from it is written.
     turn: Mutex<()>,
-    /// Whether there is a file of it.
+    /// Whether the history is kept in a file.
     is_kept: bool,
-    /// The lines, from 1, that are no entries.
+    /// Numbers of the lines that are not entries, from 1.
     pub unreadable: Vec<usize>,
 }
 
-/// How each line begins.
+/// The beginning of each line.
 const BEGINNING: &[u8] = b"{\"time\":\"";
 
-/// The file, and whether its last line is not whole.
+/// The file, and whether its last line is incomplete.
 #[derive(Debug)]
 struct Appended {
     file: File,
@@ -165,35 +165,35 @@ struct Appended {
 
 /// The history cannot be written.
 #[derive(Debug, Error)]
-#[error("{file}: cannot be written: {error}; the history lacks what follows", file = .file.display())]
+#[error("{file}: cannot be written: {error}; the history is incomplete from here on", file = .file.display())]
 pub struct HistoryError {
     /// The file.
     pub file: PathBuf,
-    /// Why not.
+    /// The error.
     pub error: io::Error,
 }
 
-/// What the history says of one rule of one tenant.
+/// The history of one rule of one tenant.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// The version that was active last, its SHA-256, and since when.
+    /// The version that was active last, its package's SHA-256, and the time since which it was active.
     pub active: Option<(Version, String, String)>,
-    /// Every version that ever was, and its SHA-256.
+    /// Every version that was ever active, and its package's SHA-256.
     pub activated: BTreeMap<Version, String>,
-    /// The package, by its SHA-256, that judges in the shadow of the active version, and since when.
+    /// The SHA-256 of the package in the shadow of the active version, and the time since which it is there.
     pub shadow: Option<(String, String)>,
-    /// Why a package, by its SHA-256, was refused last.
+    /// The last refusal of each package, by SHA-256.
     pub refused: HashMap<String, Entry>,
-    /// How a package failed on live events, in shadow or not.
+    /// The failure of each package on live events, in shadow or not, by SHA-256.
     pub rolled_back: HashMap<String, Entry>,
 }
 
-/// What is known of each rule, by tenant and rule.
+/// The history of each rule, by tenant and rule id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pasts(HashMap<(String, String), Past>);
 
 impl Pasts {
-    /// Takes in what an entry says.
+    /// Adds an entry.
     pub(super) fn remember(&mut self, entry: Entry) {
         let Some(rule_id) = entry.rule_id.clone() else { return };
         let past = self.0.entry((entry.tenant.clone(), rule_id)).or_default();
@@ -210,7 +210,7 @@ impl Pasts {
                 past.refused.insert(sha256, entry);
             }
             (Action::RolledBack, Some(version), Some(failed)) => {
-                // Unless another version had come by then.
+                // Another version may have replaced it before.
                 if past.active.as_ref().is_some_and(|(_, active, _)| *active == failed) {
                     let sha256 = past.activated.get(&version).cloned().unwrap_or_default();
                     past.active = Some((version, sha256, entry.time.clone()));
@@ -228,22 +228,22 @@ impl Pasts {
         }
     }
 
-    /// What is known of a tenant's rule.
+    /// Returns the history of a tenant's rule.
     pub(super) fn of(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
         self.0.get(&(tenant.to_owned(), rule_id.to_owned()))
     }
 
-    /// The rules of a tenant that are known.
+    /// Returns the rules of a tenant that have a history.
     pub(super) fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
         self.0.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
     }
 }
 
 impl History {
-    /// The history in a file, which need not be there yet. It is opened to be added to.
+    /// Opens the history in a file for appending. A missing file is created.
     ///
     /// # Errors
-    /// The file cannot be read, or not be written.
+    /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<Self> {
         check(path)?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
@@ -253,7 +253,7 @@ impl History {
         Ok(history)
     }
 
-    /// The history in a file, to be looked at only.
+    /// Reads the history in a file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -265,9 +265,9 @@ impl History {
     fn of(file: &mut File) -> io::Result<Self> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        // What is something else, as a file of records, is not to be appended to.
+        // Nothing may be appended to another kind of file, such as a file of records.
         if !bytes.is_empty() && !bytes.starts_with(BEGINNING) {
-            return Err(io::Error::other("it is no history: its first line is no entry"));
+            return Err(io::Error::other("it is not a history: its first line is not an entry"));
         }
         let mut history = Self { is_kept: true, ..Self::default() };
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -280,25 +280,25 @@ impl History {
         Ok(history)
     }
 
-    /// What was there before this process.
+    /// Returns the entries from before this process.
     pub(super) fn past(&self) -> &Pasts {
         &self.past
     }
 
-    /// Waits until nobody else is between publishing something and writing it down.
+    /// Waits until no other thread is between publishing something and writing it.
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a file of it.
+    /// Returns whether the history is kept in a file.
     pub(super) fn is_kept(&self) -> bool {
         self.is_kept
     }
 
-    /// Adds an entry to the file, if there is one, and waits until it is on the disk.
+    /// Appends an entry to the file, if there is one, and waits until it is on disk.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The entry cannot be written.
     pub fn append(&self, entry: &Entry) -> Result<(), HistoryError> {
         let Some((path, appended)) = &self.file else { return Ok(()) };
         let failed = |error| HistoryError { file: path.clone(), error };
@@ -309,7 +309,7 @@ impl History {
         if *is_torn {
             line.insert(0, b'\n');
         }
-        // One write: a line of another process does not come into the middle of it.
+        // A single write cannot be split by a line of another process.
         *is_torn = true;
         file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
         *is_torn = false;
@@ -317,13 +317,13 @@ impl History {
     }
 }
 
-/// A pipe or a device keeps nothing, and may not even open.
+/// Checks that a path is not a pipe or a device, which keeps nothing and may block when opened.
 fn check(path: &Path) -> io::Result<()> {
     let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
-    if is_other { Err(io::Error::other("it is no regular file")) } else { Ok(()) }
+    if is_other { Err(io::Error::other("it is not a regular file")) } else { Ok(()) }
 }
 
-/// Whether the last line was not ended: its writer was killed in the middle of it.
+/// Returns whether the last line is incomplete: its writer was killed while writing it.
 fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! What there is of each rule, and how it stands.
+//! Lists the packages of each rule with their states.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,47 +11,47 @@ use super::following::Following;
 use super::history::{Past, Pasts};
 use crate::package::Candidate;
 
-/// A package of a store, or one that was active and lies there no more.
+/// A package in a store, or one that was active and is no longer there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
     /// The rule, if the file is a package.
     pub rule_id: Option<String>,
     /// Its version.
     pub version: Option<Version>,
-    /// How it stands.
+    /// Its state.
     pub state: VersionState,
-    /// Since when, RFC 3339, if the history tells.
+    /// Time since which it has this state, RFC 3339, if the history has it.
     pub since: Option<String>,
-    /// Why it is refused.
+    /// The reason why it is refused.
     pub reason: Option<String>,
     /// The file.
     pub file: Option<String>,
     /// The SHA-256 of the file.
     pub sha256: Option<String>,
-    /// Whose key has signed it.
+    /// The key that signed it.
     pub signer: Option<String>,
 }
 
-/// How a package stands.
+/// The state of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VersionState {
-    /// It judges, as the history has it; without one, it is what a run would judge with.
+    /// It is active according to the history. Without a history, a run would activate it.
     Active,
     /// It judges in the shadow of the active version.
     Shadow,
-    /// It has proved itself, and takes over when somebody follows the store.
+    /// It has passed its checks, and becomes active when a process follows the store.
     Next,
-    /// It has proved itself, and waits to be pinned.
+    /// It has passed its checks, and waits until the config pins it.
     Waiting,
     /// It does not become active.
     Refused,
-    /// Another version is wanted.
+    /// Another version is selected.
     Inactive,
 }
 
 impl VersionState {
-    /// The word for it.
+    /// Returns the name of the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,17 +66,17 @@ impl VersionState {
 }
 
 impl Activator {
-    /// What lies in a tenant's store and how it stands, by rule and version, the newest first; what is no package at the
-    /// end.
+    /// Returns the packages in a tenant's store with their states, by rule, the newest version first. Files that are
+    /// not packages come last.
     ///
     /// # Panics
-    /// There is no tenant of this number.
+    /// There is no tenant with this number.
     #[must_use]
     pub fn list(&self, tenant: usize) -> Vec<Listed> {
         self.list_by(tenant, self.recorder.history.past(), self.recorder.history.is_kept())
     }
 
-    /// The same for whoever judges with it: what has been told since the start counts as the history.
+    /// Returns the list for a process that is judging: entries since its start count as history.
     pub(super) fn list_at_work(&self, tenant: usize) -> Vec<Listed> {
         self.list_by(tenant, &self.recorder.known.borrow(), true)
     }

@@ -1,4 +1,4 @@
-//! What a tenant's store does not have: files that are no packages, versions that are pinned, rules that were removed.
+//! Things missing in a tenant's store: files that are not packages, pinned versions that do not exist, removed rules.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::rule_state::RuleState;
 use super::store::{Store, Versions};
 
 impl Following {
-    /// Says of each file that is no package why, once.
+    /// Notifies of each file that is not a package, once.
     pub(super) fn tell_of_broken_files(&mut self, store: &Store, recorder: &Recorder) {
         let broken =
             store.files().filter_map(|(file, found)| Some((file.display().to_string(), found.as_ref().err()?)));
@@ -29,19 +29,20 @@ impl Following {
         self.told = broken;
     }
 
-    /// Says of each rule that is pinned, and of which there is no version, that there is none, once.
+    /// Notifies of each pinned rule that has no package, once.
     pub(super) fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, recorder: &Recorder) {
         let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
         let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
         for rule_id in idle.difference(&self.idle_pins) {
             let known: Vec<&str> = there.keys().map(String::as_str).collect();
-            let text = format!("versions: there is no package of {rule_id}; there are: {}", known.join(", "));
+            let text = format!("versions: no package has the RuleID {rule_id}; expected one of {}", known.join(", "));
             recorder.problem(Some(&self.name), text);
         }
         self.idle_pins = idle;
     }
 
-    /// What is to do where no version was found: remove a rule that is gone, and say which pin nothing answers to.
+    /// Handles a rule for which no version was found: removes it if its files are gone, and notifies of a pin that
+    /// selects nothing.
     pub(super) fn after_search(
         &mut self,
         rule_id: &str,
@@ -53,7 +54,7 @@ impl Following {
     ) -> bool {
         let mut changed = false;
         if !found {
-            changed |= self.end_shadow(rule_id, Some("it is not there any more, or not wanted"), recorder);
+            changed |= self.end_shadow(rule_id, Some("its file is gone, or it is no longer selected"), recorder);
         }
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let missing = if found { None } else { rule.missing(rule_id, versions, pin, self.is_starting) };
@@ -84,11 +85,11 @@ impl Following {
             && self.is_starting
             && rule.active.is_none()
         {
-            let reason = if versions.is_empty() { "its file is gone" } else { "it is not there any more, or refused" };
+            let reason = if versions.is_empty() { "its file is gone" } else { "its file is gone, or it is refused" };
             let entry = Entry {
                 rule_id: Some(rule_id.to_owned()),
                 from: Some(version.clone()),
-                reason: Some(format!("{reason}, since the run before")),
+                reason: Some(format!("{reason}, since the previous run")),
                 ..recorder.entry(&self.name, Action::Removed)
             };
             recorder.record(entry);
@@ -98,21 +99,22 @@ impl Following {
 }
 
 impl RuleState {
-    /// What is wanted of a rule and cannot be, where no version was found: what a pin names, and at the start any at all.
+    /// Returns what the config selects but the store lacks, if no version was found: a pinned version, or at the start
+    /// any version.
     fn missing(&self, rule_id: &str, versions: &Versions, pin: Option<&Pin>, is_starting: bool) -> Option<String> {
         let candidates = || versions.values().flatten();
         let wanted = || candidates().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version())));
         if let Some(pin) = pin.filter(|_| wanted().next().is_none()) {
             let there: Vec<String> = versions.keys().map(ToString::to_string).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            return Some(format!("{rule_id} is pinned to {pin}, which is not there; there are: {there}"));
+            return Some(format!("{rule_id} is pinned to {pin}, which does not exist; existing versions: {there}"));
         }
         let barred = wanted().find_map(|candidate| self.barred(candidate.sha256()))?;
         let is_wanted = pin.is_some() || (is_starting && self.active.is_none());
         is_wanted.then(|| {
             format!(
-                "{rule_id} {} was rolled back ({}); to try it again, pin it exactly while a run goes on, anew if it is \
-                 pinned already",
+                "{rule_id} {} was rolled back ({}); to try it again, pin exactly this version during a run; if it is \
+                 pinned already, remove the pin and add it again",
                 barred.version, barred.reason
             )
         })

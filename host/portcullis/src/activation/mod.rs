@@ -1,8 +1,8 @@
-//! How versions of rules come to be active, and cease to be: the store that they lie in, what a tenant wants of it, what a
-//! candidate must show first, and what is written down about it.
+//! Activates versions of rules: the store with the packages, a tenant's policy, the checks of candidates, and the
+//! history.
 //!
-//! Nothing here is on the way of an event. An [`Activator`] looks at the files, proves candidates and publishes rule sets;
-//! who judges takes them up between two events.
+//! Nothing here is in the path of events. An [`Activator`] reads the files, checks candidates and publishes rule sets.
+//! Judges switch to a new rule set between two events.
 
 mod activator;
 mod following;

@@ -1,4 +1,4 @@
-//! Which versions of its rules a tenant wants, from whom, and how they come to be active.
+//! A tenant's policy: which versions of rules may be active, who signs them, and how they become active.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,36 +9,36 @@ use semver::{Version, VersionReq};
 
 use crate::package::PublicKey;
 
-/// How a candidate that has proved itself becomes active.
+/// How a candidate that has passed its checks becomes active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activate {
-    /// At once.
+    /// Immediately.
     #[default]
     Auto,
-    /// When it has judged live events beside the active version for a while, and has not failed where that did not.
+    /// After it has judged live events in the shadow of the active version, without failing where that did not fail.
     ShadowThenAuto,
     /// When the config pins it.
     Manual,
 }
 
 impl Activate {
-    /// All of them, by their words in the config.
+    /// All of them, with their names in the config.
     pub const ALL: [(&str, Self); 3] =
         [("auto", Self::Auto), ("shadow-then-auto", Self::ShadowThenAuto), ("manual", Self::Manual)];
 }
 
-/// What a tenant wants.
+/// A tenant's policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How a candidate becomes active.
+    /// How candidates become active.
     pub activate: Activate,
     /// Events that a candidate judges in the shadow of the active version.
     pub shadow_events: u64,
-    /// How long it does so at most.
+    /// Maximum duration of a shadow.
     pub shadow_time: Option<Duration>,
-    /// By rule id the versions that may be active; of a rule that is not named, the newest.
+    /// The versions that may be active, by rule id. For a rule that is not listed, the newest version becomes active.
     pub versions: BTreeMap<String, Pin>,
-    /// Whose packages are taken; without any list, everybody's.
+    /// The keys whose packages are accepted; without a list, all packages are accepted.
     pub trusted_keys: Option<Vec<PublicKey>>,
 }
 
@@ -54,17 +54,17 @@ impl Default for Policy {
     }
 }
 
-/// A version, or a range of them.
+/// A version, or a range of versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
-    /// This one, whatever was active before: to write it is the explicit act that rolling back needs.
+    /// This version, even if a newer one was active: rolling back needs this explicit act.
     Exact(Version),
-    /// The newest of these.
+    /// The newest version in this range.
     Range(VersionReq),
 }
 
 impl Pin {
-    /// Whether a version may be active.
+    /// Returns whether a version may be active.
     #[must_use]
     pub fn allows(&self, version: &Version) -> bool {
         match self {
@@ -77,7 +77,8 @@ impl Pin {
 impl FromStr for Pin {
     type Err = semver::Error;
 
-    /// A whole version is that one; anything else a range as cargo writes them: `1.2`, `^1`, `>=1.2, <1.5`.
+    /// Parses a complete version as this exact version, and anything else as a range with cargo's syntax: `1.2`, `^1`,
+    /// `>=1.2, <1.5`.
     fn from_str(text: &str) -> Result<Self, semver::Error> {
         text.parse().map(Self::Exact).or_else(|_| text.parse().map(Self::Range))
     }

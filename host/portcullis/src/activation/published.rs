@@ -1,8 +1,8 @@
-//! The folder of what is published to a service.
+//! The folder of packages and versions that are published to a service.
 
 use std::path::PathBuf;
 
-/// A folder of published packages and chosen versions.
+/// The folder of published packages and selected versions.
 #[derive(Clone, Debug)]
 pub struct PublishedFolder(pub PathBuf);
 

@@ -1,4 +1,4 @@
-//! Where what happens to versions of rules is written down and told.
+//! Records what happens to versions of rules: writes it to the history and notifies the operator.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use thiserror::Error;
 use super::history::{Action, Entry, History, HistoryError, Pasts};
 use crate::rule_set::FolderError;
 
-/// What a candidate must show besides being a package that compiles.
+/// Checks that a candidate must pass, in addition to being a package that compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// That its test cases pass.
+    /// Its test cases pass.
     TestCases,
-    /// Nothing.
+    /// No further check.
     WithoutTestCases,
 }
 
-/// What is told to the operator.
+/// A message for the operator.
 #[derive(Debug)]
 pub enum News {
     /// Something happened to a version of a rule.
     Entry(Box<Entry>),
-    /// Something is in the way: whose, and what.
+    /// A problem that the operator should solve.
     Problem {
-        /// The tenant, if it is one's.
+        /// The tenant, if it concerns one tenant.
         tenant: Option<Arc<str>>,
-        /// What.
+        /// The problem.
         text: String,
     },
-    /// The history cannot be written. What happened is told all the same.
+    /// The history cannot be written. The operator is notified of the entries nevertheless.
     HistoryFails(HistoryError),
 }
 
@@ -40,10 +40,10 @@ pub enum ActivationError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] FolderError),
-    /// A version is pinned that is not there.
+    /// A pinned version does not exist.
     #[error("{0}")]
     Missing(String),
-    /// A package is refused: where it lies, and why.
+    /// A package is refused.
     #[error("{file}: {reason}")]
     Refused {
         /// The file.
@@ -53,19 +53,19 @@ pub enum ActivationError {
     },
 }
 
-/// Where what happens is written down and told.
+/// Writes entries to the history and notifies the operator of them.
 pub(super) struct Recorder {
     pub(super) history: Arc<History>,
     pub(super) clock: fn() -> Timestamp,
     pub(super) proof: Proof,
     pub(super) tell: Box<dyn Fn(News) + Send>,
-    /// What the history says, and what has been told since.
+    /// The history, and the entries since the start.
     pub(super) known: RefCell<Pasts>,
-    /// What is to be written down when the rule sets that it is about have been published.
+    /// Entries to write after the rule sets that they are about have been published.
     pub(super) entries: RefCell<Vec<Entry>>,
-    /// Whether a tenant is being started strictly: then nothing but problems is told.
+    /// Whether a tenant is in a strict start: then the operator is notified of problems only.
     pub(super) is_strict: Cell<bool>,
-    /// And this is what was missing first.
+    /// The first missing version in a strict start.
     pub(super) missing: RefCell<Option<ActivationError>>,
 }
 
@@ -78,10 +78,10 @@ impl Recorder {
         self.entries.borrow_mut().push(entry);
     }
 
-    /// Publishes something, then writes down what has been recorded about it, then tells it. What the history says is active
-    /// judges already, and what judges do with it is on record behind it.
+    /// Publishes something, then writes the recorded entries about it, then notifies of them. So a version that is
+    /// active according to the history judges already, and entries about a judge's reaction come after its activation.
     pub(super) fn publish(&self, publish: impl FnOnce()) {
-        // What is started strictly is on record when all of it has started.
+        // Entries of a strict start are written when all tenants have started.
         if self.is_strict.get() {
             return publish();
         }
@@ -95,7 +95,7 @@ impl Recorder {
         }
     }
 
-    /// Tells of an entry that was to be written.
+    /// Notifies of an entry, and of the failure to write it.
     pub(super) fn tell_written(&self, entry: Entry, written: Result<(), HistoryError>) {
         if let Err(error) = written {
             (self.tell)(News::HistoryFails(error));
@@ -104,7 +104,7 @@ impl Recorder {
         (self.tell)(News::Entry(Box::new(entry)));
     }
 
-    /// Something that is wanted is not there.
+    /// Reports that something is missing that the config selects.
     pub(super) fn missing(&self, tenant: &Arc<str>, text: String) {
         if self.is_strict.get() {
             self.missing.borrow_mut().get_or_insert(ActivationError::Missing(text));
@@ -113,7 +113,7 @@ impl Recorder {
         }
     }
 
-    /// What was refused first, or was missing, while a tenant was started strictly.
+    /// Returns the first refusal or missing version of a strict start.
     pub(super) fn wrong(&self) -> Option<ActivationError> {
         let entries = self.entries.borrow();
         let refused = entries.iter().find(|entry| is_refused(entry)).map(|entry| ActivationError::Refused {
@@ -123,8 +123,7 @@ impl Recorder {
         refused.or(self.missing.take())
     }
 
-    /// Writes down what has been recorded while tenants were started strictly, and tells none of it: all, or where they do
-    /// not start, what was refused.
+    /// Writes the entries of a strict start, without notifications: all of them, or only refusals if the start failed.
     pub(super) fn end_strictly(&self, is_started: bool) {
         for entry in self.entries.take().iter().filter(|entry| is_started || is_refused(entry)) {
             if let Err(error) = self.history.append(entry) {
@@ -139,7 +138,7 @@ impl Recorder {
     }
 }
 
-/// Whether an entry says that a version is refused, or that it waits and nothing else judges meanwhile.
+/// Returns whether an entry says that a version is refused, or that it waits although no version is active.
 fn is_refused(entry: &Entry) -> bool {
     match entry.action {
         Action::Refused => true,

@@ -1,4 +1,4 @@
-//! What comes to a tenant from elsewhere: the config, when it has been read again, and what judges have done by themselves.
+//! Changes from outside of the store: a config that was read again, and roll-backs by judges.
 
 use super::following::Following;
 use super::history::{Action, Entry};
@@ -7,11 +7,10 @@ use super::recorder::Recorder;
 use super::rule_state::RolledBack;
 use crate::package::Package;
 
-const UNTRUSTED: &str = "its signer is none of the trusted keys any more";
+const UNTRUSTED: &str = "its signer is no longer a trusted key";
 
 impl Following {
-    /// A judge has put `failed`'s predecessor back, because it failed on an event on which that did not. That is on
-    /// record already.
+    /// Records that a judge has put back the predecessor `to` of `failed`. The history already has the entry.
     pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, entry: &Entry, recorder: &Recorder) {
         let is_trusted = self.is_trusted(to);
         let Some(rule) = self.rules.get_mut(failed.rule_id()) else { return };
@@ -27,13 +26,13 @@ impl Following {
                 self.remove_untrusted(to, recorder);
             }
         } else if rule.before.is_none() && is_trusted && rule.active.as_ref().is_some_and(is_older) {
-            // Another version has come meanwhile: what it goes back to is not what failed.
+            // Another version has become active meanwhile; its predecessor is not the one that failed.
             rule.before = Some(to.clone());
         }
         self.publish(recorder);
     }
 
-    /// A version of a key that is trusted no more judges no more.
+    /// Removes an active version whose key is no longer trusted.
     fn remove_untrusted(&mut self, package: &Package, recorder: &Recorder) {
         let entry = self.entry(Action::Removed, package, None, recorder);
         recorder.record(Entry { to: None, reason: Some(UNTRUSTED.to_owned()), ..entry });
@@ -42,7 +41,8 @@ impl Following {
         }
     }
 
-    /// The config has been read again: what was refused may pass now, and what is active may be trusted no more.
+    /// Sets the policy of a config that was read again. Refused packages may pass now, and active ones may no longer be
+    /// trusted.
     pub(super) fn reconsider(&mut self, policy: Policy, recorder: &Recorder) {
         let shadow = |policy: &Policy| (policy.activate, policy.shadow_events, policy.shadow_time);
         let ends_shadows = shadow(&policy) != shadow(&self.policy);
@@ -73,7 +73,7 @@ impl Following {
             for (sha256, rolled_back) in &mut rule.rolled_back {
                 let is_active = rule.active.as_ref().is_some_and(|active| active.sha256() == sha256);
                 let is_named = matches!(pin, Some(Pin::Exact(version)) if *version == rolled_back.version);
-                // To write the pin is the pardon; to have it in the config is none.
+                // Only writing the pin reinstates the version; a pin that was in the config already does not.
                 if is_named && is_new {
                     rule.reinstatements += 1;
                     rolled_back.reinstatement = Some(rule.reinstatements);

@@ -1,4 +1,4 @@
-//! What is known of one rule of one tenant, and which of its versions is tried first.
+//! The state of one rule of one tenant, and the order in which its versions are tried.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,47 +13,47 @@ use super::store::Versions;
 use crate::package::{Candidate, Package};
 use crate::rule_set::Shadow;
 
-/// One rule of the tenant.
+/// The state of a rule.
 #[derive(Default)]
 pub(super) struct RuleState {
     pub(super) active: Option<Package>,
-    /// What it has replaced.
+    /// The version that the active one has replaced.
     pub(super) before: Option<Package>,
-    /// Every version that ever was active, and the SHA-256 of its package.
+    /// Every version that was ever active, and its package's SHA-256.
     pub(super) activated: BTreeMap<Version, String>,
-    /// What was active last, where nothing is: when the process before this one ended, or when its file was removed. Version
-    /// and SHA-256.
+    /// Version and SHA-256 of the package that was active when the previous process ended or its file was removed, if
+    /// none is active now.
     pub(super) last: Option<(Version, String)>,
-    /// By their SHA-256 the packages that are not tried again.
+    /// Packages that are not tried again, by SHA-256.
     pub(super) refused: BTreeMap<String, Refused>,
-    /// And those that failed on live events.
+    /// Packages that failed on live events, by SHA-256.
     pub(super) rolled_back: BTreeMap<String, RolledBack>,
-    /// How many pardons there have been.
+    /// Number of reinstatements so far.
     pub(super) reinstatements: u64,
     pub(super) shadow: Option<InShadow>,
     pub(super) waiting: Option<String>,
-    /// What is wanted of it and not there, which has been said.
+    /// The missing version that the config selects, of which the operator was notified.
     pub(super) missing: Option<String>,
 }
 
-/// A package that failed on live events: only who names it anew gets it again.
+/// A package that failed on live events. It becomes active again only if its version is pinned anew.
 pub(super) struct RolledBack {
     pub(super) version: Version,
     pub(super) reason: String,
-    /// The number of the pardon, if it was named since.
+    /// The number of its reinstatement, if it was pinned since.
     pub(super) reinstatement: Option<u64>,
 }
 
-/// Why a package is not tried again.
+/// The reason why a package is not tried again.
 pub(super) struct Refused {
     pub(super) reason: String,
     pub(super) why: Why,
-    /// Somebody has asked since to look at it again. What it is refused for then is said if it is something else.
+    /// A check was requested since. The operator is notified of the result if the reason changes.
     pub(super) is_stale: bool,
 }
 
 impl Refused {
-    /// Whether a candidate need not be tried again.
+    /// Returns whether the candidate need not be checked again now.
     pub(super) fn is_final(&self, now: Timestamp) -> bool {
         match self.why {
             _ if self.is_stale => false,
@@ -64,14 +64,14 @@ impl Refused {
     }
 }
 
-/// What kind of reason that is.
+/// Kinds of refusals.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// One that other files and versions give: it is looked at again each time.
+    /// It depends on other files and versions, and is checked again each time.
     Objection,
-    /// The machine, and not the package: it is tried again then.
+    /// The machine prevented the check, and not the package. It is checked again at this time.
     Passing(Timestamp),
-    /// It has not proved itself: it could another time, under another config.
+    /// The package failed its checks. It may pass with another config.
     Failed,
 }
 
@@ -82,13 +82,13 @@ pub(super) struct InShadow {
 }
 
 impl RuleState {
-    /// As the history left it.
+    /// Returns the state that the history describes.
     pub(super) fn after(past: &Past) -> Self {
         let active = past.active.as_ref().map(|(_, sha256, _)| sha256);
         let rolled_back = |(sha256, entry): (&String, &Entry)| {
             let version = if entry.action == Action::RolledBack { &entry.from } else { &entry.to };
             let reason = entry.reason.clone().unwrap_or_default();
-            // What was active all the same had its pardon.
+            // A package that is active although it failed was reinstated.
             let reinstatement = (active == Some(sha256)).then_some(1);
             Some((sha256.clone(), RolledBack { version: version.clone()?, reason, reinstatement }))
         };
@@ -101,12 +101,12 @@ impl RuleState {
         }
     }
 
-    /// Why a package has been rolled back, unless somebody has named it since.
+    /// Returns the roll-back of a package, unless it was reinstated since.
     pub(super) fn barred(&self, sha256: &str) -> Option<&RolledBack> {
         self.rolled_back.get(sha256).filter(|rolled_back| rolled_back.reinstatement.is_none())
     }
 
-    /// What speaks against a candidate before anything of it is compiled.
+    /// Returns the objection to a candidate, if there is one, before any of it is compiled.
     pub(super) fn objection(
         &self,
         candidate: &Candidate,
@@ -116,15 +116,15 @@ impl RuleState {
         let version = candidate.version();
         if let [first, second, ..] = same {
             return Some(format!(
-                "it is there twice, with different bytes, in {} and in {}; one version is one package: remove one of them",
+                "two different packages have this version, {} and {}: remove one of them",
                 first.origin(),
                 second.origin()
             ));
         }
         if self.activated.get(version).is_some_and(|sha256| sha256 != candidate.sha256()) {
             return Some(
-                "a package with other bytes was active as this version; one version is one package: give it another, also \
-                 where only its signature is new"
+                "a different package was active with this version: give the new package another version, even if only \
+                 its signature is new"
                     .to_owned(),
             );
         }
@@ -138,16 +138,16 @@ impl RuleState {
         let newest = activated.filter(|version| pin.is_none_or(|pin| pin.allows(version))).max()?;
         (version < newest).then(|| {
             format!(
-                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: \
-                 versions = {{ {:?} = \"{version}\" }}",
+                "it is older than {newest}, which was active; to roll back on purpose, pin it in the config: versions \
+                 = {{ {:?} = \"{version}\" }}",
                 candidate.rule_id()
             )
         })
     }
 }
 
-/// The versions that a rule may have, in the order in which they are tried: the newest first, and those that are no
-/// pre-releases before all that are.
+/// Returns the versions that a rule may have, in the order in which they are tried: the newest first, but all
+/// pre-releases after all others.
 pub(super) fn in_order<'a>(versions: &'a Versions, pin: Option<&'a Pin>) -> Vec<&'a Arc<Candidate>> {
     let mut allowed: Vec<&Arc<Candidate>> =
         versions.values().flatten().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version()))).collect();

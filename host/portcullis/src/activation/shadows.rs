@@ -1,4 +1,4 @@
-//! A tenant's candidates in shadow: how they begin, and how they end.
+//! Begins and ends the shadows of a tenant's candidates.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use super::rule_state::{InShadow, RolledBack, Why};
 use crate::rule_set::Shadow;
 
 impl Following {
-    /// Lets a candidate judge beside the active version from now on.
+    /// Begins the shadow of a candidate.
     pub(super) fn begin_shadow(&mut self, rule_id: &str, proved: Proved, recorder: &Recorder) {
         let Proved { package, test_cases } = proved;
         let entry = self.entry(Action::ShadowBegan, &package, Some(test_cases), recorder);
@@ -19,7 +19,7 @@ impl Following {
         rule.shadow = Some(InShadow { shadow, began: (recorder.clock)(), test_cases });
     }
 
-    /// Ends a rule's shadow, if there is one: for this reason, or because it is over.
+    /// Ends a rule's shadow, if there is one, for this reason or because it is over.
     pub(super) fn end_shadow(&mut self, rule_id: &str, reason: Option<&str>, recorder: &Recorder) -> bool {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let Some(InShadow { shadow: Shadow { package, tally }, test_cases, .. }) = rule.shadow.take() else {
@@ -33,7 +33,7 @@ impl Following {
         true
     }
 
-    /// Looks after the candidates in shadow: those that have seen enough become active, those that failed are refused.
+    /// Ends the shadows that are over. A candidate that did not fail becomes active; one that failed is refused.
     pub(super) fn look_after_shadows(&mut self, recorder: &Recorder) {
         let now = (recorder.clock)();
         let longest = self.policy.shadow_time.and_then(|time| SignedDuration::try_from(time).ok());
@@ -51,7 +51,8 @@ impl Following {
             match fault {
                 None => self.activate(rule_id, Proved { package, test_cases }, recorder),
                 Some(fault) => {
-                    let reason = format!("it failed in the shadow of the active version, which did not: it {fault}");
+                    let reason =
+                        format!("it failed in the shadow of the active version, which did not fail: it {fault}");
                     self.refuse(rule_id, package.candidate(), reason.clone(), Why::Failed, Some(test_cases), recorder);
                     let rolled_back = RolledBack { version: package.version().clone(), reason, reinstatement: None };
                     let rule = self.rules.get_mut(rule_id).expect("it is there");
@@ -64,7 +65,7 @@ impl Following {
         }
     }
 
-    /// Ends all shadows, whatever they have seen, for this reason.
+    /// Ends all shadows for this reason, even those that are not over.
     pub(super) fn end_shadows(&mut self, reason: &str, recorder: &Recorder) {
         let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
         for rule_id in rule_ids {

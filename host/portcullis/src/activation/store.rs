@@ -1,4 +1,4 @@
-//! The store: files of packages, read when they change and compiled when they are wanted.
+//! The store: package files, which are read when they change and compiled when they are needed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -15,7 +15,8 @@ use semver::Version;
 use crate::package::{Candidate, Compiler, Package, PackageError, PublicKey};
 use crate::rule_set::{FolderError, package_files};
 
-/// A file that changed so short ago could change again without a trace: the system's clock for files ticks in steps.
+/// A file that changed less than this time ago could change again with the same time stamp, because the system's clock
+/// for files has a coarse resolution.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Packages in files and folders, for tenants with equal limits and trusted keys.
@@ -23,22 +24,22 @@ pub(super) struct Store {
     pub(super) paths: Vec<PathBuf>,
     compiler: Compiler,
     files: BTreeMap<PathBuf, Shelved>,
-    /// By the SHA-256 of the file.
+    /// Compiled packages, by the SHA-256 of the file.
     compiled: HashMap<String, Package>,
-    /// What was compiled before anybody wanted it, and what came of it.
+    /// Results of compiling in advance, by the SHA-256 of the file.
     ahead: HashMap<String, Result<Package, PackageError>>,
 }
 
 struct Shelved {
-    /// By what a changed file is known; none of one that has changed only now.
+    /// Identifies the file's content without reading it; absent if the file changed very recently.
     stamp: Option<Stamp>,
     found: Found,
 }
 
-/// A package, or why a file is none.
+/// A package, or the reason why a file is not one.
 pub(super) type Found = Result<Arc<Candidate>, Arc<str>>;
 
-/// The versions of one rule, and for each the packages that say they are it: should be one.
+/// The versions of one rule, with the different packages that claim each version. There should be one.
 pub(super) type Versions = BTreeMap<Version, Vec<Arc<Candidate>>>;
 
 #[derive(PartialEq, Eq)]
@@ -54,12 +55,12 @@ impl Store {
         Self { paths, compiler, files: BTreeMap::new(), compiled: HashMap::new(), ahead: HashMap::new() }
     }
 
-    /// A store of the same files, which takes packages that these keys have signed; without any list, everybody's.
+    /// Returns a store of the same files that accepts packages signed with these keys; without a list, all packages.
     pub(super) fn trusting(&self, keys: Option<&[PublicKey]>) -> Self {
         Self::new(self.paths.clone(), self.compiler.clone().with_trusted_keys(keys))
     }
 
-    /// Looks at the files, and reads those that have changed. Where a path cannot be read, nothing changes.
+    /// Looks for changed files, and reads them. If a path cannot be read, nothing changes.
     pub(super) fn scan(&mut self) -> Result<(), FolderError> {
         let mut files = Vec::new();
         for path in &self.paths {
@@ -76,7 +77,7 @@ impl Store {
                 (Some(shelved), Ok(stamp)) if shelved.stamp.is_some() && shelved.stamp == stamp => shelved,
                 (before, stamp) => {
                     let found = self.read(&file);
-                    // The same again is the same package, and the same refusal.
+                    // Keep the old package if the content is the same.
                     let found = match (before.map(|shelved| shelved.found), found) {
                         (Some(Ok(before)), Ok(now)) if before.sha256() == now.sha256() => Ok(before),
                         (_, found) => found,
@@ -97,7 +98,7 @@ impl Store {
         Ok(())
     }
 
-    /// Compiles the newest version of each rule on all processors: most likely it is wanted.
+    /// Compiles the newest version of each rule on all processors, because it will most likely be needed.
     fn compile_ahead(&mut self) {
         let newest = |versions: Versions| versions.into_values().next_back()?.into_iter().next();
         let newest: Vec<Arc<Candidate>> = self.rules().into_values().filter_map(newest).collect();
@@ -124,7 +125,7 @@ impl Store {
             Ok(Ok(candidate)) => match name_of(file) {
                 Some((rule_id, version)) if (rule_id, &version) != (candidate.rule_id(), candidate.version()) => {
                     refused(format!(
-                        "is {} {} by its content, and not what its name says",
+                        "its file name does not match its content, which is {} {}",
                         candidate.rule_id(),
                         candidate.version()
                     ))
@@ -134,7 +135,7 @@ impl Store {
         }
     }
 
-    /// The files, and what is in each.
+    /// Returns the files, each with its package.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &Found)> {
         self.files.iter().map(|(file, shelved)| (&**file, &shelved.found))
     }
@@ -143,7 +144,7 @@ impl Store {
         self.files.values().filter_map(|shelved| shelved.found.as_ref().ok())
     }
 
-    /// The packages by rule and version; one that is there twice counts once.
+    /// Returns the packages by rule and version. Files with equal content count once.
     pub(super) fn rules(&self) -> BTreeMap<String, Versions> {
         let mut rules: BTreeMap<String, Versions> = BTreeMap::new();
         for candidate in self.candidates() {
@@ -156,8 +157,8 @@ impl Store {
         rules
     }
 
-    /// Whether a file is there that may be becoming a package of this rule: one that is none, in the place of the active
-    /// package or with the rule's name.
+    /// Returns whether a file may soon be a package of this rule: a file that is not a package now, at the path of the
+    /// active package or with the rule's id in its name.
     pub(super) fn may_be_coming(&self, rule_id: &str, active: &Package) -> bool {
         let broken = self.files.iter().filter(|(_, shelved)| shelved.found.is_err());
         broken
@@ -177,15 +178,15 @@ impl Store {
     }
 }
 
-/// The rule and version that a file's name says, if it is of the form `<RuleID>@<version>.wasm`.
+/// Returns the rule id and version in a file name of the form `<RuleID>@<version>.wasm`.
 fn name_of(file: &Path) -> Option<(&str, Version)> {
     let (rule_id, version) = file.file_name()?.to_str()?.strip_suffix(".wasm")?.rsplit_once('@')?;
     Some((rule_id, version.parse().ok()?))
 }
 
 impl Stamp {
-    /// None of a file that has changed only now.
-    #[expect(clippy::unnecessary_wraps, reason = "as the metadata come")]
+    /// Returns no stamp for a file that changed very recently.
+    #[expect(clippy::unnecessary_wraps, reason = "the caller maps a result")]
     fn of(metadata: &fs::Metadata) -> io::Result<Option<Self>> {
         let changed = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
         let settled = SystemTime::UNIX_EPOCH + changed + SETTLED < SystemTime::now();

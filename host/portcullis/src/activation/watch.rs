@@ -1,4 +1,4 @@
-//! The thread that follows stores while events flow, and what wakes it.
+//! The thread that follows stores while events flow, and the messages that wake it.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -20,30 +20,31 @@ use super::policy::Policy;
 use crate::package::{Package, one_line};
 use crate::sandbox::Fault;
 
-/// How long files must be left alone before they are looked at: who copies a folder makes many changes.
+/// Files are read when they have not changed for this long, because copying a folder makes many changes.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// After so long they are looked at all the same.
+/// Maximum delay of reading files that keep changing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often shadows are looked after.
+/// Interval of checking whether shadows are over.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often files are looked at without being told: some file systems tell nothing, and a folder that is gone cannot.
+/// Interval of checking the files without a notification from the system. Some file systems send none, and a removed
+/// folder cannot.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long the end of a run waits for what is still to be written into the history.
+/// Maximum time that the end of a run waits for entries that are still to be written.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What reads the config again: the policies of the tenants, by their numbers, or what is wrong with it.
+/// Reads the config again. Returns policies by the number of the tenant, or what is wrong with the config.
 pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send>;
 
-/// What is followed without being asked to.
+/// Files that are followed.
 #[derive(Default)]
 pub struct Watched {
-    /// Whether the stores are: else only [`Control::reload`] looks at them.
+    /// Whether stores are followed. Otherwise only [`Control::reload`] reads them again.
     pub stores: bool,
-    /// Files whose change is a reason to read the config again.
+    /// Config files. When one changes, the config is read again.
     pub configs: Vec<PathBuf>,
 }
 
@@ -56,7 +57,7 @@ enum Message {
     End(Sender<()>),
 }
 
-/// The other end of the thread that follows stores; it ends with the last of these.
+/// Controls the thread that follows stores. The thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Control {
     messages: Sender<Message>,
@@ -67,18 +68,18 @@ pub struct Control {
 }
 
 impl Control {
-    /// Has the config and the stores read again.
+    /// Requests that the config and the stores are read again.
     pub fn reload(&self) {
         self.send(Message::Reload);
     }
 
-    /// Writes down what a judge has told in a [`Notice::RolledBack`](crate::pipeline::Notice::RolledBack), at once, whatever the
-    /// activator has in hand; and has the activator do for all judges what that one did.
+    /// Writes the entry for a [`Notice::RolledBack`](crate::pipeline::Notice::RolledBack) immediately, even if the
+    /// activator is busy. The activator then rolls back for all judges.
     ///
     /// # Panics
-    /// There is no tenant of this number.
+    /// There is no tenant with this number.
     pub fn rolled_back(&self, tenant: usize, failed: &Package, to: &Package, fault: &Fault) {
-        let reason = one_line(&format!("it {fault}, on an event on which {} did not", to.version()));
+        let reason = one_line(&format!("it {fault}, on an event on which {} did not fail", to.version()));
         let entry = Entry {
             from: Some(failed.version().clone()),
             to: Some(to.version().clone()),
@@ -93,8 +94,8 @@ impl Control {
         self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
     }
 
-    /// What there is of each tenant's rules, by its number, and how it stands; as soon as the activator has nothing in hand.
-    /// None if it is gone.
+    /// Returns the packages of each tenant with their states, by the tenant's number, once the activator is idle;
+    /// `None` if the activator has ended.
     #[must_use]
     pub fn list(&self) -> Option<Vec<Vec<Listed>>> {
         let (sender, receiver) = mpsc::channel();
@@ -102,7 +103,7 @@ impl Control {
         receiver.recv().ok()
     }
 
-    /// Waits until what was reported is in the history, for some seconds at most.
+    /// Waits until the reported entries are in the history, for some seconds at most.
     pub fn finish(&self) {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::End(sender));
@@ -110,16 +111,16 @@ impl Control {
     }
 
     fn send(&self, message: Message) {
-        // It ends with the process.
+        // The thread ends only with the process.
         let _ = self.messages.send(message);
     }
 }
 
 impl Activator {
-    /// Follows the stores from now on, on a thread of its own.
+    /// Starts a thread that follows the stores.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// The thread cannot be started.
     pub fn run(mut self, follow: Watched, mut reload: Reload) -> std::io::Result<Control> {
         let (sender, receiver) = mpsc::channel();
         let alive = Arc::new(());
@@ -134,10 +135,10 @@ impl Activator {
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
             let mut files = FilesWatched::new(follow, &self.paths(), sender);
             if let Some(wrong) = files.wrong.take() {
-                self.recorder.problem(None, format!("{wrong}; the files are looked at every {} s", LOOK.as_secs()));
+                self.recorder.problem(None, format!("{wrong}; the files are checked every {} s", LOOK.as_secs()));
             }
             let mut waiting = VecDeque::new();
-            // What changed before it was watched counts too.
+            // Changes from before the files were watched count too.
             let mut looked = None;
             while is_alive.strong_count() > 0 {
                 if files.follow.stores && looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK) {
@@ -156,7 +157,9 @@ impl Activator {
                                     self.reconsider(tenant, policy, matches!(message, Message::Reload));
                                 }
                             }
-                            Err(wrong) => self.recorder.problem(None, format!("{wrong}; all stays as it was")),
+                            Err(wrong) => {
+                                self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"))
+                            }
                         }
                         self.follow();
                     }
@@ -168,7 +171,7 @@ impl Activator {
                         let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list_at_work(tenant)).collect());
                     }
                     Ok(Message::End(done)) => {
-                        self.end_shadows("the run has ended before it has seen enough");
+                        self.end_shadows("the run ended before the shadow was over");
                         let _ = done.send(());
                     }
                     Err(RecvTimeoutError::Timeout) => {}
@@ -185,8 +188,8 @@ impl Activator {
     }
 }
 
-/// The next message, after a tick at the latest. A change of files is one with all that follow it closely; what else
-/// comes meanwhile goes first.
+/// Returns the next message, or a timeout after a tick. Changes of files in quick succession become one message; other
+/// messages overtake it.
 fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result<Message, RecvTimeoutError> {
     let mut first = match waiting.pop_front() {
         Some(message) => message,
@@ -200,7 +203,7 @@ fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         match receiver.recv_timeout(QUIET) {
-            // The one that has more looked at counts.
+            // The message that causes more checks replaces the other.
             Ok(message) if is_change(&message) => match (&first, &message) {
                 (_, Message::Reload) | (Message::StoresChanged, _) => first = message,
                 _ => {}
@@ -215,13 +218,13 @@ fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result
     Ok(first)
 }
 
-/// The folders that the system tells about.
+/// The files that the system watches.
 struct FilesWatched {
     follow: Watched,
     watcher: Option<RecommendedWatcher>,
-    /// By their devices and numbers there: one that was removed and made again is another.
+    /// Device and inode of each watched folder: a folder that was removed and created again needs a new watch.
     folders: HashMap<PathBuf, (u64, u64)>,
-    /// What the configs' files were like when they were looked at last.
+    /// Inode, length and time of the config files when they were checked last.
     configs: Vec<Option<(u64, u64, SystemTime)>>,
     wrong: Option<String>,
 }
@@ -234,7 +237,7 @@ impl FilesWatched {
         let (configs, stores) = (names(&follow.configs), names(stores));
         let on_event = move |event: notify::Result<notify::Event>| {
             let message = match event {
-                // Looking at files is an event too.
+                // Reading files causes events too.
                 Ok(event) if is_reading(event.kind) => return,
                 Ok(event) => {
                     let has = |is_one: &dyn Fn(&OsStr) -> bool| {
@@ -245,7 +248,7 @@ impl FilesWatched {
                     } else if has(&|name| is_of_a_store(name) || stores.iter().any(|store| store == name)) {
                         Message::StoresChanged
                     } else {
-                        // What else lies there, a ledger that is written to.
+                        // Another file in the folder, such as a ledger.
                         return;
                     }
                 }
@@ -256,12 +259,12 @@ impl FilesWatched {
         let (watcher, wrong) = match (follow.stores, notify::recommended_watcher(on_event)) {
             (false, _) => (None, None),
             (true, Ok(watcher)) => (Some(watcher), None),
-            (true, Err(error)) => (None, Some(format!("the system does not tell when files change: {error}"))),
+            (true, Err(error)) => (None, Some(format!("the system cannot notify of changed files: {error}"))),
         };
         Self { follow, watcher, folders: HashMap::new(), configs: Vec::new(), wrong }
     }
 
-    /// Whether a config is another file than it was, or has been written to.
+    /// Returns whether a config file was replaced or written to since the last call.
     fn configs_changed(&mut self) -> bool {
         let stamp = |config: &PathBuf| {
             let metadata = fs::metadata(config).ok()?;
@@ -271,7 +274,7 @@ impl FilesWatched {
         std::mem::replace(&mut self.configs, now.clone()) != now
     }
 
-    /// Watches the folders that are not watched yet, or not these any more.
+    /// Watches the folders that are not watched yet, or that were replaced.
     fn renew(&mut self, stores: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
         for path in stores.iter().chain(&self.follow.configs) {
@@ -290,7 +293,8 @@ impl FilesWatched {
     }
 }
 
-/// Whether a file's name is one of a package, or of a link by which Kubernetes changes a whole folder at once.
+/// Returns whether a file name is that of a package, or of a link with which Kubernetes replaces a whole folder
+/// atomically.
 fn is_of_a_store(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "wasm") || name.as_encoded_bytes().starts_with(b"..")
 }

@@ -8,18 +8,20 @@ use serde::Deserialize;
 
 use super::{EnrichmentError, Network, file_name};
 
-/// Of so many entries one must have a number, or it is no database of networks. Both layouts have it in nearly all.
+/// Entries of which one must have a number; otherwise the file is not a database of networks. In both layouts nearly
+/// all entries have one.
 const LOOKED_AT: usize = 10_000;
 
-/// A database of networks: MaxMind's `GeoLite2-ASN` (and others with its fields, as GeoIP2 ISP) or one of IPinfo's.
+/// A database of networks: MaxMind's `GeoLite2-ASN`, others with the same fields such as GeoIP2 ISP, or one of
+/// IPinfo's.
 pub struct AsnDb {
     file: String,
     reader: Reader<Vec<u8>>,
 }
 
 /// An entry of either layout. MaxMind: `autonomous_system_number`, `autonomous_system_organization`
-/// (<https://dev.maxmind.com/geoip/docs/databases/asn>). IPinfo: `asn` as `AS15169`, and `as_name` in the free databases,
-/// `name` in the others (<https://ipinfo.io/developers/database-types>).
+/// (<https://dev.maxmind.com/geoip/docs/databases/asn>). IPinfo: `asn` as `AS15169`, and `as_name` in the free
+/// databases, `name` in the others (<https://ipinfo.io/developers/database-types>).
 #[derive(Deserialize)]
 struct Entry<'d> {
     autonomous_system_number: Option<u32>,
@@ -47,10 +49,9 @@ impl AsnDb {
     /// Reads a database into memory.
     ///
     /// # Errors
-    /// It cannot be read, is no such database, or is one without networks' numbers.
+    /// The file cannot be read, is not a database, or contains no AS numbers.
     pub fn open(file: &Path) -> Result<Self, EnrichmentError> {
-        const EXPECTED: &str =
-            "expected a .mmdb file with networks' numbers: MaxMind's GeoLite2-ASN or one of IPinfo's";
+        const EXPECTED: &str = "expected a .mmdb file with AS numbers: MaxMind's GeoLite2-ASN or one of IPinfo's";
         let error = |what: String| EnrichmentError { file: file.to_owned(), what };
         let bytes = std::fs::read(file).map_err(|io| error(format!("cannot be read: {io}")))?;
         let reader = Reader::from_source(bytes).map_err(|wrong| error(format!("{wrong}; {EXPECTED}")))?;
@@ -62,7 +63,7 @@ impl AsnDb {
             .any(|entry| entry.asn().is_some());
         if !has_number {
             let kind = &reader.metadata().database_type;
-            return Err(error(format!("is a database of type {kind:?}, which has no networks' numbers; {EXPECTED}")));
+            return Err(error(format!("is a database of type {kind:?}, which has no AS numbers; {EXPECTED}")));
         }
         Ok(Self { file: file_name(file), reader })
     }
@@ -71,7 +72,7 @@ impl AsnDb {
         &self.file
     }
 
-    /// The network of an address. One that the database is broken at is unknown.
+    /// Returns the network of an address; unknown if the database is broken there.
     pub(super) fn network(&self, address: IpAddr) -> Option<Network> {
         let found = self.reader.lookup(address).ok()?;
         let entry = found.decode::<Entry<'_>>().ok()??;

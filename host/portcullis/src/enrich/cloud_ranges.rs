@@ -1,4 +1,4 @@
-//! The address ranges that clouds publish.
+//! Address ranges that clouds publish.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{EnrichmentError, Network, file_name};
 
-/// What a range's addresses are taken for: the networks that the rules know as the provider's.
+/// AS number and name of each provider's network, as rules know them.
 const AWS: (&str, &str) = ("AS16509", "Amazon Web Services");
 const AZURE: (&str, &str) = ("AS8075", "Microsoft Azure");
 const GOOGLE: (&str, &str) = ("AS15169", "Google");
@@ -20,7 +20,7 @@ const GOOGLE_CLOUD: (&str, &str) = ("AS396982", "Google Cloud");
 const EXPECTED: &str =
     "expected ip-ranges.json of AWS, ServiceTags_Public of Azure, or cloud.json or goog.json of Google";
 
-/// The ranges of files that AWS, Azure and Google publish; of those that hold an address, the smallest counts.
+/// Ranges from files that AWS, Azure and Google publish. For an address in several ranges, the smallest one counts.
 #[derive(Default)]
 pub struct CloudRanges {
     files: Vec<String>,
@@ -29,13 +29,13 @@ pub struct CloudRanges {
 
 struct Range {
     provider: (&'static str, &'static str),
-    /// The service and region that have it.
+    /// The range's service and region.
     usage: Box<str>,
-    /// The file's place in the list of files.
+    /// Index in the list of files.
     file: usize,
 }
 
-/// Any of the files: AWS and Google have `prefixes`, Azure `values`.
+/// A file of any cloud: AWS and Google have `prefixes`, Azure has `values`.
 #[derive(Deserialize)]
 struct Published {
     prefixes: Option<Vec<Prefix>>,
@@ -43,8 +43,8 @@ struct Published {
     values: Option<Vec<ServiceTag>>,
 }
 
-/// An entry of AWS's (<https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html>) or Google's files
-/// (<https://support.google.com/a/answer/10026322>), of which only Google Cloud's have a service and a scope.
+/// An entry of a file of AWS (<https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html>) or Google
+/// (<https://support.google.com/a/answer/10026322>). Only Google Cloud's entries have a service and a scope.
 #[derive(Deserialize)]
 struct Prefix {
     #[serde(rename = "ip_prefix")]
@@ -74,10 +74,10 @@ struct ServiceTagProperties {
 }
 
 impl CloudRanges {
-    /// Reads files; which cloud's each is, its content says.
+    /// Reads files, and detects each one's cloud.
     ///
     /// # Errors
-    /// The first file that cannot be read, or is none of those that clouds publish.
+    /// The first file that cannot be read, or is not one that a cloud publishes.
     pub fn read<'f>(files: impl IntoIterator<Item = &'f Path>) -> Result<Self, EnrichmentError> {
         let mut ranges = Self::default();
         for file in files {
@@ -117,7 +117,7 @@ impl CloudRanges {
             }
         }
         if count == 0 {
-            return Err(format!("holds no ranges; {EXPECTED}"));
+            return Err(format!("contains no ranges; {EXPECTED}"));
         }
         Ok(())
     }
@@ -131,9 +131,9 @@ impl CloudRanges {
     ) -> Result<(), String> {
         let network: IpNet = network
             .parse()
-            .map_err(|_| format!("{}: {network:?} is no network, such as 192.0.2.0/24; {EXPECTED}", place()))?;
+            .map_err(|_| format!("{}: {network:?} is not a network such as 192.0.2.0/24; {EXPECTED}", place()))?;
         let file = self.files.len() - 1;
-        // Every range stands in AWS's file once more for AMAZON as a whole, and in Azure's for its larger tags.
+        // AWS's file contains every range once more for the service AMAZON, and Azure's for larger tags.
         let known = self.ranges.get(&network).is_some_and(|known| !known.usage.starts_with("AMAZON "));
         if !known {
             self.ranges.insert(network, Range { provider, usage: usage.into(), file });

@@ -1,4 +1,4 @@
-//! Whose network a source address is in, for events whose record does not say.
+//! Finds the networks of source addresses, for events whose records do not contain them.
 
 mod asn_db;
 mod cloud_ranges;
@@ -14,62 +14,62 @@ use thiserror::Error;
 pub use asn_db::AsnDb;
 pub use cloud_ranges::CloudRanges;
 
-/// Where networks are looked up: the ranges that clouds publish, and where these do not hold an address, a database.
+/// Looks up networks in the ranges that clouds publish, and then in a database.
 #[derive(Default)]
 pub struct Enrichment {
     cloud_ranges: Option<CloudRanges>,
     asn_db: Option<AsnDb>,
 }
 
-/// The network of an address, and who says so.
+/// The network of an address, and the source of this information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Its number, as `AS16509`.
+    /// Its number, such as `AS16509`.
     pub asn: String,
-    /// Who runs it.
+    /// The operator of the network.
     pub name: Option<String>,
-    /// The file that says so, and the range that it has the address in.
+    /// The file, and the range in it that contains the address.
     pub source: String,
 }
 
-/// A file that cannot serve for looking networks up.
+/// A file that cannot be used for enrichment.
 #[derive(Debug, Error)]
 #[error("{}: {what}", file.display())]
 pub struct EnrichmentError {
     /// The file.
     pub file: PathBuf,
-    /// What is wrong with it, what was expected, and what to do.
+    /// What is wrong, what was expected, and what to do.
     pub what: String,
 }
 
 impl Enrichment {
-    /// Looks up in these. Cloud ranges come first: the cloud itself says which addresses are its own.
+    /// Returns an enrichment with these sources. Cloud ranges come first, because the cloud itself publishes them.
     #[must_use]
     pub fn new(cloud_ranges: Option<CloudRanges>, asn_db: Option<AsnDb>) -> Self {
         Self { cloud_ranges, asn_db }
     }
 
-    /// Whether there is nothing to look up in.
+    /// Returns whether there are no sources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.cloud_ranges.is_none() && self.asn_db.is_none()
     }
 
-    /// The network of an address.
+    /// Returns the network of an address.
     #[must_use]
     pub fn network(&self, address: IpAddr) -> Option<Network> {
         let in_ranges = self.cloud_ranges.as_ref().and_then(|ranges| ranges.network(address));
         in_ranges.or_else(|| self.asn_db.as_ref()?.network(address))
     }
 
-    /// Whether an event lacks what can be looked up: its record names no networks, and an address is public.
+    /// Returns whether enrichment has something to add: the record contains no networks, and an address is public.
     #[must_use]
     pub fn is_wanted(event: &Event<'_>) -> bool {
         event.asn.is_empty() && public_addresses(event).next().is_some()
     }
 
-    /// The event, with the network of every public source address if its record names none. An address in no known network
-    /// has an entry without a number: an unknown provider.
+    /// Returns the event with the networks of all public source addresses, unless its record contains networks. An
+    /// address in no known network has an entry without a number: an unknown provider.
     #[must_use]
     pub fn enrich<'e, 'a>(&self, event: &'e Event<'a>) -> Cow<'e, Event<'a>> {
         if self.is_empty() || !Self::is_wanted(event) {
@@ -85,7 +85,7 @@ impl Enrichment {
     }
 }
 
-/// The sources, by the names of their files.
+/// Writes the names of the files.
 impl fmt::Display for Enrichment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ranges = self.cloud_ranges.iter().flat_map(CloudRanges::files);
@@ -98,7 +98,7 @@ fn public_addresses<'e>(event: &'e Event<'_>) -> impl Iterator<Item = IpAddr> + 
     event.source_ips.iter().filter_map(|text| address::parse(text)).filter(|address| address::is_global(*address))
 }
 
-/// The file's name without its folder.
+/// Returns the name of a file without its folder.
 fn file_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).display().to_string()
 }

@@ -1,54 +1,57 @@
-//! What went wrong in a rule.
+//! Faults of rules.
 
 use std::time::Duration;
 
 use thiserror::Error;
 use wasmtime::{Trap, WasmBacktrace};
 
-/// The longest name of a function in a fault, in bytes: names are a stranger's, and can be as long as the package.
+/// Limit for the name of a function in a fault, in bytes. Names come from untrusted code and can be as long as the
+/// package.
 const LONGEST_NAME: usize = 120;
 
-/// What a rule did instead of answering. Its instance is gone; the next event gets a fresh one.
+/// A rule's failure to answer. The instance is dropped; the next event gets a fresh one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
     /// It ran longer than [`Limits::time`](crate::limits::Limits::time).
     #[error("ran longer than its limit of {0:?}")]
     Time(Duration),
-    /// It used its stack up.
-    #[error("used its stack up")]
+    /// It used up its stack.
+    #[error("used up its stack")]
     Stack,
-    /// It wanted more memory than its limit.
-    #[error("wanted {wanted} bytes of memory, more than its limit of {limit}")]
+    /// It needed more memory than its limit.
+    #[error("requested {wanted} bytes of memory, more than its limit of {limit}")]
     Memory {
-        /// How much.
+        /// Bytes that it needed.
         wanted: usize,
-        /// How much it may have.
+        /// Its limit.
         limit: usize,
     },
-    /// It wanted a longer table than its limit.
-    #[error("wanted a table of {wanted} elements, more than its limit of {limit}")]
+    /// It needed a longer table than its limit.
+    #[error("requested a table of {wanted} elements, more than its limit of {limit}")]
     Table {
-        /// How many elements.
+        /// Elements that it needed.
         wanted: usize,
-        /// How many it may have.
+        /// Its limit.
         limit: usize,
     },
-    /// It trapped, or broke the rules of the component model.
+    /// It trapped, or violated the component model.
     #[error("{0}")]
     Trap(String),
-    /// Its answer is no alert.
+    /// Its answer is not a valid alert.
     #[error("{0}")]
     Answer(String),
-    /// It matched, after [`Limits::alerts_per_minute`](crate::limits::Limits::alerts_per_minute) alerts in the same minute.
-    #[error("matched after its limit of {0} alerts in the event's minute")]
+    /// It matched, after [`Limits::alerts_per_minute`](crate::limits::Limits::alerts_per_minute) alerts in the same
+    /// minute.
+    #[error("matched beyond its limit of {0} alerts in the event's minute")]
     Alerts(u32),
-    /// It was not asked: [`Limits::suspend_after`](crate::limits::Limits::suspend_after) faults have suspended it, for at most so many events more.
-    #[error("is suspended for its faults, for at most {0} events more")]
+    /// It was not called: [`Limits::suspend_after`](crate::limits::Limits::suspend_after) faults have suspended it, for
+    /// at most this number of further events.
+    #[error("is suspended because of its faults, for at most {0} more events")]
     Suspended(u64),
 }
 
 impl Fault {
-    /// The word for its kind, of which there are eight.
+    /// Returns the name of its kind; there are eight.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -63,7 +66,7 @@ impl Fault {
         }
     }
 
-    /// What the engine's error says of a rule with these limits of time and of bytes copied out.
+    /// Returns the fault for an engine error, of a rule with these limits for time and for bytes copied out.
     pub(crate) fn of(error: &wasmtime::Error, time: Duration, answer: usize) -> Self {
         if let Some(fault) = error.downcast_ref::<Self>() {
             return fault.clone();
@@ -73,7 +76,7 @@ impl Fault {
             Some(Trap::StackOverflow) => Self::Stack,
             _ => {
                 let cause = error.root_cause().to_string();
-                // The engine has no type for it.
+                // The engine has no error type for this.
                 if cause.starts_with("too much data is being copied") {
                     return Self::Answer(format!("answered with more than its limit of {answer} bytes"));
                 }
@@ -84,7 +87,7 @@ impl Fault {
     }
 }
 
-/// Where in the rule it happened: the innermost functions that have names.
+/// Returns the innermost functions that have names, as the location of an error.
 fn place(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return String::new();
@@ -94,9 +97,9 @@ fn place(error: &wasmtime::Error) -> String {
     if functions.is_empty() { String::new() } else { format!(", in {}", functions.join(", called by ")) }
 }
 
-/// A function's name as a person writes it. One too long to be anybody's is cut, and not made sense of.
+/// Returns a demangled function name. A name that is too long is cut and stays mangled.
 fn short_name(name: &str) -> String {
-    // Of the newer mangling, names can double what they say with every few bytes.
+    // In the v0 mangling scheme, a demangled name can double in length with every few bytes.
     let may_double = name.starts_with("_R") && name.len() > LONGEST_NAME;
     if name.len() <= 4 * LONGEST_NAME && !may_double {
         let name = format!("{:#}", rustc_demangle::demangle(name));

@@ -1,30 +1,30 @@
-//! What a rule may hold: memory and tables.
+//! Limits a rule's memory and tables.
 
 use wasmtime::ResourceLimiter;
 
 use super::fault::Fault;
 use crate::limits::Limits;
 
-/// Asked by the engine before a memory or a table is made or grows. What it refuses is a fault, not a failed growth that
-/// the rule could go on from: a rule that is short of memory has no verdict.
+/// Decides whether a memory or a table may be created or grow. Exceeding a limit is a fault and not a failed growth
+/// that the rule could handle, because a rule that lacks memory cannot give a correct verdict.
 pub(crate) struct Limiter {
-    /// Memory that it may have for any event.
+    /// Limit for an event of any length, in bytes.
     usual_memory: usize,
-    /// Memory that it may have for the event in hand.
+    /// Limit for the current event, in bytes.
     memory: usize,
     table_elements: usize,
     is_large: bool,
 }
 
 impl Limiter {
-    /// For an event of this length: what a rule needs grows with it, and the client chooses it. Where each bracket of an event
-    /// is, and where each member begins, takes a rule eight times its length at most.
+    /// Returns the limiter for an event of this length. A rule's memory grows with the event, whose length the client
+    /// chooses. The positions of all brackets and members take up to eight times the length.
     pub(crate) fn new(limits: &Limits, event_length: usize) -> Self {
         let memory = limits.memory.saturating_add(event_length.saturating_mul(12));
         Self { usual_memory: limits.memory, memory, table_elements: limits.table_elements, is_large: false }
     }
 
-    /// Whether a large event has made it larger than a rule may be between events.
+    /// Returns whether a large event has made the memory larger than the usual limit.
     pub(crate) fn is_large(&self) -> bool {
         self.is_large
     }

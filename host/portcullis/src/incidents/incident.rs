@@ -1,4 +1,4 @@
-//! An incident: what its alerts have in common, and what not.
+//! An incident: its alerts, and a summary of them.
 
 use portcullis_alert::{Text, readable};
 use portcullis_event::address;
@@ -9,32 +9,33 @@ use serde_json::Value;
 use crate::package::Spec;
 use portcullis_alert::{Alert, TextStyle};
 
-/// So many values of one attribute are told apart in one incident.
+/// Limit for the values of one attribute in an incident.
 const MAX_VALUES: usize = 100;
 
-/// The longest value that is kept, in bytes.
+/// Limit for a value, in bytes.
 const MAX_VALUE: usize = 1_000;
 
 /// Alerts that belong together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Incident {
-    /// Its first alert, of which the JSON has `alert_id`, `rule_id`, `rule_version`, `severity`, `title`, `dedup` and `tenant`.
+    /// Its first alert. The JSON contains `alert_id`, `rule_id`, `rule_version`, `severity`, `title`, `dedup` and
+    /// `tenant` of it.
     #[serde(flatten, serialize_with = "essentials")]
     pub alert: Alert,
-    /// How many alerts it has.
+    /// Number of its alerts.
     pub count: u64,
     /// The time of its earliest event, RFC 3339.
     pub first_time: Option<String>,
-    /// The time of its latest event.
+    /// The time of its latest event, RFC 3339.
     pub last_time: Option<String>,
-    /// For each of the rule's `SummaryAttributes` the distinct values, at most 100, in the order in which they came.
+    /// Distinct values of each of the rule's `SummaryAttributes`, at most 100, in order of arrival.
     pub summary: serde_json::Map<String, Value>,
     /// The attributes that had more values, or one of more than 1,000 bytes.
     pub summary_cut: Vec<String>,
 }
 
 impl Incident {
-    /// An incident that begins with this alert, which is yet to be counted.
+    /// Returns an incident whose first alert is this one. The alert is not counted yet.
     pub(super) fn of(alert: &Alert, spec: &Spec) -> Self {
         Self {
             alert: alert.clone(),
@@ -46,7 +47,7 @@ impl Incident {
         }
     }
 
-    /// Adds an alert's values of the summary's attributes; by how many bytes it grows.
+    /// Adds an alert's values of the summary's attributes. Returns the number of bytes that this takes.
     pub(super) fn sum_up(&mut self, alert: &Alert) -> usize {
         let Self { summary, summary_cut, .. } = self;
         let mut grown = 0;
@@ -69,7 +70,7 @@ impl Incident {
         grown
     }
 
-    /// The incident for a person.
+    /// Returns the incident as text.
     #[must_use]
     pub fn text(&self, style: TextStyle) -> String {
         let mut text = Text::new(style);
@@ -87,7 +88,7 @@ impl Incident {
     }
 }
 
-/// What an incident's JSON has of its first alert.
+/// Writes the members of the first alert that an incident's JSON contains.
 fn essentials<S: Serializer>(alert: &Alert, serializer: S) -> Result<S::Ok, S::Error> {
     let Alert { alert_id, rule_id, rule_version, severity, title, dedup, tenant, .. } = alert;
     let mut members = serializer.serialize_map(None)?;
@@ -101,8 +102,8 @@ fn essentials<S: Serializer>(alert: &Alert, serializer: S) -> Result<S::Ok, S::E
     members.end()
 }
 
-/// The values of one of Panther's `SummaryAttributes` in an alert: what the context has under the name; for Panther's own
-/// fields, what they stand for.
+/// Returns an alert's values of one of Panther's `SummaryAttributes`: the member of the context with this name, or the
+/// value of one of Panther's own fields.
 fn attribute(alert: &Alert, name: &str) -> Vec<Value> {
     let text = |text: Option<&str>| text.map(Value::from).into_iter().collect();
     match name {
@@ -118,7 +119,7 @@ fn attribute(alert: &Alert, name: &str) -> Vec<Value> {
     }
 }
 
-/// The items of a list, or a lone value.
+/// Returns the items of a list, or a single value.
 fn listed(value: Option<&Value>) -> Vec<Value> {
     match value {
         None | Some(Value::Null) => Vec::new(),

@@ -1,4 +1,4 @@
-//! Alerts that belong together: one rule's, with equal dedup, within its dedup period.
+//! Groups alerts into incidents: alerts of one rule with equal dedup, within its dedup period.
 
 mod incident;
 
@@ -13,22 +13,23 @@ use crate::package::Spec;
 use crate::sandbox::json_length;
 use portcullis_alert::Alert;
 
-/// So many incidents of one rule are open at once at the most; beyond, the one of them that would close first is closed, and
-/// none of another rule's.
+/// Limit for the open incidents of one rule. Beyond it, the rule's incident that would close first is closed early.
+/// Incidents of other rules are not affected.
 const MAX_OPEN: usize = 10_000;
 
-/// So many bytes the open incidents of one rule hold at the most.
+/// Limit for the size of one rule's open incidents, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
-/// An event of the future has a wrong clock behind it: its time counts as missing from here on.
+/// An event whose time is further ahead of the clock than this counts as an event without a time: its clock is wrong.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
-/// Groups alerts into incidents, by the times of their events.
+/// Groups alerts into incidents by the times of their events.
 ///
-/// An incident lasts for its rule's `DedupPeriodMinutes`: no two of its alerts are further apart. It closes when an event is
-/// seen that is later than its first alert by the period. What comes late, out of order, joins an incident that it fits into
-/// and that is still open, or else makes one of its own, which closes when the time seen has gone on by the period. An alert
-/// without a time, or with one that is more than a day ahead of the clock, takes the latest time seen.
+/// An incident lasts at most for its rule's `DedupPeriodMinutes`, from its first to its last alert. It closes when an
+/// event is at least the period later than its first alert. An alert that arrives late or out of order joins an open
+/// incident that it fits into. Otherwise it starts a new incident, which closes when the latest time has advanced by
+/// the period. An alert without a time, or with a time more than a day ahead of the clock, has the latest time of an
+/// event.
 pub struct Incidents {
     clock: fn() -> Timestamp,
     max_open: usize,
@@ -38,7 +39,7 @@ pub struct Incidents {
     next: u64,
     open: HashMap<u64, Open>,
     by_key: HashMap<Key, Vec<u64>>,
-    /// The open ones by when they close; those without a time close last.
+    /// Open incidents by the time at which they close; those without a time close last.
     closing: BTreeSet<(Timestamp, u64)>,
     by_rule: HashMap<(String, String), OfRule>,
     below_threshold: u64,
@@ -48,7 +49,7 @@ pub struct Incidents {
 #[derive(Default)]
 struct OfRule {
     closing: BTreeSet<(Timestamp, u64)>,
-    /// What they hold.
+    /// Their size.
     bytes: usize,
 }
 
@@ -59,7 +60,7 @@ fn key_of(alert: &Alert) -> Key {
     (alert.tenant.clone(), alert.rule_id.clone(), alert.dedup.clone())
 }
 
-/// Tenant and rule.
+/// Returns tenant and rule.
 fn rule_of(alert: &Alert) -> (String, String) {
     (alert.tenant.clone(), alert.rule_id.clone())
 }
@@ -70,12 +71,12 @@ struct Open {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     closes: Timestamp,
-    /// What it holds.
+    /// Its size.
     bytes: usize,
 }
 
 impl Incidents {
-    /// No incidents yet. The clock tells times of the future apart.
+    /// Returns an empty set of incidents. The clock identifies times in the future.
     #[must_use]
     pub fn new(clock: fn() -> Timestamp) -> Self {
         Self {
@@ -92,13 +93,14 @@ impl Incidents {
         }
     }
 
-    /// The alerts that made no incident, because their rule's `Threshold` was not reached before the incident closed.
+    /// Returns the number of alerts that made no incident, because their rule's `Threshold` was not reached before the
+    /// incident closed.
     #[must_use]
     pub fn below_threshold(&self) -> u64 {
         self.below_threshold
     }
 
-    /// Time has come this far: the incidents that close by it. `time` is an event's, as its record has it.
+    /// Advances the latest time to that of an event, and returns the incidents that close.
     pub fn advance(&mut self, time: Option<&str>) -> Vec<Incident> {
         let Some(time) = self.known(time).max(self.latest) else { return Vec::new() };
         self.latest = Some(time);
@@ -111,8 +113,8 @@ impl Incidents {
         closed
     }
 
-    /// Adds an alert of the rule with this spec. If it is the one with which an incident reaches the rule's `Threshold`, the
-    /// incident's first alert, which is to be shown; and the incidents that had to close to make room.
+    /// Adds an alert of the rule with this spec. Returns the incident's first alert if the incident reaches the rule's
+    /// `Threshold` with this one, so that it can be shown; and the incidents that were closed to make room.
     pub fn add(&mut self, alert: &Alert, spec: &Spec) -> (Option<Alert>, Vec<Incident>) {
         let time = self.known(alert.event_time.as_deref()).or(self.latest);
         let period = SignedDuration::from_mins(i64::from(spec.dedup_period_minutes));
@@ -136,15 +138,15 @@ impl Incidents {
         (shown, made_room)
     }
 
-    /// The open incident that an alert of this time fits into: of several the one that has to stretch the least, and of these
-    /// the latest.
+    /// Returns the open incident that an alert of this time fits into: the one that it extends least, and of several
+    /// such the latest.
     fn fitting(&self, key: &Key, time: Option<Timestamp>, period: SignedDuration) -> Option<u64> {
         let stretch = |id: &u64| Some((self.open.get(id)?.stretch(time, period)?, *id));
         let ids = self.by_key.get(key)?;
         ids.iter().rev().filter_map(stretch).min_by_key(|(by, _)| *by).map(|(_, id)| id)
     }
 
-    /// An incident that began before any time was known learns when it closes.
+    /// Sets the closing time of an incident that began before any time was known.
     fn give_end(&mut self, id: u64, end: Option<Timestamp>) {
         if let (Some(open), Some(end)) = (self.open.get_mut(&id), end)
             && open.closes == Timestamp::MAX
@@ -183,7 +185,7 @@ impl Incidents {
         id
     }
 
-    /// Closes all incidents, in the order in which they would close.
+    /// Closes all incidents, in the order of their closing times.
     pub fn close_all(&mut self) -> Vec<Incident> {
         let mut closed = Vec::new();
         while let Some((_, id)) = self.closing.first().copied() {
@@ -192,7 +194,7 @@ impl Incidents {
         closed
     }
 
-    /// Closes one; it is one if it has reached its rule's threshold.
+    /// Closes an incident. Returns it if it has reached its rule's threshold.
     fn close(&mut self, id: u64) -> Option<Incident> {
         let Open { mut incident, threshold, first, last, closes, bytes } = self.open.remove(&id)?;
         self.closing.remove(&(closes, id));
@@ -222,7 +224,7 @@ impl Incidents {
 
     fn known(&self, time: Option<&str>) -> Option<Timestamp> {
         let time: Timestamp = time?.parse().ok()?;
-        // Only a time that would be a step ahead is worth a look at the clock.
+        // The clock is read only for times that are later than all before.
         let ahead = self.latest.is_none_or(|latest| time > latest)
             && (self.clock)().checked_add(MAX_AHEAD).is_ok_and(|most| time > most);
         (!ahead).then_some(time)
@@ -236,7 +238,7 @@ impl Open {
         Self { incident, threshold: u64::from(spec.threshold), first: None, last: None, closes, bytes }
     }
 
-    /// By how much it would last longer with an alert of this time, if that would be less than the period from all others.
+    /// Returns by how much an alert of this time extends the incident, if all its alerts are then within the period.
     fn stretch(&self, time: Option<Timestamp>, period: SignedDuration) -> Option<SignedDuration> {
         let (Some(first), Some(last), Some(time)) = (self.first, self.last, time) else {
             return Some(SignedDuration::ZERO);
@@ -245,7 +247,7 @@ impl Open {
         (longer < period).then(|| longer - last.duration_since(first))
     }
 
-    /// Adds an alert; the incident's first, if it is with this one that the threshold is reached.
+    /// Adds an alert. Returns the incident's first alert if this one reaches the threshold.
     fn add(&mut self, alert: &Alert, time: Option<Timestamp>) -> Option<Alert> {
         self.incident.count += 1;
         self.first = [self.first, time].into_iter().flatten().min();
@@ -255,7 +257,7 @@ impl Open {
     }
 }
 
-/// About how many bytes an alert holds: a value's text, and as much again as a value has around it.
+/// Returns the approximate size of an alert in bytes: twice its texts, and the overhead of its values.
 fn held(alert: &Alert) -> usize {
     fn values(value: &Value) -> usize {
         match value {

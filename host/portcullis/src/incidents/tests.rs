@@ -14,7 +14,7 @@ fn spec(minutes: u32, threshold: u32) -> Spec {
     Spec::from_yaml(yaml.as_bytes()).expect("a spec")
 }
 
-/// An alert so many minutes after the first of January.
+/// Returns an alert this many minutes after the first of January.
 fn alert(id: usize, dedup: &str, minutes: Option<i64>) -> Alert {
     let start: Timestamp = "2020-01-01T00:00:00Z".parse().expect("a time");
     let context = json!({"verb": format!("v{id}"), "sourceIPs": ["1.2.3.4:1", "x"]});
@@ -44,8 +44,8 @@ fn clock() -> Timestamp {
     "2021-01-01T00:00:00Z".parse().expect("a time")
 }
 
-/// What happens to alerts of these dedups and times: `+` and the alert that is shown, `-` and the incident that is over
-/// with its alerts.
+/// Returns what happens to alerts with these dedups and times: `+` and an alert that is shown, `-` and an incident that
+/// is closed, with the number of its alerts.
 fn story(spec: &Spec, max_open: usize, alerts: &[(&str, Option<i64>)]) -> String {
     let mut incidents = Incidents { max_open, ..Incidents::new(clock) };
     let mut story = Vec::new();
@@ -96,9 +96,9 @@ fn what_comes_out_of_order_joins_what_it_fits_into() {
         story(&spec(60, 1), 100, &alerts)
     };
     assert_eq!(told(&[30, 0, 45]), "+0 end -0:3");
-    // 20 is too far from 80, and in time for the one that began at 70.
+    // 20 is too far from 80, but fits the incident that began at 70.
     assert_eq!(told(&[70, 80, 20, 25, 75]), "+0 +2 end -0:3 -2:2");
-    // One that is late stays open until time has gone on by the period.
+    // A late incident stays open until the time has advanced by the period.
     assert_eq!(told(&[500, 100, 110, 559, 120, 560, 130]), "+0 +1 -0:2 -1:3 +5 +6 end -5:1 -6:1");
 }
 
@@ -118,7 +118,7 @@ fn there_are_never_too_many_open() {
     assert_eq!(story(&spec(60, 1), 2, &alerts), "+0 +1 -0:1 +2 -1:1 +3 end -2:2 -3:1");
 }
 
-/// A rule that begins incidents without end, large ones even, closes its own.
+/// A rule that starts incidents without end, even large ones, closes only its own.
 #[test]
 fn nobodys_incidents_close_anothers() {
     let mut incidents = Incidents { max_open: 50, max_bytes: 1_000_000, ..Incidents::new(clock) };
@@ -158,7 +158,7 @@ fn an_incident_knows_its_times_and_distinct_values() {
 }
 
 proptest! {
-    /// In order, incidents are what Panther makes of the alerts: each begins where the one before has lasted a period.
+    /// In order, incidents are what Panther makes of the alerts: each begins a period after the one before began.
     #[test]
     fn in_order_it_is_the_plain_rule(steps in prop::collection::vec((0_usize..3, 0_i64..40), 0..60)) {
         let mut now = 0;
@@ -184,7 +184,7 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// In any order, with times or without: no alert is lost, and none is counted twice.
+    /// In any order, with times or without, each alert is counted once.
     #[test]
     fn in_any_order_all_are_counted(
         alerts in prop::collection::vec((0_usize..3, prop::option::of(0_i64..400)), 0..60),

@@ -1,7 +1,7 @@
-//! Native code that was compiled before, kept in a folder of the user's own.
+//! A cache of native code, in a folder that only the user can write to.
 //!
-//! Whoever can write such a file has its code run. So a folder serves only if nobody but the user whose process this is can
-//! write to it, and so does each file in it.
+//! Anyone who can write such a file can run code. So only the process's own user may be able to write to the folder and
+//! to each file in it.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -23,44 +23,43 @@ use crate::engine::Engine;
 #[derive(Clone, Debug)]
 pub struct Cache(Arc<Path>);
 
-/// A folder cannot serve as a cache.
+/// A folder cannot be used as a cache.
 #[derive(Debug, Error)]
 pub enum CacheError {
-    /// It cannot be made, or looked at.
-    #[error("{folder}: cannot serve as a cache: {1}", folder = .0.display())]
+    /// It cannot be created or read.
+    #[error("{folder}: cannot be used as a cache: {1}", folder = .0.display())]
     Io(PathBuf, io::Error),
-    /// Others can write to it.
+    /// Other users can write to it.
     #[error(
-        "{folder}: cannot serve as a cache: {1}. What lies there is run as native code: name a folder of your own, with chmod 700, \
-         or one that is not there yet",
+        "{folder}: cannot be used as a cache: {1}. Its files are run as native code: use a folder of your own with \
+         mode 700, or one that does not exist yet",
         folder = .0.display()
     )]
     NotSafe(PathBuf, &'static str),
 }
 
-/// The length of a digest.
+/// Bytes of a digest.
 const DIGEST: usize = 32;
 
 impl Cache {
-    /// The cache in a folder, which is made if it is not there.
+    /// Opens the cache in a folder, which is created if it does not exist.
     ///
     /// # Errors
-    /// The folder cannot be made, is none, or others can write to it.
+    /// The folder cannot be created, is not a folder, or other users can write to it.
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
         let failed = |error| CacheError::Io(folder.to_owned(), error);
         if !folder.exists() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
         let metadata = fs::symlink_metadata(folder).map_err(failed)?;
-        let wrong = if metadata.is_dir() { others_can_write(&metadata) } else { Some("it is no folder") };
+        let wrong = if metadata.is_dir() { others_can_write(&metadata) } else { Some("it is not a folder") };
         match wrong {
             None => Ok(Self(folder.into())),
             Some(wrong) => Err(CacheError::NotSafe(folder.to_owned(), wrong)),
         }
     }
 
-    /// The component of a package that was compiled before, for an engine like this one. What does not serve is compiled
-    /// anew.
+    /// Returns the cached component of a package, for an engine like this one; `None` if there is no usable one.
     pub(super) fn component(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -77,17 +76,17 @@ impl Cache {
         if digest(sha256, code) != *found {
             return None;
         }
-        #[expect(unsafe_code, reason = "the way back from the cache; only native code that this program made is safe")]
-        // SAFETY: only this process's own user can have written the file, or have put one in its place, and who is that
-        // user can run any code already; the digest says that it is whole and this package's, and the engine checks that
-        // it is for it.
+        #[expect(unsafe_code, reason = "loads native code from the cache, which only this library wrote")]
+        // SAFETY: only the process's own user can have written or replaced the file, and that user can run any code
+        // anyway. The digest shows that the file is complete and belongs to this package, and the engine checks that
+        // the code is for it.
         unsafe { Component::deserialize(engine.wasmtime(), code) }.ok()
     }
 
-    /// Keeps the native code of a package. What cannot be kept is compiled again another time.
+    /// Adds the native code of a package. If this fails, the package is compiled again the next time.
     pub(super) fn keep(&self, engine: &Engine, sha256: &str, code: &[u8]) {
         let keep = || -> io::Result<()> {
-            // Readable and writable for nobody else, and under a name of its own until it is whole.
+            // Only the user can read and write the file, and it gets its final name when it is complete.
             let mut part = tempfile::NamedTempFile::new_in(&self.0)?;
             part.write_all(&digest(sha256, code))?;
             part.write_all(code)?;
@@ -97,7 +96,7 @@ impl Cache {
         let _ = keep();
     }
 
-    /// Engines of other versions, settings or processors have other files.
+    /// Returns the file of a package. It differs between versions, settings and processors of engines.
     fn file(&self, engine: &Engine, sha256: &str) -> PathBuf {
         let mut kind = DefaultHasher::new();
         engine.wasmtime().precompile_compatibility_hash().hash(&mut kind);
@@ -105,14 +104,14 @@ impl Cache {
     }
 }
 
-/// Of the native code of this package.
+/// Returns the digest of a package's native code.
 fn digest(sha256: &str, code: &[u8]) -> [u8; DIGEST] {
     Sha256::new().chain_update(sha256).chain_update(code).finalize().into()
 }
 
 fn others_can_write(metadata: &Metadata) -> Option<&'static str> {
     if metadata.uid() != geteuid().as_raw() {
-        Some("it is another user's")
+        Some("it belongs to another user")
     } else if metadata.mode() & 0o022 != 0 {
         Some("others can write to it")
     } else {

@@ -1,4 +1,4 @@
-//! A package of which nothing has been compiled yet.
+//! A package that is not compiled yet.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::spec::Spec;
 use super::{Refusal, Sizes, gate, sections};
 use crate::limits::PackageLimits;
 
-/// A package that may come to be run: who has signed it, which version of which rule it says it is, how long its parts are.
+/// A package that may become active: its signer, rule, version, and the sizes of its parts.
 pub struct Candidate {
     pub(super) origin: String,
     pub(super) spec: Spec,
@@ -25,8 +25,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Reads a package, in the order of what a look costs and of who is to be believed: its length, its signature, what it
-    /// is made of, its spec and manifest.
+    /// Reads a package. The checks come in the order of their cost, and the signature is checked before any part is
+    /// trusted: length, signature, gate, spec, manifest.
     pub(super) fn read(
         bytes: Vec<u8>,
         origin: &str,
@@ -68,37 +68,37 @@ impl Candidate {
         })
     }
 
-    /// The rule's id, from the spec.
+    /// Returns the rule's id, from the spec.
     #[must_use]
     pub fn rule_id(&self) -> &str {
         &self.spec.rule_id
     }
 
-    /// The rule's version, from the manifest.
+    /// Returns the rule's version, from the manifest.
     #[must_use]
     pub fn version(&self) -> &Version {
         &self.manifest.version
     }
 
-    /// Where the bytes came from.
+    /// Returns the origin of the bytes.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Whose key has signed it, if it is signed.
+    /// Returns the key that signed it, if it is signed.
     #[must_use]
     pub fn signer(&self) -> Option<&PublicKey> {
         self.signer.as_ref()
     }
 
-    /// The SHA-256 of the file, in lower-case hexadecimal digits.
+    /// Returns the SHA-256 of the file, in lower-case hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// The name that its file has by custom: `<RuleID>@<version>.wasm`.
+    /// Returns the usual name of its file: `<RuleID>@<version>.wasm`.
     #[must_use]
     pub fn file_name(&self) -> String {
         format!("{}@{}.wasm", self.rule_id(), self.version())
@@ -111,7 +111,7 @@ impl fmt::Debug for Candidate {
     }
 }
 
-/// The section that a package has once.
+/// Returns the contents of a section that occurs exactly once.
 fn section<'a>(bytes: &'a [u8], name: &'static str, limit: usize) -> Result<&'a [u8], Refusal> {
     match sections::find(bytes, name).map_err(|error| Refusal::Gate(error.into()))?[..] {
         [data] if data.len() > limit => Err(Refusal::LongSection { name, found: data.len(), limit }),

@@ -1,4 +1,4 @@
-//! The child process in which the packages of strangers are compiled, so that they can take no more than their limits.
+//! The child process that compiles untrusted packages within limits.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _, stderr, stdin, stdout};
@@ -9,36 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use super::precompile::{CompileError, precompile};
 
-/// The first argument of the child; its CPU time in seconds and its address space in bytes follow.
+/// The first argument of the child, followed by its CPU time in seconds and its address space in bytes.
 pub(super) const ARGUMENT: &str = "portcullis-compile-child";
 
 /// The exit code of a child that reports a failure on standard error.
 pub(super) const FAILED: u8 = 3;
 
-/// The stack on which a component is validated and compiled, in bytes: its parts can be nested deeper than the stack that a
-/// process is given.
+/// Stack for validating and compiling a component, in bytes. Its parts can be nested too deep for the default stack.
 const STACK: usize = 64 << 20;
 
-/// Whether this program's `main` can be the child.
+/// Whether `main` of this program calls [`run_compile_child`].
 static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// A failure as the child reports it: one line of JSON on standard error.
+/// A failure as the child reports it: a line of JSON on standard error.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "failure", content = "reason")]
 pub(super) enum Report {
-    /// The component is not valid, or exports something else than a rule.
+    /// The component is not valid, or exports something other than a rule.
     Gate(String),
-    /// The compiler refuses it.
+    /// The compiler refuses the component.
     Refused(String),
-    /// The child cannot limit itself, read or write.
+    /// The child cannot limit itself, or cannot read or write.
     Process(String),
 }
 
-/// Makes this program able to compile packages in a child process, which is the program itself. Call it first in `main`: in
-/// the child it compiles and exits; in any other process it only notes that it was called, and returns.
+/// Lets this program compile packages in a child process, which runs the same program. Call it first in `main`. In the
+/// child process, it compiles and exits. In any other process, it returns immediately.
 ///
-/// Without this call, [`Compiler::in_child`](super::Compiler::in_child) refuses to start a child, which would run the
-/// program's own `main` instead of the compiler: each package is refused with [`CompileError::NoChild`].
+/// Without this call, [`Compiler::in_child`](super::Compiler::in_child) refuses to start a child process, because the
+/// child would run the program's own `main` instead of the compiler. Each package is then refused with
+/// [`CompileError::NoChild`].
 pub fn run_compile_child() {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
@@ -71,7 +71,7 @@ pub(super) fn is_installed() -> bool {
 
 /// Returns the native code of the component on standard input.
 fn compile(seconds: u64, memory: u64) -> Result<Vec<u8>, Report> {
-    // Before the first byte of a stranger's package is read.
+    // This comes before the first byte of an untrusted package is read.
     limit(seconds, memory).map_err(|error| Report::Process(format!("cannot limit itself: {error}")))?;
     let mut wasm = Vec::new();
     let read = stdin().read_to_end(&mut wasm);
@@ -86,18 +86,19 @@ fn compile(seconds: u64, memory: u64) -> Result<Vec<u8>, Report> {
     })
 }
 
-/// Limits CPU time and address space, forbids to write files and to dump memory, and makes the child end with its parent.
+/// Limits CPU time and address space, forbids writing files and dumping memory, and makes the child end with its
+/// parent.
 fn limit(seconds: u64, memory: u64) -> io::Result<()> {
     let limits =
         [(Resource::Cpu, seconds), (Resource::As, memory + own_memory()), (Resource::Fsize, 0), (Resource::Core, 0)];
     for (resource, limit) in limits {
-        // The process may have been started with a lower limit, and cannot raise it.
+        // The process may have a lower limit, which it cannot raise.
         let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let (current, maximum) = (limit.min(most), (limit + u64::from(resource == Resource::Cpu)).min(most));
         setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?;
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Judging goes first.
+    // Judging has priority.
     let _ = nice(10);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Validating a component and making native code of it: here, or where it can hurt nobody.
+//! Validates components and compiles them to native code, in this process or in a child process.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -17,7 +17,7 @@ use super::{Cache, Candidate, Inner, Package, PackageError, PublicKey, Refusal, 
 use crate::engine::Engine;
 use crate::limits::PackageLimits;
 
-/// Checks packages and compiles them, in this process or in a child.
+/// Checks packages and compiles them.
 #[derive(Clone)]
 pub struct Compiler {
     engine: Engine,
@@ -27,53 +27,53 @@ pub struct Compiler {
     cache: Option<Cache>,
 }
 
-/// Where packages are compiled.
+/// The process that compiles packages.
 #[derive(Clone)]
 enum Child {
-    /// In this process.
+    /// This process.
     None,
-    /// In a child process of this program, if its `main` can be one.
+    /// A child process of this program, if `main` supports it.
     Own,
-    /// In a child process of this program.
+    /// A child process of another program.
     Program(PathBuf),
 }
 
 impl Compiler {
-    /// One that compiles in this process, with the limits of [`PackageLimits::default`]: for packages that can be trusted
-    /// to be no compile bombs.
+    /// Returns a compiler for this process, with the limits of [`PackageLimits::default`]. Use it for trusted packages
+    /// only: compiling a malicious one can take all time and memory.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         Self { engine, limits: PackageLimits::default(), trusted: None, child: Child::None, cache: None }
     }
 
-    /// The same, with these limits.
+    /// Sets the limits.
     #[must_use]
     pub fn with_limits(self, limits: PackageLimits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The same, which takes no package that none of these keys has signed; without any list, everybody's.
+    /// Accepts only packages that are signed with one of these keys; without a list, all packages.
     #[must_use]
     pub fn with_trusted_keys(self, keys: Option<&[PublicKey]>) -> Self {
         Self { trusted: keys.map(Into::into), ..self }
     }
 
-    /// Compiles in a child process, which is this very program: what a stranger sends can take all the time and memory that
-    /// there is. The program's `main` must call [`run_compile_child`](super::run_compile_child) first; if it does not, each
+    /// Compiles in a child process of this program, so that untrusted packages cannot take more time and memory than
+    /// the limits. The program's `main` must call [`run_compile_child`](super::run_compile_child) first. Otherwise each
     /// package is refused with [`CompileError::NoChild`].
     #[must_use]
     pub fn in_child(self) -> Self {
         Self { child: Child::Own, ..self }
     }
 
-    /// Compiles in a child process of another program of this version, such as the `portcullis` command, whose `main` calls
-    /// [`run_compile_child`](super::run_compile_child).
+    /// Compiles in a child process of another program with the same version of this library, such as the `portcullis`
+    /// command. Its `main` must call [`run_compile_child`](super::run_compile_child).
     #[must_use]
     pub fn in_child_of(self, program: PathBuf) -> Self {
         Self { child: Child::Program(program), ..self }
     }
 
-    /// The same, which looks here first whether a component has been compiled before, and keeps what it compiles.
+    /// Sets a cache of compiled components.
     #[must_use]
     pub fn with_cache(self, cache: Option<Cache>) -> Self {
         Self { cache, ..self }
@@ -82,15 +82,15 @@ impl Compiler {
     /// Checks a package and compiles its component. `origin` says in messages where the bytes came from.
     ///
     /// # Errors
-    /// The bytes are no package that can be run.
+    /// The bytes are not a valid package.
     pub fn package(&self, bytes: &[u8], origin: &str) -> Result<Package, PackageError> {
         self.compile(Arc::new(self.candidate(bytes.to_vec(), origin)?))
     }
 
-    /// Checks a package as far as that can be done without compiling it.
+    /// Checks a package without compiling it.
     ///
     /// # Errors
-    /// The bytes are no package that can be run.
+    /// The bytes are not a valid package.
     pub fn candidate(&self, bytes: Vec<u8>, origin: &str) -> Result<Candidate, PackageError> {
         Candidate::read(bytes, origin, &self.limits, self.trusted.as_deref())
             .map_err(|reason| PackageError { origin: origin.to_owned(), reason })
@@ -99,7 +99,7 @@ impl Compiler {
     /// Validates and compiles a candidate.
     ///
     /// # Errors
-    /// It is not valid, or does not compile.
+    /// The component is not valid, or does not compile.
     pub fn compile(&self, candidate: Arc<Candidate>) -> Result<Package, PackageError> {
         let origin = candidate.origin.clone();
         let package = self
@@ -109,14 +109,14 @@ impl Compiler {
         Ok(Package(Arc::new(package)))
     }
 
-    /// The candidate of a file, of which no more is read than a package may have.
+    /// Reads a candidate from a file. No more bytes are read than a package may have.
     ///
     /// # Errors
-    /// The file cannot be read, or is no package that can be run.
+    /// The file cannot be read, or is not a valid package.
     pub(crate) fn read(&self, file: &Path) -> io::Result<Result<Candidate, PackageError>> {
         let origin = file.display().to_string();
         let file = File::open(file)?;
-        // A pipe or a device says 0, and is cut.
+        // The length of a pipe or a device is 0, so reading it has a limit too.
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
         if length <= self.limits.size {
@@ -136,19 +136,16 @@ impl Compiler {
         let code = match &self.child {
             Child::None => precompile_with(self.engine.wasmtime(), &candidate.bytes)?,
             Child::Own if !compile_child::is_installed() => return Err(CompileError::NoChild),
-            // The program that runs, whatever has become of its file.
+            // The running program, even if its file was replaced or removed.
             Child::Own => self.compile_in_child(Path::new("/proc/self/exe"), &candidate.bytes)?,
             Child::Program(program) => self.compile_in_child(program, &candidate.bytes)?,
         };
         if let Some(cache) = &self.cache {
             cache.keep(&self.engine, candidate.sha256(), &code);
         }
-        #[expect(
-            unsafe_code,
-            reason = "the way back from the compiler; only native code that this program made is safe"
-        )]
-        // SAFETY: the engine made it here; or it came through a pipe whose other end nobody had but the child, which ran
-        // this program's own binary and ended well: it is what `precompile` gave it.
+        #[expect(unsafe_code, reason = "loads native code from the compiler, which only this library made")]
+        // SAFETY: the engine of this process made the code; or it came through a pipe from a child process that ran
+        // this library and ended successfully, so that it is a result of `precompile`.
         let component = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
         component.map_err(|error| CompileError::Refused(format!("{error:#}")))
     }
@@ -156,7 +153,7 @@ impl Compiler {
     fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
         let mut child = self.start(program).map_err(CompileError::Process)?;
         let output = self.talk(&mut child, bytes);
-        // It ends by itself when its pipes are closed; where it has been given up, it is made to.
+        // The child ends when its pipes are closed. If the time is over, it has to be killed.
         let _ = child.kill();
         let status = child.wait().map_err(CompileError::Process)?;
         let Ok((code, said)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
@@ -181,15 +178,15 @@ impl Compiler {
             .spawn()
     }
 
-    /// Gives the child the component, and takes what it writes: native code, and complaints. The child has read everything
-    /// before it writes anything. An error: it has not ended in ten times the CPU time that it may take.
+    /// Writes the component to the child, and returns its output and its error messages. The child reads everything
+    /// before it writes. It is an error if this takes more than ten times the child's CPU time.
     fn talk(&self, child: &mut process::Child, bytes: &[u8]) -> Result<(Vec<u8>, String), mpsc::RecvTimeoutError> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (sender, receiver) = mpsc::channel();
         let bytes = bytes.to_vec();
         let largest = self.largest_code() as u64;
         std::thread::spawn(move || {
-            // Whatever fails here, the child's end says more.
+            // If this fails, the exit status of the child says more.
             let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
             let (mut code, mut said) = (Vec::new(), Vec::new());
             let _ = stdout.map(|stdout| stdout.take(largest + 1).read_to_end(&mut code));
@@ -199,7 +196,7 @@ impl Compiler {
         receiver.recv_timeout(Duration::from_secs(self.limits.compile_seconds.saturating_mul(10)))
     }
 
-    /// Native code is some five times as large as what it is made of.
+    /// Returns the limit for native code, in bytes. It is usually about five times as large as the package.
     fn largest_code(&self) -> usize {
         self.limits.size.saturating_mul(32)
     }
@@ -221,9 +218,9 @@ impl Compiler {
                 Report::Process(reason) => CompileError::Process(io::Error::other(reason)),
             };
         }
-        // Rust's runtime aborts on a full stack and on memory that it does not get, and only its words tell them apart.
+        // Rust's runtime aborts if the stack overflows or memory is exhausted; only its message tells the two apart.
         if said.contains("has overflowed its stack") {
-            return CompileError::Died("its stack used up: parts of the component are nested too deep".to_owned());
+            return CompileError::Died("a stack overflow: parts of the component are nested too deep".to_owned());
         }
         if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
             return CompileError::Memory(self.limits.compile_memory);

@@ -1,19 +1,18 @@
-//! From a core module that wit-bindgen has prepared to a component. The build script uses this file too.
+//! Turns a core module with wit-bindgen's sections into a component. The build script uses this file too.
 
 use anyhow::Result;
 use wasm_encoder::{NameMap, NameSection, RawSection};
 use wasmparser::{KnownCustom, Name, Naming, Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// The component of a core module of the crate with this name. Of the names of functions it keeps the crate's and the
-/// SDK's.
+/// Returns the component of a core module. It keeps the function names of the SDK and of the crate with this name.
 pub(crate) fn component(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
     let module = with_own_names(core, crate_name)?;
     ComponentEncoder::default().validate(true).module(&module)?.encode()
 }
 
-/// The module with the names of the rule's and the SDK's functions only: what a trap's backtrace has to show, at a
-/// twentieth of the size of all names.
+/// Returns the module with only the names of the rule's and the SDK's functions, which backtraces of traps show. They
+/// take a twentieth of the size of all names.
 pub(crate) fn with_own_names(core: &[u8], crate_name: &str) -> Result<Vec<u8>> {
     let own = [crate_name.replace('-', "_"), "portcullis".to_owned()];
     let mut module = wasm_encoder::Module::new();

@@ -1,4 +1,4 @@
-//! What a file must be before its component is compiled.
+//! The gate: checks of a file before its component is compiled.
 
 use thiserror::Error;
 use wasmparser::{CompositeInnerType, Encoding, Parser, Payload, Validator};
@@ -7,46 +7,46 @@ use super::world::{self, WorldError};
 use crate::engine::FEATURES;
 use crate::limits::PackageLimits;
 
-/// What a file is instead of a rule's component.
+/// The reason why a file is not a rule's component.
 #[derive(Debug, Error)]
 pub enum GateError {
-    /// No WebAssembly at all.
+    /// It is not WebAssembly.
     #[error("it is not WebAssembly: it does not begin with the bytes \\0asm")]
     NotWasm,
-    /// The text format.
+    /// It has the text format.
     #[error("it is WebAssembly's text format; a package is binary. Translate it, for instance with `wasm-tools parse`")]
     Text,
-    /// A core module.
+    /// It is a core module.
     #[error(
-        "it is a core module and not a component. Make a component of it, for instance with `wasm-tools component new`"
+        "it is a core module, not a component. Make a component of it, for instance with `wasm-tools component new`"
     )]
     CoreModule,
-    /// Cut off, broken, or of a proposal that the engine does not take.
+    /// It is cut off or broken, or uses a proposal that the engine does not support.
     #[error("it is not valid WebAssembly: {0}")]
     Malformed(String),
-    /// Larger than a rule's component may be.
-    #[error("it has {found} {what}, and may have {limit} ({key} in the config's limits)")]
+    /// It exceeds a limit in the config.
+    #[error("it has {found} {what}; the limit is {limit} ({key} in the config's limits)")]
     TooMuch {
-        /// Of what.
+        /// The unit of the number.
         what: &'static str,
-        /// How much.
+        /// The number.
         found: u64,
-        /// How much there may be.
+        /// The limit.
         limit: u64,
         /// The config's key for the limit.
         key: &'static str,
     },
-    /// More parts than a component that a compiler made has.
-    #[error("it has {found} {what}, and may have {limit}")]
+    /// It has more parts than compilers make.
+    #[error("it has {found} {what}; the limit is {limit}")]
     TooMany {
-        /// Of what.
+        /// The kind of part.
         what: &'static str,
-        /// How many.
+        /// The number.
         found: u32,
-        /// How many there may be.
+        /// The limit.
         limit: u32,
     },
-    /// It is no component of our world.
+    /// It does not implement our world.
     #[error(transparent)]
     World(#[from] WorldError),
 }
@@ -57,11 +57,11 @@ impl From<wasmparser::BinaryReaderError> for GateError {
     }
 }
 
-/// Lets through what looks like a component of our world, of a size that a rule can have. All of it costs no more than
-/// reading the file a few times.
+/// Checks that a file looks like a component of our world and is within the limits. This costs no more than reading the
+/// file a few times.
 ///
 /// # Errors
-/// What the file is instead.
+/// The reason why the file is refused.
 pub(super) fn check(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
     check_beginning(wasm)?;
     check_size(wasm.len(), limits)?;
@@ -70,18 +70,18 @@ pub(super) fn check(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError
     Ok(())
 }
 
-/// Lets through valid components of our world only. What this costs, no count bounds: types can be made so that to
-/// validate their uses takes minutes.
+/// Checks that a file is a valid component of our world. No count bounds the cost: types can be made so that validating
+/// their uses takes minutes.
 ///
 /// # Errors
-/// What the file, which has passed [`check`], is instead.
+/// The reason why the file is refused. It must have passed [`check`].
 pub(super) fn validate(wasm: &[u8]) -> Result<(), GateError> {
     let types = Validator::new_with_features(FEATURES).validate_all(wasm)?;
     world::check_types(types.as_ref())?;
     Ok(())
 }
 
-/// Of a file's first bytes.
+/// Checks a file's first bytes.
 pub(super) fn check_beginning(wasm: &[u8]) -> Result<(), GateError> {
     if wasm.starts_with(b"\0asm") {
         return Ok(());
@@ -91,7 +91,7 @@ pub(super) fn check_beginning(wasm: &[u8]) -> Result<(), GateError> {
     Err(if is_text { GateError::Text } else { GateError::NotWasm })
 }
 
-/// Of a file's length, before it is read.
+/// Checks a file's length, before it is read.
 pub(super) fn check_size(bytes: usize, limits: &PackageLimits) -> Result<(), GateError> {
     at_most("bytes", bytes as u64, limits.size as u64, "package")
 }
@@ -100,7 +100,7 @@ fn at_most(what: &'static str, found: u64, limit: u64, key: &'static str) -> Res
     if found > limit { Err(GateError::TooMuch { what, found, limit, key }) } else { Ok(()) }
 }
 
-/// How many there are of what makes a component expensive to validate and to compile, in all its parts.
+/// Counts that make a component expensive to validate and to compile, over all its parts.
 #[derive(Default)]
 struct Counts {
     functions: u32,
@@ -110,7 +110,7 @@ struct Counts {
     items: u32,
 }
 
-/// Counts by the sections' own words, so that this costs no more than reading the file once.
+/// Checks the counts in the headers of sections, so that this costs no more than reading the file once.
 fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
     let mut counts = Counts::default();
     let mut first = true;
@@ -152,7 +152,7 @@ fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
         first = false;
         for (what, found, limit) in [
             ("core modules", counts.modules, PackageLimits::PARTS),
-            ("components in it", counts.components, PackageLimits::PARTS),
+            ("nested components", counts.components, PackageLimits::PARTS),
             ("instances", counts.instances, PackageLimits::PARTS),
             ("types, imports and exports", counts.items, PackageLimits::ITEMS),
         ] {
@@ -164,7 +164,7 @@ fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
     Ok(())
 }
 
-/// Parameters are local variables that a body does not list.
+/// Checks parameters, which are local variables that a function's body does not list.
 fn check_parameters(section: wasmparser::TypeSectionReader<'_>) -> Result<(), GateError> {
     for group in section {
         for sub_type in group?.into_types() {

@@ -1,4 +1,4 @@
-//! The small part of a package that neither the spec nor the component can say.
+//! The manifest: the part of a package that is in neither the spec nor the component.
 
 use semver::Version;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::prefilter::{Prefilter, PrefilterError};
 
-/// The longest version in bytes.
+/// Limit for a version, in bytes.
 const MAX_VERSION: usize = 64;
 
 /// A package's manifest.
@@ -15,29 +15,29 @@ const MAX_VERSION: usize = 64;
 pub struct Manifest {
     /// The version of the rule.
     pub version: Version,
-    /// The events that can match at all.
+    /// The condition that all matching events fulfil.
     pub prefilter: Prefilter,
 }
 
 /// A manifest that cannot be read.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// Not JSON of the manifest's form.
+    /// It is not JSON of the expected form.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// The version is longer than one is.
-    #[error("its version has {0} bytes, and may have {MAX_VERSION}: it stands in every line of the ledger")]
+    /// The version is too long.
+    #[error("its version has {0} bytes; the limit is {MAX_VERSION}, because each line of the ledger contains it")]
     LongVersion(usize),
-    /// The prefilter.
+    /// The prefilter is not valid.
     #[error("its prefilter {0}")]
     Prefilter(PrefilterError),
 }
 
 impl Manifest {
-    /// Reads the manifest's section.
+    /// Parses the manifest's section.
     ///
     /// # Errors
-    /// It is not a JSON object of a semantic version and a prefilter.
+    /// It is not a JSON object with a semantic version and a prefilter.
     pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! One version of one rule in one file: a component, its spec and its manifest.
+//! Packages: one version of one rule in one file, with a component, its spec and its manifest.
 
 mod cache;
 mod candidate;
@@ -41,7 +41,7 @@ use crate::engine::Engine;
 use crate::guest::State;
 use crate::guest::bindings::DetectionPre;
 
-/// A package, checked and compiled. Clones are the same package.
+/// A checked and compiled package. Clones are the same package.
 #[derive(Clone)]
 pub struct Package(Arc<Inner>);
 
@@ -49,16 +49,16 @@ struct Inner {
     candidate: Arc<Candidate>,
     surface: Surface,
     component: DetectionPre<State>,
-    /// How deep its stack may be, in bytes.
+    /// Limit for its stack, in bytes.
     stack: usize,
 }
 
-/// What a component imports and exports, as the runtime sees it.
+/// The imports and exports of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surface {
-    /// The names of its imports.
+    /// Names of its imports.
     pub imports: Vec<String>,
-    /// The names of its exports.
+    /// Names of its exports.
     pub exports: Vec<String>,
 }
 
@@ -77,33 +77,34 @@ pub struct Sizes {
     pub signature: usize,
 }
 
-/// A file that is no package that can be run: which, and why.
+/// A file that is not a valid package.
 #[derive(Debug, Error)]
 #[error("{origin}: {}", self.reason())]
 pub struct PackageError {
-    /// Where the bytes came from.
+    /// Origin of the bytes.
     pub origin: String,
-    /// What is wrong with them.
+    /// The reason why they are refused.
     pub reason: Refusal,
 }
 
-/// Why a package is refused.
+/// The reason why a package is refused.
 #[derive(Debug, Error)]
 pub enum Refusal {
-    /// Nobody who is trusted vouches for it, or it is not what somebody has vouched for.
+    /// Its signature is missing, is not trusted, or does not match.
     #[error("{0}")]
     Signature(SignatureError),
-    /// It is no component of our world.
+    /// It does not implement our world.
     #[error("not a rule's component: {0}")]
     Gate(GateError),
-    /// A section is missing, or there twice.
+    /// A section is missing or occurs more than once.
     #[error(
-        "not a package: it has {found} custom sections {name}, and needs one. Only a component with its spec and manifest is a package"
+        "not a package: it has {found} custom sections {name}; expected one. A package is a component with its spec \
+         and manifest"
     )]
     Section {
         /// The section's name.
         name: &'static str,
-        /// How many there are.
+        /// Number of sections with this name.
         found: usize,
     },
     /// The spec cannot be read.
@@ -113,13 +114,13 @@ pub enum Refusal {
     #[error("its manifest is refused: {0}")]
     Manifest(ManifestError),
     /// A section is longer than it may be.
-    #[error("its section {name} has {found} bytes, and may have {limit}")]
+    #[error("its section {name} has {found} bytes; the limit is {limit}")]
     LongSection {
         /// The section's name.
         name: &'static str,
-        /// Its length.
+        /// Its length, in bytes.
         found: usize,
-        /// How long it may be.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// The component is not valid, or does not compile.
@@ -128,23 +129,23 @@ pub enum Refusal {
 }
 
 impl PackageError {
-    /// Whether it was the machine that was in need, and not the package that is wrong: another time it may pass.
+    /// Returns whether the machine caused the error, and not the package, so that another try may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.reason, Refusal::Compile(CompileError::Killed | CompileError::Process(_)))
     }
 
-    /// The reason in one line of bounded length, whatever a stranger has written into the package.
+    /// Returns the reason as one line of bounded length, because it may contain text of an untrusted package.
     #[must_use]
     pub fn reason(&self) -> String {
         one_line(&self.reason.to_string())
     }
 }
 
-/// The longest reason in characters.
+/// Limit for a reason, in characters.
 const LONGEST_REASON: usize = 1_000;
 
-/// A text that quotes what a stranger wrote, as one line of bounded length.
+/// Returns text that may contain untrusted text as one line of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(LONGEST_REASON).collect();
     if line.len() < text.len() {
@@ -154,40 +155,40 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 impl Package {
-    /// Checks a package and compiles its component in this process, which is for packages that can be trusted to be no
-    /// compile bombs; a [`Compiler`] is for all others. `origin` says in messages where the bytes came from.
+    /// Checks a package and compiles its component in this process. Use it for trusted packages only; for all others,
+    /// use a [`Compiler`] with a child process. `origin` says in messages where the bytes came from.
     ///
     /// # Errors
-    /// The bytes are no package that can be run.
+    /// The bytes are not a valid package.
     pub fn load(engine: &Engine, bytes: &[u8], origin: &str) -> Result<Self, PackageError> {
         Compiler::new(engine.clone()).package(bytes, origin)
     }
 
-    /// The rule's id, from the spec.
+    /// Returns the rule's id, from the spec.
     #[must_use]
     pub fn rule_id(&self) -> &str {
         self.0.candidate.rule_id()
     }
 
-    /// The rule's version, from the manifest.
+    /// Returns the rule's version, from the manifest.
     #[must_use]
     pub fn version(&self) -> &semver::Version {
         self.0.candidate.version()
     }
 
-    /// Where the bytes came from.
+    /// Returns the origin of the bytes.
     #[must_use]
     pub fn origin(&self) -> &str {
         self.0.candidate.origin()
     }
 
-    /// The spec.
+    /// Returns the spec.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.0.candidate.spec
     }
 
-    /// What is said in all of its alerts.
+    /// Returns the details of the rule that all of its alerts contain.
     pub(crate) fn about(&self) -> About {
         let spec = self.spec();
         About {
@@ -202,49 +203,49 @@ impl Package {
         }
     }
 
-    /// The events that can match at all.
+    /// Returns the prefilter, which all matching events fulfil.
     #[must_use]
     pub fn prefilter(&self) -> &Prefilter {
         &self.0.candidate.manifest.prefilter
     }
 
-    /// Whose key has signed it, if it is signed.
+    /// Returns the key that signed it, if it is signed.
     #[must_use]
     pub fn signer(&self) -> Option<&PublicKey> {
         self.0.candidate.signer()
     }
 
-    /// What the component imports, which is nothing, and exports.
+    /// Returns the component's imports, which are none, and exports.
     #[must_use]
     pub fn surface(&self) -> &Surface {
         &self.0.surface
     }
 
-    /// How large it is.
+    /// Returns its sizes.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         self.0.candidate.sizes
     }
 
-    /// The SHA-256 of the file, in lower-case hexadecimal digits.
+    /// Returns the SHA-256 of the file, in lower-case hexadecimal digits.
     #[must_use]
     pub fn sha256(&self) -> &str {
         self.0.candidate.sha256()
     }
 
-    /// The file.
+    /// Returns the bytes of the file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.candidate.bytes
     }
 
-    /// The name that a package's file has by custom: `<RuleID>@<version>.wasm`.
+    /// Returns the usual name of its file: `<RuleID>@<version>.wasm`.
     #[must_use]
     pub fn file_name(&self) -> String {
         self.0.candidate.file_name()
     }
 
-    /// Returns whether the rule is about events of this log type.
+    /// Returns whether the rule subscribes to this log type.
     pub(crate) fn subscribes_to(&self, log_type: LogType) -> bool {
         self.spec().log_types.contains(&log_type)
     }
@@ -263,7 +264,7 @@ impl Package {
 }
 
 impl PartialEq for Package {
-    /// Whether this is the same package, loaded once.
+    /// Returns whether both are clones of one package.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -276,7 +277,7 @@ impl fmt::Debug for Package {
 }
 
 impl Inner {
-    /// A component that has been compiled, with its imports linked, which are none.
+    /// Links a compiled component, which has no imports.
     fn new(engine: &Engine, candidate: Arc<Candidate>, component: &Component) -> Result<Self, CompileError> {
         let refused = |error| CompileError::Refused(format!("{error:#}"));
         let linked = Linker::new(engine.wasmtime()).instantiate_pre(component).map_err(refused)?;

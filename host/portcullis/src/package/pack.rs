@@ -1,4 +1,4 @@
-//! Making a package of a component, whoever wrote it and in whatever language.
+//! Makes a package from a component, in whatever language it is written.
 
 use semver::Version;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::parts::Parts;
 use super::signature::{PublicKey, SignatureError, Signed, SigningKey};
 use super::{Manifest, ManifestError, Prefilter, PrefilterError, Spec, SpecError, componentize, sections};
 
-/// What a package is made of, besides the component. What is not given is taken from the component, if it is a package
+/// The parts of a package, besides the component. A missing part is taken from the component if it is a package
 /// already, or from the manifest that `export_rule!` has put into the module.
 #[derive(Default)]
 pub struct Recipe<'a> {
@@ -17,61 +17,61 @@ pub struct Recipe<'a> {
     pub spec: Option<&'a [u8]>,
     /// The rule's version.
     pub version: Option<&'a Version>,
-    /// The prefilter as JSON, for each field a list of values.
+    /// The prefilter as JSON, with a list of values for each field.
     pub prefilter: Option<&'a Map<String, Value>>,
-    /// Whose signature it gets; one that was there is taken away.
+    /// The key to sign with. An existing signature is removed.
     pub key: Option<&'a SigningKey>,
 }
 
-/// No package can be made of it.
+/// A package cannot be made.
 #[derive(Debug, Error)]
 pub enum PackError {
-    /// It is no WebAssembly.
-    #[error("is no WebAssembly: {0}")]
+    /// The file is not WebAssembly.
+    #[error("is not WebAssembly: {0}")]
     NotWasm(wasmparser::BinaryReaderError),
-    /// It is a core module that no component can be made of.
+    /// The core module cannot become a component.
     #[error(
-        "is a core module of which no component can be made: {0}. It needs what wit-bindgen writes for the world \
-         portcullis:detection/detection, and to import nothing"
+        "is a core module that cannot become a component: {0}. It needs wit-bindgen's bindings for the world \
+         portcullis:detection/detection, and no imports"
     )]
     Module(String),
     /// There is no spec.
-    #[error("has no spec of its own: give one with --spec rule.yml")]
+    #[error("has no spec: give one with --spec rule.yml")]
     NoSpec,
     /// There is no version.
-    #[error("has no version of its own: give one with --version, such as --version 1.0.0")]
+    #[error("has no version: give one with --version, such as --version 1.0.0")]
     NoVersion,
-    /// The spec is none.
+    /// The spec is not valid.
     #[error("the spec is refused: {0}")]
     Spec(SpecError),
-    /// The manifest is none.
+    /// The manifest is not valid.
     #[error("the manifest is refused: {0}")]
     Manifest(ManifestError),
-    /// It is a package whose signature does not vouch for it.
+    /// The file is a package whose signature does not match.
     #[error("is refused: {0}")]
     Signature(SignatureError),
-    /// It is a package that has one of these twice.
-    #[error("has {0} custom sections {1}, and may have one")]
+    /// The file has more than one of these sections.
+    #[error("has {0} custom sections {1}; expected at most one")]
     Section(usize, &'static str),
-    /// The prefilter is none.
+    /// The prefilter is not valid.
     #[error("the prefilter {0}")]
     Prefilter(PrefilterError),
 }
 
-/// What [`pack`] makes.
+/// The result of [`pack`].
 #[derive(Debug)]
 pub struct Packed {
     /// The package.
     pub bytes: Vec<u8>,
-    /// Whose signature was taken away, without another in its place.
+    /// The key of a signature that was removed and not replaced.
     pub unsigned: Option<PublicKey>,
 }
 
-/// The package of a component, or of a core module that wit-bindgen has prepared to be one; `name` is the crate's, whose
-/// functions keep their names. It is yet to be loaded: only then it is known to be one that can run.
+/// Makes a package of a component, or of a core module with wit-bindgen's sections. Functions of the crate `name` keep
+/// their names. The package is valid only if it can be loaded, which is not checked here.
 ///
 /// # Errors
-/// Something is missing, or is not what it should be.
+/// A part is missing or not valid.
 pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Packed, PackError> {
     for name in [sections::SPEC, sections::MANIFEST] {
         let found = sections::find(wasm, name).map_err(PackError::NotWasm)?.len();
@@ -80,7 +80,7 @@ pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Packed, Pack
         }
     }
     let mut parts = Parts::of(wasm).map_err(PackError::NotWasm)?;
-    // What was changed after it was signed is not made good by being packed again.
+    // Packing again must not hide changes that were made after signing.
     let signed = Signed::check(&parts, None).map_err(PackError::Signature)?;
     if Parser::is_core_wasm(wasm) {
         let component = componentize::component(&parts.component, name);
@@ -100,7 +100,7 @@ pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Packed, Pack
     })
 }
 
-/// The manifest that is there, with what the recipe changes. One that is not changed stays byte for byte.
+/// Returns the manifest with the changes of the recipe. Without changes, its bytes stay the same.
 fn manifest(present: Option<&[u8]>, recipe: &Recipe<'_>) -> Result<Vec<u8>, PackError> {
     if let (Some(present), None, None) = (present, recipe.version, recipe.prefilter) {
         return Ok(present.to_vec());

@@ -1,13 +1,13 @@
-//! A package taken apart and put together: a component, and the custom sections that make a package of it.
+//! Takes a package apart and assembles it: a component, and the custom sections that make a package of it.
 
 use wasmparser::{BinaryReaderError, Payload};
 
 use super::sections;
 
-/// The section with the signature: JSON with what is signed, whose key, and the signature.
+/// The section with the signature: JSON with the signed statement, the key and the signature.
 pub(crate) const SIGNATURE: &str = "portcullis:signature";
 
-/// What a package is made of. A part that is not there is none.
+/// The parts of a package.
 #[derive(Debug, Default)]
 pub(crate) struct Parts<'a> {
     /// The file without the sections of the other parts.
@@ -21,7 +21,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// The parts of a file. Of a section that is there twice the last counts.
+    /// Returns the parts of a file. If a section occurs more than once, the last one counts.
     ///
     /// # Errors
     /// The bytes are not WebAssembly's binary format.
@@ -39,7 +39,7 @@ impl<'a> Parts<'a> {
             };
             *part = Some(section.data());
             let contents = section.range();
-            // Before its contents stand the section's number, and their length as a variable-length number.
+            // The section's number, and its length as a variable-length number, precede its contents.
             let start = contents.start - 1 - length_of_length(package, contents.start);
             parts.component.extend(&package[end..start]);
             end = contents.end;
@@ -48,7 +48,7 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
-    /// The package of these parts: the component, spec, manifest and signature, in this order.
+    /// Returns the package with these parts: component, spec, manifest and signature, in this order.
     pub(crate) fn assemble(&self) -> Vec<u8> {
         let mut package = self.component.clone();
         let parts = [(sections::SPEC, self.spec), (sections::MANIFEST, self.manifest), (SIGNATURE, self.signature)];
@@ -61,7 +61,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// How many bytes a length before this place has: it ends with the only byte of it below 128.
+/// Returns the size of the variable-length number that ends before `end`. Only its last byte is below 128.
 fn length_of_length(package: &[u8], end: usize) -> usize {
     let continues = package[..end - 1].iter().rev().take(4).take_while(|byte| **byte >= 0x80).count();
     1 + continues

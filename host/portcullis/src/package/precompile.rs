@@ -1,4 +1,4 @@
-//! Native code of a component, and why there is none.
+//! Compiles components to native code.
 
 use std::io;
 
@@ -10,39 +10,38 @@ use crate::engine::Engine;
 /// A component is not valid, or does not compile.
 #[derive(Debug, Error)]
 pub enum CompileError {
-    /// It is no valid component of our world.
+    /// It does not implement our world, or is not valid.
     #[error("not a rule's component: {0}")]
     Gate(String),
-    /// The compiler does not take it.
+    /// The compiler refuses it.
     #[error("its component does not compile: {0}")]
     Refused(String),
-    /// It took more CPU time than it may.
+    /// It took more CPU time than the limit.
     #[error(
-        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits): it \
-         may be made to take for ever"
+        "its component does not compile: it takes more than {0} s of CPU time (compile-time in the config's limits)"
     )]
     Time(u64),
-    /// It took more memory than it may.
+    /// It took more memory than the limit.
     #[error(
         "its component does not compile: it takes more than {0} bytes of memory (compile-memory in the config's limits)"
     )]
     Memory(u64),
-    /// The process that compiles ended otherwise than with a result.
-    #[error("its component does not compile: the process that does it ended with {0}")]
+    /// The compiling process ended without a result.
+    #[error("its component does not compile: the compiling process ended with {0}")]
     Died(String),
-    /// It was killed from without, as the system does where memory is short.
-    #[error("its component could not be compiled: the process that does it was killed")]
+    /// The compiling process was killed from outside, as the system does when memory is short.
+    #[error("its component cannot be compiled: the compiling process was killed")]
     Killed,
-    /// This program cannot be the child.
+    /// This program's `main` does not support the child process.
     #[error("its component cannot be compiled: the program's main does not call portcullis::run_compile_child()")]
     NoChild,
-    /// No such process can be started, or talked to.
-    #[error("its component cannot be compiled: no process can be started to do it: {0}")]
+    /// The compiling process cannot be started, or communication with it failed.
+    #[error("its component cannot be compiled: the compiling process failed: {0}")]
     Process(io::Error),
 }
 
-/// The native code of a component, for a [`Compiler`] of this very version on this very machine: what its child does. One
-/// thread compiles.
+/// Returns the native code of a component, for a [`Compiler`](super::Compiler) of the same version on this machine. The
+/// child process calls it. It compiles on one thread.
 ///
 /// # Errors
 /// The component is not valid, or does not compile.

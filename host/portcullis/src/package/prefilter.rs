@@ -1,4 +1,4 @@
-//! A rule's declared condition that lets the host skip it without asking.
+//! The prefilter: a rule's declared condition, which lets the host skip the rule.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// A field of the event that a prefilter can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the event's field of that name")]
+#[expect(missing_docs, reason = "each is the field of the event with that name")]
 pub enum Field {
     LogType,
     Stage,
@@ -47,7 +47,7 @@ impl Field {
         Self::Cluster,
     ];
 
-    /// The field's name in the event's JSON.
+    /// Returns the field's name in the event's JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Field {
         }
     }
 
-    /// What an event has in this field.
+    /// Returns the field's value in an event.
     #[must_use]
     pub fn of<'e>(self, event: &'e Event<'_>) -> Option<&'e str> {
         match self {
@@ -95,20 +95,20 @@ impl Field {
 /// A value that a field may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// This one.
+    /// Matches this value.
     Exact(String),
-    /// Every one that begins so; written with `*` at the end.
+    /// Matches all values with this prefix; written with `*` at the end.
     Prefix(String),
 }
 
 impl Pattern {
-    /// The patterns of a field in words.
+    /// Returns these patterns as text.
     #[must_use]
     pub fn any_of(patterns: &[Self]) -> String {
         patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
     }
 
-    /// A pattern from its text.
+    /// Parses a pattern.
     #[must_use]
     pub fn new(text: &str) -> Self {
         match text.strip_suffix('*') {
@@ -134,27 +134,27 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// For each field the values that it may have; all fields must hold, and an absent field has no value. Empty, it lets
-/// every event through.
+/// The patterns of each field, one of which must match. All fields must match, and an absent field does not. An empty
+/// prefilter lets every event through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefilter(Vec<(Field, Vec<Pattern>)>);
 
 /// A prefilter that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PrefilterError {
-    /// It is no JSON object.
+    /// It is not a JSON object.
     #[error("is not an object of fields and their values")]
     NotAnObject,
-    /// No event has this field.
-    #[error("names {0:?}, which is none of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
+    /// Events do not have this field.
+    #[error("names the unknown field {0:?}; expected one of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
     Field(String),
-    /// The field's values are no list of texts, or an empty one, which no event could pass.
-    #[error("has for {0} not a list of texts, at least one and none empty")]
+    /// The field's values are not a list of texts, or the list or a text is empty, so that no event could match.
+    #[error("has an invalid value for {0}; expected a list of texts, at least one and none empty")]
     Values(&'static str),
 }
 
 impl Prefilter {
-    /// Reads a manifest's `prefilter`.
+    /// Parses a manifest's `prefilter`.
     ///
     /// # Errors
     /// It is not an object of known fields, each with a list of at least one text.
@@ -173,13 +173,13 @@ impl Prefilter {
         Ok(prefilter)
     }
 
-    /// The fields and their values.
+    /// Returns the fields and their patterns.
     #[must_use]
     pub fn fields(&self) -> &[(Field, Vec<Pattern>)] {
         &self.0
     }
 
-    /// The first field that keeps an event from the rule, if there is one.
+    /// Returns the first field that does not match, if there is one.
     #[must_use]
     pub fn first_miss(&self, event: &Event<'_>) -> Option<(Field, &[Pattern])> {
         let misses = |field: Field, patterns: &[Pattern]| {
@@ -188,7 +188,7 @@ impl Prefilter {
         self.0.iter().find(|(field, patterns)| misses(*field, patterns)).map(|(field, patterns)| (*field, &**patterns))
     }
 
-    /// Its JSON form, as in a manifest.
+    /// Returns its JSON, as in a manifest.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let texts = |patterns: &[Pattern]| patterns.iter().map(|pattern| Value::from(pattern.to_string())).collect();

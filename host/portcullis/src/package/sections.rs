@@ -9,7 +9,8 @@ pub(crate) const SPEC: &str = "portcullis:spec";
 /// The section with the manifest: JSON with the version and the prefilter.
 pub(crate) const MANIFEST: &str = "portcullis:manifest";
 
-/// The contents of the custom sections with this name, in order; those of nested modules and components do not count.
+/// Returns the contents of the custom sections with this name, in order, without those of nested modules and
+/// components.
 ///
 /// # Errors
 /// The bytes are not WebAssembly's binary format.
@@ -30,7 +31,7 @@ pub(crate) fn append(component: &mut Vec<u8>, name: &str, data: &[u8]) {
     CustomSection { name: name.into(), data: data.into() }.append_to_component(component);
 }
 
-/// The parts of a module or component, without those of the modules and components in it.
+/// Returns the parts of a module or component, without those of nested modules and components.
 pub(crate) fn top_level(wasm: &[u8]) -> impl Iterator<Item = Result<Payload<'_>, BinaryReaderError>> {
     let mut depth = 0;
     Parser::new(0).parse_all(wasm).filter(move |payload| {

@@ -1,4 +1,4 @@
-//! Who vouches for a package: an Ed25519 signature over a statement that names each of its parts.
+//! Signatures of packages: an Ed25519 signature over a statement that names each part of a package.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,23 +17,22 @@ use thiserror::Error;
 use super::parts::Parts;
 use super::world::WORLD;
 
-/// What a statement is for, and in which form it is: so that no signature of the same key over anything else can be taken
-/// for one of a package.
+/// Purpose and format of a statement, so that no other signature of the same key is valid for a package.
 const PURPOSE: &str = "portcullis package 1";
 
-/// A key to sign packages with.
+/// A key for signing packages.
 pub struct SigningKey(ed25519_dalek::SigningKey);
 
-/// A key that signatures are checked with, written `ed25519:` and 32 bytes in Base64.
+/// A key for checking signatures, written as `ed25519:` and 32 bytes in Base64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// A text that is no key.
+/// A text that is not a key.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct KeyError(String);
 
-/// What a signature is over, as JSON: the parts of one version of one rule, for one world.
+/// The signed statement, as JSON: the parts of one version of one rule, for one world.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Statement {
@@ -46,7 +45,7 @@ struct Statement {
     manifest_sha256: String,
 }
 
-/// The section: the statement to the letter, whose key, and the signature in Base64.
+/// The section: the exact statement, the key, and the signature in Base64.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Section {
@@ -55,63 +54,65 @@ struct Section {
     signature: String,
 }
 
-/// A signature that does not vouch for its package.
+/// A signature that is not valid for its package.
 #[derive(Debug, Error)]
 pub enum SignatureError {
-    /// There is none, and one is asked for.
-    #[error("it is not signed, and only packages that a trusted key has signed are taken (trusted-keys in the config)")]
+    /// A signature is required, and there is none.
+    #[error("it is not signed; only packages that a trusted key has signed are accepted (trusted-keys in the config)")]
     Unsigned,
-    /// It is of a key that is not trusted.
-    #[error("it is signed by {0}, which is none of the trusted keys (trusted-keys in the config)")]
+    /// The key is not trusted.
+    #[error("it is signed by {0}, which is not a trusted key (trusted-keys in the config)")]
     Untrusted(PublicKey),
-    /// The section is not of its form.
+    /// The section does not have the expected form.
     #[error("its signature cannot be read: {0}")]
     Form(String),
-    /// The statement is not what the key has signed.
-    #[error("its signature is not one of {0} over what it states: it was changed after it was signed")]
+    /// The signature does not match the statement.
+    #[error("its signature is not valid for the key {0}: it was changed after it was signed")]
     Invalid(PublicKey),
-    /// The statement is about another part.
+    /// A part is not the one in the statement.
     #[error("its {0} is not the one that was signed: it was changed after it was signed")]
     Part(&'static str),
-    /// The file is not just its parts, one after the other.
+    /// The file contains more than its parts, or has them in another order.
     #[error("it has bytes that belong to none of its signed parts, or their order was changed after it was signed")]
     Layout,
-    /// It is for something else.
-    #[error("its signature is for {found:?}, and needs to be for {expected:?}")]
+    /// The signature is for another purpose or world.
+    #[error("its signature is for {found:?}; expected {expected:?}")]
     Purpose {
-        /// What it is for.
+        /// The purpose or world in the statement.
         found: String,
-        /// What it should be for.
+        /// The expected one.
         expected: &'static str,
     },
-    /// It is of another package.
-    #[error("its signature is for {signed}, and it is {found}")]
+    /// The signature is for another package.
+    #[error("its signature is for {signed}; expected {found}")]
     OtherPackage {
-        /// The rule and version that were signed.
+        /// Rule and version in the statement.
         signed: String,
-        /// The rule and version that its spec and manifest name.
+        /// Rule and version in spec and manifest.
         found: String,
     },
 }
 
 impl SigningKey {
-    /// A new key, from the system's randomness.
+    /// Returns a new key from the system's randomness.
     ///
     /// # Errors
-    /// The system has none.
+    /// The system provides no randomness.
     pub fn generate() -> Result<Self, KeyError> {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| KeyError(format!("the system gives no randomness: {error}")))?;
+        getrandom::fill(&mut secret)
+            .map_err(|error| KeyError(format!("the system provides no randomness: {error}")))?;
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&secret)))
     }
 
-    /// A key in PKCS #8, as PEM: `-----BEGIN PRIVATE KEY-----`, as `openssl genpkey -algorithm ed25519` writes it too.
+    /// Parses a key in PKCS #8 as PEM: `-----BEGIN PRIVATE KEY-----`, which `openssl genpkey -algorithm ed25519` writes
+    /// too.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not such a key.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let (begin, end) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
-        // Some write what the key is for around it.
+        // There may be comments around it.
         let block = pem.find(begin).and_then(|start| {
             let length = pem[start..].find(end)? + end.len();
             Some(&pem[start..start + length])
@@ -120,35 +121,35 @@ impl SigningKey {
             let is = if pem.contains("ENCRYPTED") {
                 "is encrypted: decrypt it first, for instance with `openssl pkey`"
             } else if pem.contains("PUBLIC KEY") {
-                "is a public key, and needs to be the private one"
+                "is a public key; expected a private key"
             } else {
-                "has no -----BEGIN PRIVATE KEY-----: expected an Ed25519 private key in PEM (PKCS #8), as `portcullis keygen` \
-                 and `openssl genpkey -algorithm ed25519` write them"
+                "has no -----BEGIN PRIVATE KEY-----: expected an Ed25519 private key in PEM (PKCS #8), as `portcullis \
+                 keygen` and `openssl genpkey -algorithm ed25519` write them"
             };
             return Err(KeyError(is.to_owned()));
         };
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(block);
-        key.map(Self).map_err(|error| KeyError(format!("is no Ed25519 private key in PEM (PKCS #8): {error}")))
+        key.map(Self).map_err(|error| KeyError(format!("is not an Ed25519 private key in PEM (PKCS #8): {error}")))
     }
 
-    /// The key in PKCS #8, as PEM.
+    /// Returns the key in PKCS #8 as PEM.
     ///
     /// # Errors
-    /// Never: the form holds every key.
+    /// Never: every key has this form.
     pub fn to_pem(&self) -> Result<String, KeyError> {
-        // Without the public key, with which older versions of OpenSSL do not read it.
+        // Older versions of OpenSSL cannot read a file with the public key in it.
         let bytes = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
         let pem = bytes.to_pkcs8_pem(LineEnding::LF);
         pem.map(|pem| pem.to_string()).map_err(|error| KeyError(format!("cannot be written as PEM: {error}")))
     }
 
-    /// What its signatures are checked with.
+    /// Returns the key for checking its signatures.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// The section that vouches for these parts as this version of this rule.
+    /// Returns the section that signs these parts as this version of this rule.
     pub(super) fn sign(&self, parts: &Parts<'_>, rule_id: &str, version: &Version) -> Vec<u8> {
         let statement = serde_json::to_string(&Statement::of(parts, rule_id, version)).expect("texts are JSON");
         let section = Section {
@@ -160,7 +161,7 @@ impl SigningKey {
     }
 }
 
-/// A package that somebody vouches for, as whom and what; whether that is what it is, its spec and manifest will tell.
+/// A valid signature. Spec and manifest must still be compared with the statement.
 #[derive(Debug)]
 pub(super) struct Signed {
     pub(super) signer: PublicKey,
@@ -168,15 +169,15 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    /// Checks the signature of a package, if it has one; with trusted keys it must be of one of them. Nothing of the spec
-    /// and the manifest is read.
+    /// Checks the signature of a package, if it has one. If there are trusted keys, one of them must have made it. Spec
+    /// and manifest are not read.
     pub(super) fn check(parts: &Parts<'_>, trusted: Option<&[PublicKey]>) -> Result<Option<Self>, SignatureError> {
         let Some(section) = parts.signature else {
             return if trusted.is_some() { Err(SignatureError::Unsigned) } else { Ok(None) };
         };
         let form = |error: &dyn fmt::Display| SignatureError::Form(error.to_string());
         let whole: Section = serde_json::from_slice(section).map_err(|error| form(&error))?;
-        // Else one package could be written in many ways, each with other bytes and so another digest.
+        // Otherwise one package could be written in many ways, with different digests.
         if serde_json::to_vec(&whole).ok().as_deref() != Some(section) {
             return Err(form(&"it is not written as `pack` writes it"));
         }
@@ -187,7 +188,7 @@ impl Signed {
         }
         let signature = BASE64_STANDARD.decode(signature).map_err(|error| form(&error))?;
         let signature = Signature::from_slice(&signature).map_err(|error| form(&error))?;
-        // Strictly: what other libraries would take for a signature, or not, is none.
+        // Strict: other libraries disagree about signatures that do not pass this check.
         VerifyingKey::from_bytes(&signer.0)
             .and_then(|key| key.verify_strict(text.as_bytes(), &signature))
             .map_err(|_| SignatureError::Invalid(signer))?;
@@ -211,7 +212,7 @@ impl Signed {
         Ok(Some(Self { signer, statement }))
     }
 
-    /// Whether it vouches for this version of this rule.
+    /// Checks that the signature is for this version of this rule.
     pub(super) fn is_for(&self, rule_id: &str, version: &Version) -> Result<(), SignatureError> {
         let Statement { rule_id: signed_id, version: signed_version, .. } = &self.statement;
         if signed_id == rule_id && signed_version == version {
@@ -245,17 +246,18 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         if text.contains("PRIVATE KEY") {
             return Err(KeyError(
-                "a private key stands where a public one should: it is known to others now".to_owned(),
+                "it is a private key; expected a public key. Others can read it now: replace it".to_owned(),
             ));
         }
         let shown: String = text.chars().take(60).collect();
-        let wrong = || KeyError(format!("{shown:?} is no public key; expected ed25519: and 44 characters of Base64"));
+        let wrong =
+            || KeyError(format!("{shown:?} is not a public key; expected ed25519: and 44 characters of Base64"));
         let bytes = text.strip_prefix("ed25519:").and_then(|text| BASE64_STANDARD.decode(text).ok());
         let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)?;
-        // Of a weak key, everybody can make signatures.
+        // Anyone can make valid signatures for a weak key.
         let is_weak = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?.is_weak();
         if is_weak {
-            Err(KeyError(format!("{shown:?} is a weak key, with which everybody can sign")))
+            Err(KeyError(format!("{shown:?} is a weak key, with which anyone can sign")))
         } else {
             Ok(Self(bytes))
         }

@@ -11,42 +11,42 @@ use thiserror::Error;
 
 use crate::limits::PackageLimits;
 
-/// A rule's spec, in the words of Panther's rule schema.
+/// A rule's spec, with the names of Panther's rule schema.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// `RuleID`: the rule's name everywhere.
+    /// `RuleID`: identifies the rule everywhere.
     pub rule_id: String,
     /// `DisplayName`, else the id.
     pub display_name: String,
-    /// `Enabled`: whether the rule takes part in a run. Its test cases run either way.
+    /// `Enabled`: whether the rule runs. Its test cases always run.
     pub enabled: bool,
-    /// `LogTypes`: what the rule subscribes to, of those that hold Kubernetes audit events.
+    /// `LogTypes`: the subscribed log types, without those that never contain Kubernetes audit events.
     pub log_types: Vec<LogType>,
     /// `Severity`.
     pub severity: Severity,
     /// `Description`.
     pub description: Option<String>,
-    /// `Runbook`: what to do about an alert.
+    /// `Runbook`: instructions for responding to an alert.
     pub runbook: Option<String>,
-    /// `Reference`: where to read more.
+    /// `Reference`: a link to more information.
     pub reference: Option<String>,
-    /// `Status`: how mature the rule is.
+    /// `Status`: the maturity of the rule.
     pub status: Option<String>,
     /// `Tags`.
     pub tags: Vec<String>,
-    /// `Reports`: the rule's places in frameworks, by the framework's name.
+    /// `Reports`: the rule's entries in frameworks, by the framework's name.
     pub reports: BTreeMap<String, Vec<String>>,
     /// `DedupPeriodMinutes`; Panther's default is 60.
     pub dedup_period_minutes: u32,
-    /// `Threshold`: how many matches make an incident; Panther's default is 1.
+    /// `Threshold`: number of matches that make an incident; Panther's default is 1.
     pub threshold: u32,
-    /// `SummaryAttributes`: the fields by which an incident is summed up.
+    /// `SummaryAttributes`: the fields that an incident summarizes.
     pub summary_attributes: Vec<String>,
     /// `Tests`.
     pub test_cases: Vec<TestCase>,
 }
 
-/// A test in a spec.
+/// A test case of a spec.
 #[derive(Clone, Debug)]
 pub struct TestCase {
     /// `Name`.
@@ -57,43 +57,44 @@ pub struct TestCase {
     pub record: Value,
 }
 
-/// A spec that this host cannot carry out.
+/// A spec that this host does not support.
 #[derive(Debug, Error)]
 pub enum SpecError {
-    /// Not UTF-8.
+    /// It is not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// Not YAML of Panther's rule schema: what, and on which line.
+    /// It is not YAML of Panther's rule schema; the message contains the line.
     #[error("{0}")]
     Yaml(String),
-    /// A key of the schema whose meaning lies outside a component.
+    /// It has a key of the schema that does not apply to components.
     #[error("{key} is not supported: {instead}")]
     Unsupported {
         /// The key.
         key: &'static str,
-        /// What to do instead.
+        /// The alternative.
         instead: &'static str,
     },
-    /// A value that the schema does not allow.
+    /// It has a value that the schema does not allow.
     #[error("{0}")]
     Value(String),
 }
 
-/// The longest `RuleID` in bytes; a file's name has 255.
+/// Limit for `RuleID`, in bytes. A file's name can have 255.
 const MAX_ID: usize = 150;
 
 impl Spec {
-    /// Reads a spec; every key of Panther's rule schema is known, and any other is an error.
+    /// Parses a spec. All keys of Panther's rule schema are known; any other is an error.
     ///
     /// # Errors
-    /// The YAML is not of the schema, or asks for something that a component cannot be.
+    /// The YAML does not follow the schema, or has something that components do not support.
     pub fn from_yaml(yaml: &[u8]) -> Result<Self, SpecError> {
         let text = std::str::from_utf8(yaml).map_err(|_| SpecError::NotUtf8)?;
-        // YAML 1.2, as Panther's own tool reads it: `no` is a text, and not false.
+        // YAML 1.2, as Panther's own tool reads it: `no` is a text, not false.
         let options = serde_saphyr::options! {
             strict_booleans: true,
             with_snippet: false,
-            // Aliases must not make more of a spec than a spec may be: its texts go into every alert.
+            // Aliases must not make the spec larger than the limit for specs, because its texts are part of every
+            // alert.
             budget: serde_saphyr::budget! { max_total_scalar_bytes: 2 * PackageLimits::SPEC },
         };
         let message = |error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter);
@@ -102,14 +103,14 @@ impl Spec {
         yaml.check()
     }
 
-    /// The techniques of MITRE ATT&CK that the rule detects, as `TA0001:T1190`.
+    /// Returns the MITRE ATT&CK techniques that the rule detects, such as `TA0001:T1190`.
     #[must_use]
     pub fn mitre(&self) -> &[String] {
         self.reports.get("MITRE ATT&CK").map_or(&[], Vec::as_slice)
     }
 }
 
-/// Panther's rule schema, key for key, with the keys of derived rules.
+/// All keys of Panther's rule schema, including those of derived rules.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Yaml {
@@ -174,7 +175,7 @@ struct YamlMock {
 
 impl Yaml {
     fn check(self) -> Result<Spec, SpecError> {
-        const IN_THE_COMPONENT: &str = "the detection is the component's; write it there and remove the key";
+        const IN_THE_COMPONENT: &str = "the detection is in the component; write it there and remove the key";
         let value = |what: &str| SpecError::Value(what.to_owned());
         let has_mocks =
             self.tests.iter().flatten().any(|test| test.mocks.as_ref().is_some_and(|mocks| !mocks.is_empty()));
@@ -186,8 +187,8 @@ impl Yaml {
             ("GroupBy", self.group_by.is_some(), IN_THE_COMPONENT),
             ("InlineFilters", self.inline_filters.is_some(), IN_THE_COMPONENT),
             ("Mocks", has_mocks, "a component calls nothing that could be mocked; write the test case without them"),
-            ("BaseDetection", self.base_detection.is_some(), "a package holds one whole rule"),
-            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule sees events, with LogTypes"),
+            ("BaseDetection", self.base_detection.is_some(), "a package contains one complete rule"),
+            ("ScheduledQueries", self.scheduled_queries.is_some(), "a rule subscribes to events with LogTypes"),
             (
                 "CreateAlert: false",
                 self.create_alert == Some(false),
@@ -200,17 +201,17 @@ impl Yaml {
         if self.analysis_type != "rule" {
             return Err(SpecError::Value(format!("AnalysisType is {:?}; expected rule", self.analysis_type)));
         }
-        // Panther forbids the first five; the others cannot stand in the name of a package's file.
+        // Panther forbids the first five; the others cannot be in a file's name.
         let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
         if self.rule_id.len() > MAX_ID {
             return Err(SpecError::Value(format!(
-                "RuleID has {} bytes, and may have {MAX_ID}: it stands in every line of the ledger",
+                "RuleID has {} bytes; the limit is {MAX_ID}, because each line of the ledger contains it",
                 self.rule_id.len()
             )));
         }
         if self.rule_id.is_empty() || self.rule_id.starts_with('.') || self.rule_id.contains(forbidden) {
             return Err(SpecError::Value(format!(
-                "RuleID {:?} is empty, begins with a dot or holds one of <>&\"%/\\",
+                "RuleID {:?} is empty, begins with a dot or contains one of <>&\"%/\\",
                 self.rule_id
             )));
         }
@@ -220,7 +221,9 @@ impl Yaml {
             LogType::ALL.into_iter().filter(|known| log_types.iter().any(|name| name == known.as_str())).collect();
         if known.is_empty() {
             let names = LogType::ALL.map(LogType::as_str).join(", ");
-            return Err(SpecError::Value(format!("LogTypes names none of {names}")));
+            return Err(SpecError::Value(format!(
+                "LogTypes has no log type for Kubernetes audit logs; expected one of {names}"
+            )));
         }
         if self.threshold == Some(0) {
             return Err(value("Threshold is 0; expected at least 1"));

@@ -1,4 +1,4 @@
-//! Whether a component is one of our world: what it imports, what it exports, and of which types.
+//! Checks whether a component implements our world: its imports, exports and types.
 
 use thiserror::Error;
 use wasmparser::component_types::{
@@ -9,49 +9,49 @@ use wasmparser::{BinaryReaderError, Payload};
 
 use super::sections;
 
-/// The interface that a component of our world exports, and all that it exports.
+/// The interface that a component of our world exports, and its only export.
 pub const RULE_INTERFACE: &str = "portcullis:detection/rule@1.0.0";
 
 /// The world.
 pub const WORLD: &str = "portcullis:detection/detection@1.0.0";
 
-/// The type of `evaluate`, with all types written out.
+/// The complete type of `evaluate`.
 const EVALUATE: &str = "func(event-json: string) -> option<record {title: string, dedup: string, \
      severity: option<enum {info, low, medium, high, critical}>, context: string}>";
 
-/// How long a type may become in a message, in bytes; our own is 170.
+/// Limit for a type in a message, in bytes; our own has 170.
 const LONGEST: usize = 400;
 
-/// How many names stand in a message.
+/// Limit for the names in a message.
 const MOST: usize = 8;
 
-/// What a component is, and a rule's is not.
+/// A difference between a component and our world.
 #[derive(Debug, Error)]
 pub enum WorldError {
-    /// It imports something.
+    /// It has imports.
     #[error("it imports {0}; a rule imports nothing")]
     Imports(String),
-    /// Its exports are not the world's.
+    /// Its exports are not those of the world.
     #[error("it exports {found}; a rule exports {RULE_INTERFACE} and nothing else (world {WORLD})")]
     Exports {
-        /// The names that it exports.
+        /// Names of its exports.
         found: String,
     },
-    /// It exports the interface, with something else in it.
+    /// The exported interface has other contents.
     #[error("its {RULE_INTERFACE} has {found}; it must have the function evaluate and no other: {EVALUATE}")]
     Interface {
-        /// What is in it.
+        /// The contents of its interface.
         found: String,
     },
-    /// Not even its sections can be read.
+    /// Its sections cannot be read.
     #[error("it is not valid WebAssembly: {0}")]
     Malformed(#[from] BinaryReaderError),
 }
 
-/// Lets through what imports nothing, and exports one thing by our interface's name.
+/// Checks that a component imports nothing, and exports only the name of our interface.
 ///
 /// # Errors
-/// What the component has that our world has not.
+/// The first difference from our world.
 pub(super) fn check_names(wasm: &[u8]) -> Result<(), WorldError> {
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     for payload in sections::top_level(wasm) {
@@ -78,14 +78,14 @@ pub(super) fn check_names(wasm: &[u8]) -> Result<(), WorldError> {
     Ok(())
 }
 
-/// Lets through our interface with its types only. `types` are of the component, which is valid.
+/// Checks the types of the exported interface. `types` are those of the component, which is valid.
 ///
 /// # Errors
-/// What the interface has that ours has not.
+/// The difference from our interface.
 pub(super) fn check_types(types: TypesRef<'_>) -> Result<(), WorldError> {
     let found = match types.component_item_for_export(RULE_INTERFACE).map(|item| item.ty) {
         Some(ComponentEntityType::Instance(instance)) => functions(types, instance),
-        _ => vec!["what is no interface".to_owned()],
+        _ => vec!["something other than an interface".to_owned()],
     };
     if found != [format!("evaluate: {EVALUATE}")] {
         return Err(WorldError::Interface { found: listed(&found) });
@@ -100,7 +100,7 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") + more }
 }
 
-/// Everything that an interface has and that is no type, with its type.
+/// Returns everything in an interface except types, each with its type.
 fn functions(types: TypesRef<'_>, interface: ComponentInstanceTypeId) -> Vec<String> {
     let exports = types[interface].exports.iter();
     let described = exports.filter_map(|(name, item)| match item.ty {
@@ -119,13 +119,13 @@ fn functions(types: TypesRef<'_>, interface: ComponentInstanceTypeId) -> Vec<Str
             }
             Some(text)
         }
-        _ => Some(format!("{name}: no function")),
+        _ => Some(format!("{name}: not a function")),
     });
     described.take(4).collect()
 }
 
-/// Writes a type as WIT has it, as far as our world has such types, and no more of it than fits a message: a stranger's
-/// type can be as wide as it is deep.
+/// Writes a type as in WIT, if our world has types of this kind. It stops when the text is too long for a message,
+/// because an untrusted type can be arbitrarily wide and deep.
 fn describe(types: TypesRef<'_>, ty: &ComponentValType, text: &mut String) {
     let id = match ty {
         ComponentValType::Primitive(ty) => return *text += &ty.to_string(),

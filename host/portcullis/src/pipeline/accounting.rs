@@ -1,4 +1,4 @@
-//! The account of a run: every record under one outcome, every verdict under one word.
+//! The account of a run: each record has one outcome, and each rule has one verdict on each event.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,66 +12,66 @@ use crate::pipeline::{Judgement, Times, Verdict, Verdicts};
 use crate::rule_set::RuleSet;
 use crate::sandbox::Fault;
 
-/// How many records had which outcome, and how often each rule said what.
+/// Numbers of records by outcome, and of verdicts by rule.
 #[derive(Clone, Debug, Default)]
 pub struct Accounting {
-    /// Records that were shown to the rules.
+    /// Records that rules judged.
     pub evaluated: u64,
-    /// Records that are no Kubernetes audit events.
+    /// Records that are not Kubernetes audit events.
     pub ignored: u64,
-    /// Those of the ignored whose text speaks of Kubernetes audit logs all the same.
+    /// Ignored records whose text mentions Kubernetes audit logs.
     pub suspect: u64,
-    /// Records that cannot be read, or are not one tenant's.
+    /// Records that cannot be read, or do not belong to exactly one tenant.
     pub rejected: u64,
-    /// Evaluated records that had a field of a wrong type.
+    /// Evaluated records with fields of wrong types.
     pub malformed: u64,
-    /// By rule id and version; without the events since the versions at work last changed.
+    /// Verdicts by rule id and version, without the events since the serving versions last changed.
     rules: Vec<RuleAccounting>,
-    /// The versions at work, and the events since.
+    /// The serving versions, and the events since they last changed, by log type.
     serving: Arc<[Package]>,
     events: [u64; LogType::ALL.len()],
 }
 
-/// What one version of a rule said on the events that it subscribes to.
+/// Numbers of one rule version's verdicts on the events that it subscribes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleAccounting {
-    /// The rule.
+    /// The rule's id.
     pub rule_id: String,
     /// Its version.
     pub version: Version,
-    /// Events that it subscribes to, while it was at work.
+    /// Events that it subscribes to, while it was serving.
     pub events: u64,
     /// Matches.
     pub alert: u64,
-    /// Matches on events that the operator has excluded from alerting.
+    /// Matches on events that the operator has excluded.
     pub excluded: u64,
-    /// Asked, and no match.
+    /// Events that the rule was called for and did not match.
     pub no_match: u64,
-    /// Failed.
+    /// Faults.
     pub fault: u64,
-    /// Those of the faults that are of events which the rule was not asked about, while it was suspended.
+    /// Faults for events during a suspension, for which the rule was not called.
     pub suspended: u64,
-    /// The faults by their kind.
+    /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// How long it took each time that it was asked.
+    /// Durations of its calls.
     pub times: Times,
 }
 
 impl Accounting {
-    /// An empty account for these rules.
+    /// Returns an empty account for these rules.
     #[must_use]
     pub fn new(rules: &RuleSet) -> Self {
         let rules = rules.packages().iter().map(RuleAccounting::new).collect();
         Self { rules, ..Self::default() }
     }
 
-    /// Records read.
+    /// Returns the number of records.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.evaluated + self.ignored + self.rejected
     }
 
-    /// What each version of each rule said, by rule id and version.
+    /// Returns the account of each version of each rule, by rule id and version.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleAccounting> {
         let mut settled = self.clone();
@@ -79,8 +79,8 @@ impl Accounting {
         settled.rules
     }
 
-    /// Counts a record, at a cost that follows the rules that were asked. A version of a rule that has not been there before
-    /// gets an account of its own.
+    /// Counts a record. The cost depends on the number of rules that were called. A new version of a rule gets an
+    /// account of its own.
     pub fn count(&mut self, judgement: &Judgement) {
         match judgement {
             Judgement::Evaluated { malformed, verdicts } => {
@@ -96,7 +96,7 @@ impl Accounting {
         }
     }
 
-    /// The account of all records of these, without the rules.
+    /// Returns the sum of these accounts, without the rules.
     #[must_use]
     pub fn total<'a>(accounts: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut total = Self::default();
@@ -114,7 +114,7 @@ impl Accounting {
         self.malformed += other.malformed;
     }
 
-    /// Adds what another account has counted. It costs least where that is of the same judge.
+    /// Adds another account. This is cheapest if both are of the same judge.
     pub fn add(&mut self, other: Self) {
         self.add_outcomes(&other);
         if other.evaluated > 0 && !Arc::ptr_eq(&self.serving, &other.serving) {
@@ -142,7 +142,7 @@ impl Accounting {
             let by_id = |package: &Package| package.rule_id().cmp(asked.package.rule_id());
             let serving = self.serving.binary_search_by(by_id).ok().map(|place| self.serving[place].clone());
             if let Some(serving) = serving.filter(|serving| *serving != asked.package) {
-                // Another version took over on this very event, which is therefore none of the one before.
+                // Another version replaced the serving one on this event, so the event counts for the new one.
                 self.settle();
                 self.of(&serving).events -= 1;
                 self.of(&asked.package).events += 1;
@@ -165,7 +165,7 @@ impl Accounting {
         }
     }
 
-    /// Gives every version that is at work the events that it subscribes to.
+    /// Adds the events to the accounts of the serving versions that subscribe to them.
     fn settle(&mut self) {
         let events = std::mem::take(&mut self.events);
         let serving = Arc::clone(&self.serving);
@@ -204,7 +204,7 @@ impl RuleAccounting {
         }
     }
 
-    /// Not asked, because its prefilter rules a match out.
+    /// Returns the number of events for which the prefilter skipped the rule.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.events - self.alert - self.excluded - self.no_match - self.fault
@@ -214,7 +214,7 @@ impl RuleAccounting {
         (&self.rule_id, &self.version)
     }
 
-    /// Adds what another version, or the same elsewhere, has said.
+    /// Adds the account of another version, or of the same version elsewhere.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.alert += other.alert;

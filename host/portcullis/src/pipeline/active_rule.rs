@@ -1,4 +1,4 @@
-//! A rule at work for one tenant, and the version that it has replaced.
+//! A serving rule of one tenant, and the version that it replaced.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use crate::rule_set::{Predecessor, RuleSet};
 use crate::sandbox::{Fault, Sandbox, checked};
 use portcullis_alert::Alert;
 
-/// An event that rules are asked about, one after the other.
+/// An event that rules are called for, one after the other.
 pub(super) struct EvalContext<'a> {
     pub(super) event: &'a Event<'a>,
     pub(super) tenant: &'a str,
     pub(super) enrichment: &'a Enrichment,
     pub(super) clock: fn() -> Timestamp,
-    /// Made when the first rule is asked.
+    /// The event's JSON, which is made for the first call.
     json: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> EvalContext<'a> {
         self.json.get_or_insert_with(|| serde_json::to_string(&enrichment.enrich(event)).expect("an event is JSON"))
     }
 
-    /// The event's time, unless the clock behind it is wrong: by more than a day ahead.
+    /// Returns the event's time, unless it is more than a day ahead of the clock, and therefore wrong.
     fn known_time(&self) -> Option<Timestamp> {
         let time: Timestamp = self.event.event_time.as_deref()?.parse().ok()?;
         let most = (self.clock)().checked_add(SignedDuration::from_hours(24)).ok()?;
@@ -51,7 +51,7 @@ impl<'a> EvalContext<'a> {
     }
 }
 
-/// One version of a rule with its instance and its record of faults.
+/// One version of a rule, with its instance and its suspension.
 pub(super) struct Version {
     pub(super) package: Package,
     sandbox: Sandbox,
@@ -59,10 +59,10 @@ pub(super) struct Version {
     alert_length: usize,
 }
 
-/// A version's answer: a match as the alert that it could become.
+/// A version's answer. A match is the alert that it may become.
 type Answer = Result<Option<Box<Alert>>, Fault>;
 
-/// An answer, what is to be told with it, and how long it took, if the rule was asked.
+/// An answer, its notice, and the duration of the call, if there was one.
 pub(super) struct Evaluation {
     pub(super) answer: Answer,
     notice: Option<Notice>,
@@ -79,7 +79,7 @@ impl Version {
         }
     }
 
-    /// Asks the rule, unless it is suspended.
+    /// Calls the rule, unless it is suspended.
     pub(super) fn ask(&mut self, context: &mut EvalContext<'_>) -> Evaluation {
         if let Some(left) = locked(&self.suspension).passes_over(|| context.known_time()) {
             return Evaluation { answer: Err(Fault::Suspended(left)), notice: None, took: None };
@@ -103,27 +103,27 @@ impl Version {
     }
 }
 
-/// The time in which a version must not fault where its predecessor does not.
+/// The period during which a version must not fault where its predecessor does not.
 struct Probation {
     predecessor: Version,
-    /// Number of events that the rule is still to be asked about.
+    /// Number of calls that are left.
     left: u32,
 }
 
-/// A rule at work: all that is one tenant's own.
+/// A serving rule, with everything that belongs to one tenant only.
 pub(super) struct ActiveRule {
     current: Version,
     probation: Option<Probation>,
-    /// A version that has been rolled back.
+    /// The version that was rolled back.
     failed: Option<Package>,
-    /// The number of the last pardon that has held here.
+    /// The number of the last reinstatement that took effect.
     reinstatement: u64,
     alerts: Arc<Mutex<AlertBudget>>,
     exclusions: Vec<Exclusion>,
 }
 
 impl ActiveRule {
-    /// A rule of a rule set that was not here before; what it has replaced may be known all the same.
+    /// Returns a rule that was not in the previous rule set. The rule set may name its predecessor nevertheless.
     pub(super) fn new(
         package: &Package,
         rules: &RuleSet,
@@ -151,9 +151,8 @@ impl ActiveRule {
         &self.current.package
     }
 
-    /// The same rule as a new rule set has it. A version that is new here is on probation beside its predecessor. What the
-    /// tenant has of the rule stays: exclusions, and the budget of alerts. A version that has been rolled back here does not
-    /// come back, unless it is meant to.
+    /// Returns the rule for a new rule set. A new version is on probation, with its predecessor. Exclusions and the
+    /// alert budget stay. A version that was rolled back here does not return unless it is reinstated.
     pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits, shared: &Shared) -> Self {
         let named = rules.predecessor(package.rule_id());
         let may_stay = |before: &Package| match named {
@@ -171,7 +170,7 @@ impl ActiveRule {
         own.sandbox.reset();
         let before = match named {
             Predecessor::None => None,
-            // Of versions that came and went between two events, none was ever here.
+            // If several versions were replaced between two events, this judge has never had the predecessor.
             Predecessor::This(named) if *named != own.package && self.failed.as_ref() != Some(named) => {
                 Some(Version::new(named.clone(), limits, shared))
             }
@@ -183,11 +182,11 @@ impl ActiveRule {
         self
     }
 
-    /// The verdict on an event that the prefilter lets through.
+    /// Returns the verdict on an event that the prefilter lets through.
     pub(super) fn judge(&mut self, context: &mut EvalContext<'_>) -> RuleVerdict {
         let evaluation = self.current.ask(context);
         if let Err(fault) = &evaluation.answer
-            // Not to be asked is the consequence of failures on which the other failed too.
+            // A suspension follows from faults on events on which the predecessor faulted too.
             && !matches!(fault, Fault::Suspended(_))
             && let Some(verdict) = self.verdict_of_predecessor(fault.clone(), context)
         {
@@ -200,7 +199,8 @@ impl ActiveRule {
         self.verdict(evaluation, context)
     }
 
-    /// Where a version on probation failed: what the one before says, which is active again if it does not fail too.
+    /// Returns the predecessor's verdict after a fault during probation. If the predecessor does not fault, it is
+    /// active again.
     fn verdict_of_predecessor(&mut self, fault: Fault, context: &mut EvalContext<'_>) -> Option<RuleVerdict> {
         let Probation { predecessor: version, .. } = self.probation.as_mut()?;
         let package = &version.package;
@@ -224,7 +224,7 @@ impl ActiveRule {
         Some(verdict)
     }
 
-    /// Puts the predecessor back in its place; what it had replaced.
+    /// Replaces the current version with its predecessor. Returns the version that failed.
     fn roll_back(&mut self) -> Package {
         let before = self.probation.take().expect("there is a predecessor").predecessor;
         let failed = std::mem::replace(&mut self.current, before).package;
@@ -243,8 +243,8 @@ impl ActiveRule {
         RuleVerdict { package: self.current.package.clone(), verdict, notices, took }
     }
 
-    /// What becomes of a match. One over the budget is a fault that suspends nobody: whoever could make a rule match
-    /// often could otherwise silence it.
+    /// Returns the verdict for a match. A match beyond the alert budget is a fault that counts for no suspension;
+    /// otherwise a client that makes a rule match often could silence it.
     fn matched(&mut self, alert: Box<Alert>, context: &EvalContext<'_>) -> (Verdict, Option<Notice>) {
         let covers = |exclusion: &&Exclusion| exclusion.covers(context.event, (context.clock)());
         if let Some(exclusion) = self.exclusions.iter().find(covers) {

@@ -1,27 +1,28 @@
-//! How many alerts a rule may raise in a minute.
+//! Limits a rule's alerts in each minute.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// So many minutes are told apart, which is two months: inputs are read one after the other, and clusters' streams run apart.
+/// Number of minutes that are counted separately, about two months. Inputs are read one after the other, and the
+/// streams of clusters are at different times.
 const MINUTES: usize = 100_000;
 
-/// Whether there is an alert left.
+/// Result of taking an alert from the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Budget {
-    /// There was.
+    /// The budget had an alert left.
     Left,
-    /// This is the first of its minute for which there is none.
+    /// This is the first match of its minute without an alert left.
     UsedUp,
-    /// There has been none in this minute.
+    /// The budget of this minute was used up before.
     Exceeded,
 }
 
-/// One rule's alerts, by the minute of their events. By the events' own time, so that a day's records that are read in a
+/// Counts one rule's matches by the minute of their events. With the time of events, a day's records that are read in a
 /// second have a day's budget.
 pub(super) struct AlertBudget {
     limit: u32,
-    /// Of each minute the matches.
+    /// Number of matches in each minute.
     matches: BTreeMap<i64, u64>,
 }
 
@@ -30,12 +31,13 @@ impl AlertBudget {
         Self { limit, matches: BTreeMap::new() }
     }
 
-    /// Alerts in a minute.
+    /// Returns the number of alerts for each minute.
     pub(super) fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Takes one alert out of the budget of a second's minute. A minute that has been forgotten begins anew.
+    /// Takes an alert from the budget of the minute that contains this second. A minute that was forgotten starts
+    /// again.
     pub(super) fn take(&mut self, second: i64) -> Budget {
         let minute = second.div_euclid(60);
         if self.matches.len() == MINUTES && !self.matches.contains_key(&minute) {

@@ -1,31 +1,32 @@
-//! Events of which a rule would need what their records do not say: the rule cannot match them, and somebody should know.
+//! Events whose records lack what a rule needs. The rule cannot match them, so the operator should know.
 
 use portcullis_event::{Event, json};
 
 use crate::package::Package;
 
-/// A rule that goes by the type of a service, and was shown an event without the object that was sent.
+/// A rule that uses the type of a service, and an event without the object that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blind {
     /// The rule.
     pub package: Package,
-    /// What was asked for.
+    /// The event's verb.
     pub verb: String,
-    /// Of what.
+    /// The event's resource.
     pub resource: String,
-    /// Whether the object is missing because the record's end is. Otherwise nobody has recorded it.
+    /// Whether the record is cut off. Otherwise the object was not recorded.
     pub cut_off: bool,
 }
 
-/// What may bring a service, or change its type.
+/// Verbs that may create a service or change its type.
 const VERBS: [&str; 3] = ["create", "update", "patch"];
 
-/// Whether an event should have the type of a service, as far as that costs next to nothing to say.
+/// Returns whether an event could have the type of a service but has none. This check costs almost nothing.
 pub(super) fn lacks_type(event: &Event<'_>) -> bool {
     event.service_type.is_none() && event.verb.as_deref().is_some_and(|verb| VERBS.contains(&verb))
 }
 
-/// Whether a request did something to a whole object of the core group, so that what was sent decides what there is now.
+/// Returns whether a request changed a whole object of the core group, so that the object that was sent decides its
+/// state.
 pub(super) fn did_something(event: &Event<'_>) -> bool {
     let failed = |code: i64| code >= 400 || (1..=16).contains(&code);
     event.is_complete()
@@ -35,12 +36,13 @@ pub(super) fn did_something(event: &Event<'_>) -> bool {
         && !event.is_dry_run()
 }
 
-/// Whether a record's end is missing.
+/// Returns whether a record's end is missing.
 pub(super) fn is_cut_off(event: &Event<'_>) -> bool {
     event.malformed.iter().any(|path| path == Event::CUT_OFF)
 }
 
-/// Whether the object that was sent is not in the record. A patch may leave out the type, and be a list: then it is there.
+/// Returns whether the object that was sent is not in the record. A patch counts as an object, even if it leaves out
+/// the type or is a list.
 pub(super) fn lacks_object(event: &Event<'_>) -> bool {
     let Some(object) = event.request_object else { return true };
     if event.verb.as_deref() == Some("patch") {

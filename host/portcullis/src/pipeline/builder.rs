@@ -20,14 +20,14 @@ pub struct JudgeBuilder {
 }
 
 impl Judge {
-    /// Returns a judge with these rules and limits, for the tenant [`DEFAULT_TENANT`]. Rules start their instances with the
-    /// first event that concerns them.
+    /// Returns a judge with these rules and limits, for the tenant [`DEFAULT_TENANT`]. Rules start their instances with
+    /// the first event for which they are called.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, limits: Limits) -> Self {
         Self::builder(limits).rules(rules).build()
     }
 
-    /// Returns a builder of a judge with these limits. Without other calls, it has no rules, the tenant
+    /// Returns a builder of a judge with these limits. By default, the judge has no rules, the tenant
     /// [`DEFAULT_TENANT`], no enrichment and no exclusions.
     pub fn builder(limits: Limits) -> JudgeBuilder {
         JudgeBuilder {
@@ -46,12 +46,12 @@ impl Judge {
 }
 
 impl JudgeBuilder {
-    /// Sets the rules, which stay.
+    /// Sets fixed rules.
     pub fn rules(self, rules: Arc<RuleSet>) -> Self {
         self.following(Arc::new(RuleSetCell::new(rules)))
     }
 
-    /// Takes the rules from a cell: the judge follows what is published there.
+    /// Sets the cell that rule sets are published in. The judge uses the latest one.
     pub fn following(self, cell: Arc<RuleSetCell>) -> Self {
         Self { cell, ..self }
     }
@@ -62,25 +62,25 @@ impl JudgeBuilder {
         self
     }
 
-    /// Looks up the networks of source addresses here, for events that a rule is asked about.
+    /// Sets the enrichment that looks up the networks of source addresses, for events for which a rule is called.
     pub fn enrichment(mut self, enrichment: Arc<Enrichment>) -> Self {
         self.fixed.enrichment = enrichment;
         self
     }
 
-    /// Lets no match on an excluded event become an alert.
+    /// Sets the events for which a match is not an alert.
     pub fn exclusions(mut self, exclusions: &[Exclusion]) -> Self {
         self.fixed.exclusions = exclusions.into();
         self
     }
 
-    /// Sets the clock that is read for events without a time; without it, the system's.
+    /// Sets the clock for events without a time. The default is the system's clock.
     pub fn clock(mut self, clock: fn() -> Timestamp) -> Self {
         self.fixed.clock = clock;
         self
     }
 
-    /// Asks every rule about every event of its log types, to check that prefilters exclude nothing.
+    /// Calls every rule for every event of its log types, to check that prefilters exclude no match.
     pub fn without_prefilters(mut self) -> Self {
         self.fixed.prefilters = false;
         self

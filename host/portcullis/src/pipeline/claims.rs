@@ -1,4 +1,4 @@
-//! Whose a record is.
+//! Decides which tenant a record belongs to.
 
 use std::fmt;
 
@@ -7,40 +7,40 @@ use thiserror::Error;
 
 use crate::package::Pattern;
 
-/// What a tenant's records have in common: all of it must hold.
+/// Identifies records of a tenant: all conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// The name of the input, one of these; empty, the input does not matter.
+    /// Names of the input, one of which must match; if empty, the input does not matter.
     pub inputs: Vec<Pattern>,
-    /// Fields of the record, each with the texts that it may have.
+    /// Fields of the record, each with the texts of which one must match.
     pub fields: Vec<(FieldPath, Vec<Pattern>)>,
 }
 
-/// Where in a record a field is: the names on the way to it, such as `resource.labels.project_id`. What stands in a list,
-/// or under a name with a dot in it, cannot be named.
+/// The path of a field in a record, such as `resource.labels.project_id`. Items of lists and names that contain a dot
+/// have no path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldPath(Vec<String>);
 
-/// A record that is not one tenant's.
+/// A record that does not belong to exactly one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unclaimed {
     /// No tenant claims it.
-    #[error("belongs to no tenant: none of the config's claims it")]
+    #[error("belongs to no tenant: no claim in the config matches it")]
     NoClaim,
-    /// Several do, and to show it to the rules of one would be to show it to a stranger's.
-    #[error("belongs to no one tenant: {0} claim it")]
+    /// Several tenants claim it. The rules of one tenant must not see the records of another.
+    #[error("belongs to more than one tenant: {0} claim it")]
     Several(String),
 }
 
 impl FieldPath {
-    /// A path from its text, names with dots between them. None is empty.
+    /// Parses a path, names separated by dots; `None` if a name is empty.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let names: Vec<String> = text.split('.').map(str::to_owned).collect();
         names.iter().all(|name| !name.is_empty()).then_some(Self(names))
     }
 
-    /// The text there, if there is one.
+    /// Returns the text at this path of a record.
     fn of<'r>(&self, record: &'r str) -> Option<portcullis_event::Text<'r>> {
         let (last, outer) = self.0.split_last()?;
         let mut object = record;
@@ -59,11 +59,11 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// The claims of all tenants: of each, those of which one must hold.
+/// The claims of all tenants. For a tenant, one of its claims must hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     tenants: Vec<Vec<Claim>>,
-    /// Each path once.
+    /// All paths in the claims, each once.
     paths: Vec<FieldPath>,
 }
 
@@ -78,10 +78,10 @@ impl Claims {
         Self { tenants, paths }
     }
 
-    /// The one tenant, by its number, whose record this is.
+    /// Returns the number of the tenant that a record belongs to.
     ///
     /// # Errors
-    /// It is not one tenant's; several are given by their numbers.
+    /// The record does not belong to exactly one tenant; the error contains the numbers of all that claim it.
     pub(super) fn owner(&self, record: &[u8], input: &str) -> Result<usize, Vec<usize>> {
         let record = std::str::from_utf8(record).unwrap_or_default();
         let values: Vec<_> = self.paths.iter().map(|path| path.of(record)).collect();

@@ -1,4 +1,4 @@
-//! From a record to what every rule says about it.
+//! Judges records with the rules of a tenant.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, RuleSet, RuleSetCell};
 use crate::sandbox::Fault;
 
-/// What a judge shares with its forks.
+/// State and settings that a judge shares with its forks.
 #[derive(Clone)]
 pub(super) struct Fixed {
     pub(super) tenant: Arc<str>,
@@ -28,31 +28,31 @@ pub(super) struct Fixed {
     pub(super) clock: fn() -> Timestamp,
 }
 
-/// Judges the records of one tenant one after the other with its rule set, each rule in its own sandbox. The calling
-/// thread runs the rules. A rule set that is published meanwhile takes over with the next event.
+/// Judges the records of one tenant, one after the other, each rule in a sandbox of its own. The calling thread runs
+/// the rules. A rule set that is published meanwhile takes effect with the next event.
 pub struct Judge {
     cell: Arc<RuleSetCell>,
     /// The generation of the rule set in the cell.
     generation: u64,
     rules: Arc<RuleSet>,
     limits: Limits,
-    /// One for each package of the rule set, in its order.
+    /// The rules, in the order of the rule set's packages.
     active: Vec<ActiveRule>,
-    /// The packages that they judge with.
+    /// The versions that are serving, in the same order.
     serving: Arc<[Package]>,
-    /// Those of them that have gone back to another version than the rule set's.
+    /// Numbers of the rules that were rolled back, so that their version is not the rule set's.
     rolled_back: Vec<usize>,
     shadows: Shadows,
     fixed: Fixed,
     wanted_networks: bool,
-    /// Rules that could not see what they go by in the last event.
+    /// Rules that were blind to the last event.
     blind: Vec<Blind>,
     buffers: Buffers,
     candidates: Candidates,
 }
 
 impl Judge {
-    /// Returns a judge with what a [`JudgeBuilder`](super::JudgeBuilder) has collected.
+    /// Returns a judge with the settings of a [`JudgeBuilder`](super::JudgeBuilder).
     pub(super) fn assemble(cell: Arc<RuleSetCell>, limits: Limits, fixed: Fixed) -> Self {
         let mut judge = Self {
             cell,
@@ -73,39 +73,39 @@ impl Judge {
         judge
     }
 
-    /// Whose records it judges.
+    /// Returns the tenant whose records it judges.
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.fixed.tenant
     }
 
-    /// The rules that it has judged the last event with.
+    /// Returns the rule set that it judged the last event with.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
     }
 
-    /// Returns another judge for the same tenant, to work beside this one on another thread. Together they suspend rules, and
-    /// use up budgets of alerts. It has this one's rules until it is given others.
+    /// Returns another judge for the same tenant, for another thread. Both share suspensions and alert budgets. It has
+    /// the rules of this judge until [`Judge::set_rules`] changes them.
     #[must_use]
     pub fn fork(&self) -> Self {
         Self::assemble(Arc::new(RuleSetCell::new(Arc::clone(&self.rules))), self.limits, self.fixed.clone())
     }
 
-    /// Judges with these rules from the next event on, if it has others.
+    /// Sets the rules from the next event on, unless it has them already.
     pub fn set_rules(&mut self, rules: &Arc<RuleSet>) {
         if !Arc::ptr_eq(&self.rules, rules) {
             self.cell.publish(Arc::clone(rules));
         }
     }
 
-    /// Whether, since this was last asked, a rule that looks for public sources was asked about an event whose networks
-    /// nobody knows, for want of enrichment.
+    /// Returns whether, since the last call, a rule about public sources was called for an event whose networks are
+    /// unknown because there is no enrichment.
     pub fn take_wanted_networks(&mut self) -> bool {
         std::mem::take(&mut self.wanted_networks)
     }
 
-    /// The rules that could not match the last event whatever was done, because it does not say what they go by.
+    /// Returns the rules that were blind to the last event: its record lacks what they need for a match.
     pub fn take_blind(&mut self) -> Vec<Blind> {
         std::mem::take(&mut self.blind)
     }
@@ -118,7 +118,7 @@ impl Judge {
         judgement
     }
 
-    /// Judges a record whose outcome is known.
+    /// Judges a record that is normalized already.
     pub fn outcome(&mut self, outcome: Outcome<'_>) -> Judgement {
         match outcome {
             Outcome::Evaluated(event) => Judgement::Evaluated {
@@ -143,7 +143,8 @@ impl Judge {
         Verdicts::new(event.log_type, serving, asked)
     }
 
-    /// Notes the rules that only the type of a service keeps from being asked, where the record does not have what was sent.
+    /// Finds the blind rules: only the type of a service keeps them from being candidates, and the record lacks the
+    /// object that was sent.
     fn find_blind(&mut self, event: &Event<'_>) {
         if !self.rules.candidates_but_for_type(event, &mut self.candidates) || !blind::did_something(event) {
             return;
@@ -155,7 +156,7 @@ impl Judge {
         let mut next = 0;
         while let Some(rule) = self.candidates.next(next) {
             next = rule + 1;
-            // The index knows nothing of a version that a judge has gone back to.
+            // The index does not contain versions that were rolled back to.
             if self.rolled_back.contains(&rule) {
                 continue;
             }
@@ -169,14 +170,14 @@ impl Judge {
         }
     }
 
-    /// Marks the rules that are to be asked about an event.
+    /// Marks the rules to call for an event.
     fn find_candidates(&mut self, event: &Event<'_>) {
         if self.fixed.prefilters {
             self.rules.candidates(event, &mut self.candidates);
         } else {
             self.rules.subscribed(event.log_type, &mut self.candidates);
         }
-        // The index is that of the rule set's versions, and knows nothing of one that a judge has gone back to.
+        // The index does not contain versions that were rolled back to.
         for rule in &self.rolled_back {
             let package = self.active[*rule].package();
             let subscribes = package.subscribes_to(event.log_type);
@@ -185,7 +186,7 @@ impl Judge {
         }
     }
 
-    /// Asks the candidates, and the rule set's shadow.
+    /// Calls the candidates, and the rules in shadow.
     fn ask(&mut self, event: &Event<'_>) -> Vec<RuleVerdict> {
         let (tenant, enrichment) = (Arc::clone(&self.fixed.tenant), Arc::clone(&self.fixed.enrichment));
         let mut context = EvalContext::new(event, &tenant, &enrichment, self.fixed.clock);
@@ -206,8 +207,8 @@ impl Judge {
         verdicts
     }
 
-    /// Takes up the rules that have been published since, if any. Rules that stay carry on, with their instances and all
-    /// that is theirs.
+    /// Switches to the rule set that was published since, if there is one. Rules that stay keep their instances and
+    /// state. Returns whether the rule set changed.
     fn refresh(&mut self) -> bool {
         let Some(rules) = self.cell.newer(&mut self.generation) else { return false };
         let mut before = std::mem::take(&mut self.active).into_iter().peekable();
@@ -225,14 +226,14 @@ impl Judge {
         true
     }
 
-    /// What versions are at work now.
+    /// Updates the list of serving versions.
     fn note_versions(&mut self) {
         self.serving = self.active.iter().map(|rule| rule.package().clone()).collect();
         let of_set = self.rules.packages();
         self.rolled_back = (0..of_set.len()).filter(|rule| self.serving[*rule] != of_set[*rule]).collect();
     }
 
-    /// What a rule says.
+    /// Returns a rule's verdict.
     fn verdict(&mut self, rule: usize, context: &mut EvalContext<'_>) -> RuleVerdict {
         let active = &mut self.active[rule];
         self.wanted_networks |= self.fixed.enrichment.is_empty()
@@ -245,7 +246,7 @@ impl Judge {
         verdict
     }
 
-    /// An event on which a version failed that has been replaced meanwhile is the new one's.
+    /// Judges an event again with new versions, if those that failed on it were replaced meanwhile.
     fn judge_again(&mut self, verdicts: &mut [RuleVerdict], context: &mut EvalContext<'_>) {
         self.find_candidates(context.event);
         for verdict in verdicts.iter_mut().filter(|verdict| failed_when_asked(verdict)) {
@@ -264,12 +265,12 @@ impl Judge {
     }
 }
 
-/// Whether a rule was asked, and failed by itself.
+/// Returns whether a rule was called, and failed.
 fn failed_when_asked(verdict: &RuleVerdict) -> bool {
     matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_)))
 }
 
-/// Whether a rule is about where requests come from, as far as its prefilter tells.
+/// Returns whether a rule may be about the source of requests, according to its prefilter.
 fn asks_for_sources(package: &Package) -> bool {
     let fields = package.prefilter().fields();
     fields.is_empty() || fields.iter().any(|(field, _)| *field == Field::SourceScope)

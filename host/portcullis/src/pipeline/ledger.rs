@@ -1,4 +1,4 @@
-//! What is written down about each record: a line of the ledger, and one of the rejects where something is wrong.
+//! The lines of the ledger and of the rejects.
 
 use std::fmt;
 
@@ -9,51 +9,52 @@ use serde_json::{Map, Value, json};
 
 use crate::pipeline::{Judgement, Verdict};
 
-/// A line about a record that has yet to get its number.
+/// A line about a record that has no number yet.
 #[derive(Clone, Debug)]
 pub struct LedgerLine(String);
 
 impl LedgerLine {
-    /// The line that is this object, which has a member at least.
+    /// Returns a line with this object, which is not empty.
     ///
     /// # Panics
-    /// It is none.
+    /// The value is not an object, or is empty.
     #[must_use]
     pub fn new(line: &Value) -> Self {
         assert!(line.as_object().is_some_and(|members| !members.is_empty()), "a line is an object: {line}");
         let line = line.to_string();
-        // Behind the opening brace.
+        // Without the opening brace, so that members can be added before.
         Self(line[1..].to_owned())
     }
 
-    /// The same line, with another member before the others.
+    /// Returns the line with another member at the beginning.
     #[must_use]
     pub fn with(self, name: &str, value: &Value) -> Self {
         Self(format!("{}:{value},{}", Value::from(name), self.0))
     }
 
-    /// About how many bytes it has.
+    /// Returns its approximate length in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no line is empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The line, as JSON without a line end; `n` counts records from 0.
+    /// Returns the line as JSON without a line end; `n` counts records from 0.
     #[must_use]
     pub fn numbered(&self, n: u64) -> String {
         format!("{{\"n\":{n},{}", self.0)
     }
 }
 
-/// The longest record that is looked at for the id of an audit event that was not recognized.
+/// Limit for records that are searched for the id of an unrecognized audit event, in bytes.
 const LOOKED_AT: usize = 1 << 20;
 
-/// The longest such id; an API server's has 36 characters, and takes none of more than 64.
+/// Limit for such an id, in bytes. An API server's ids have 36 characters, and it accepts at most 64.
 const LONGEST_ID: usize = 128;
 
-/// A record's line in the ledger. A record that is not one tenant's has no tenant; one that was ignored or rejected has its
-/// place and the reason, and an ignored one what looks like the id of an audit event.
+/// Returns a record's line in the ledger. The tenant is null if the record does not belong to exactly one. An ignored
+/// or rejected record has its place and the reason; an ignored record also has the id of an audit event, if it seems to
+/// have one.
 #[must_use]
 pub fn ledger_line(
     place: &dyn Fn() -> String,
@@ -94,7 +95,8 @@ fn rejection(place: &dyn Fn() -> String, tenant: Option<&str>, reason: &impl fmt
     json!({"tenant": tenant, "outcome": "rejected", "reason": reason.to_string(), "place": place()})
 }
 
-/// What stands in a record's top where an audit event has its id, as an API server writes it or as Azure's tables do.
+/// Returns the text of the top-level member that is an audit event's id, with the names that API servers and Azure's
+/// tables use.
 fn audit_id(record: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(record).ok().filter(|text| text.len() <= LOOKED_AT)?;
     let ids = reading::members(text, ["auditID", "AuditId"]).ok()?;
@@ -102,7 +104,7 @@ fn audit_id(record: &[u8]) -> Option<String> {
     ids.map(|id| id.to_string()).find(|id| id.len() <= LONGEST_ID)
 }
 
-/// The beginning of a reason, which may hold what a client wrote.
+/// Returns the beginning of a reason, which may contain client data.
 #[must_use]
 pub fn shortened(reason: &str) -> String {
     const LONGEST: usize = 300;
@@ -112,9 +114,8 @@ pub fn shortened(reason: &str) -> String {
     }
 }
 
-/// A record's line in the rejects: for one that is rejected, has malformed fields, or made a
-/// rule fault. `place` says where the record came from. The record itself stands in `record`, or where it is not UTF-8
-/// in `record_base64`.
+/// Returns a record's line in the rejects, if it is rejected, has malformed fields, or made a rule fault. `place` says
+/// where the record came from. The record itself is in `record`, or in `record_base64` if it is not UTF-8.
 #[must_use]
 pub fn reject_line(
     place: &dyn Fn() -> String,
@@ -159,7 +160,7 @@ pub fn reject_line(
     Some(LedgerLine::new(&line))
 }
 
-/// The beginning of a record, without the character that it was cut in.
+/// Returns the beginning of a record without the incomplete character at its end.
 fn whole_characters(cut: &[u8]) -> &[u8] {
     match std::str::from_utf8(cut) {
         Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],

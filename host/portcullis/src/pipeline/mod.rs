@@ -1,4 +1,4 @@
-//! Records in, verdicts out, and an account of both.
+//! Judges records: verdicts, notices, and the account of both.
 
 mod accounting;
 mod active_rule;

@@ -1,30 +1,30 @@
-//! What is told of a rule besides its verdict.
+//! Changes of a rule's state that come with a verdict.
 
 use crate::package::Package;
 use crate::sandbox::Fault;
 
-/// What an operator must hear of a rule.
+/// A change of a rule's state of which the operator must know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// A new version of it failed on this event, on which the one before did not, and has been rolled back: the verdict is
-    /// that one's.
+    /// A new version failed on this event, and its predecessor did not. The new version was rolled back; the verdict is
+    /// the predecessor's.
     RolledBack {
         /// The version that failed.
         package: Package,
-        /// How.
+        /// The failure.
         fault: Fault,
     },
-    /// It is suspended: it will not be asked about this many of the events that concern it, or for so many minutes of their
-    /// time, whichever ends first, and then be tried again.
+    /// The rule is suspended: it is not called for this number of its events, or for this number of minutes of event
+    /// time, whichever ends first. Then it is tried again.
     Suspended {
-        /// How many events.
+        /// Number of events.
         events: u64,
-        /// How many minutes.
+        /// Number of minutes.
         minutes: i64,
     },
-    /// It was tried again, and answered.
+    /// The rule was tried again, and answered.
     Resumed,
-    /// It has matched once more often than it may alert in the event's minute; what it matches further in that minute is a
-    /// fault without a notice.
+    /// The rule has used up its alerts for the event's minute. Further matches in that minute are faults without a
+    /// notice.
     AlertsUsedUp,
 }

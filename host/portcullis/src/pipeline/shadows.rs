@@ -1,4 +1,4 @@
-//! The candidates in a rule set's shadow.
+//! Runs the candidates in shadow.
 
 use super::active_rule::{EvalContext, Version};
 use super::shared::Shared;
@@ -8,7 +8,7 @@ use crate::package::Package;
 use crate::rule_set::{Candidates, RuleSet, Shadow};
 use crate::sandbox::Fault;
 
-/// One version for each candidate in the shadow, in the rule set's order.
+/// A version for each candidate in shadow, in the rule set's order.
 #[derive(Default)]
 pub(super) struct Shadows(Vec<Version>);
 
@@ -17,7 +17,7 @@ impl Shadows {
         self.0.is_empty()
     }
 
-    /// Takes the candidates of a rule set. Those that stay keep their instances.
+    /// Switches to the candidates in shadow of a rule set. Those that stay keep their instances.
     pub(super) fn refresh(&mut self, rules: &RuleSet, limits: &Limits, shared: &Shared) {
         let mut before = std::mem::take(&mut self.0);
         let mut version = |Shadow { package, .. }: &Shadow| {
@@ -28,8 +28,8 @@ impl Shadows {
         self.0 = rules.shadows().iter().map(&mut version).collect();
     }
 
-    /// Asks the candidates in the rule set's shadow that its index or `prefilters` let through, and counts what they would
-    /// have said beside the `verdicts` of the versions that are `serving`.
+    /// Calls the candidates in shadow that the index or `prefilters` let through. Counts their verdicts against the
+    /// `verdicts` of the `serving` versions.
     pub(super) fn judge(
         &mut self,
         rules: &RuleSet,

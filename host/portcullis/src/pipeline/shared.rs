@@ -1,5 +1,4 @@
-//! What the judges of one tenant share that work side by side: a rule is suspended for all of them, and has one budget of
-//! alerts.
+//! State that all judges of one tenant share: the suspensions and alert budgets of rules.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +8,7 @@ use crate::package::Package;
 use crate::pipeline::alert_budget::AlertBudget;
 use crate::pipeline::suspension::Suspension;
 
-/// By rule and by version, for as long as some judge has them.
+/// Suspensions by version and alert budgets by rule. Each lives as long as a judge uses it.
 #[derive(Default)]
 pub(super) struct Shared(Mutex<Known>);
 
@@ -20,7 +19,7 @@ struct Known {
 }
 
 impl Shared {
-    /// The suspension of a version of a rule.
+    /// Returns the suspension of a version of a rule.
     pub(super) fn suspension(&self, package: &Package, limits: &Limits) -> Arc<Mutex<Suspension>> {
         let suspensions = &mut locked(&self.0).suspensions;
         suspensions.retain(|(_, suspension)| suspension.strong_count() > 0);
@@ -32,7 +31,7 @@ impl Shared {
         })
     }
 
-    /// The budget of a rule, whatever its version.
+    /// Returns the alert budget of a rule, for all versions.
     pub(super) fn budget(&self, package: &Package, limits: &Limits) -> Arc<Mutex<AlertBudget>> {
         let budgets = &mut locked(&self.0).budgets;
         let known = budgets.get(package.rule_id()).and_then(Weak::upgrade);
@@ -44,7 +43,7 @@ impl Shared {
     }
 }
 
-/// What is behind a lock; whoever panicked with it has left it whole.
+/// Locks a mutex. A panic leaves the value behind it valid.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,37 +1,37 @@
-//! When a rule that faults is asked no more, and when it is tried again.
+//! Suspends rules that fault.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::limits::Limits;
 use crate::pipeline::Notice;
 
-/// How many events a rule is not asked about when it is suspended for the first time; each time again four times as many.
+/// Events for which a rule is not called in its first suspension. Each further suspension has four times as many.
 const FIRST: u64 = 64;
 
-/// The most events that a rule is not asked about before it is tried again.
+/// Maximum number of events in a suspension.
 const LONGEST: u64 = 65_536;
 
-/// How long of the events' time it is not asked, for each of [`FIRST`] events: where few events concern a rule, so many of
-/// them could take days, and trying it costs next to nothing.
+/// Event time after which a suspension ends, for each [`FIRST`] of its events. Where few events concern a rule,
+/// counting them alone could take days, and trying the rule costs almost nothing.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// The longest that a rule is not asked, of the events' time.
+/// Maximum event time of a suspension.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// One rule's record of faults. It counts events, looks at their times and at no clock: what is suspended in a live run is
-/// suspended in its replay, and how much of everybody's time a rule can waste is bounded whatever the load.
+/// The faults of one rule. Suspension depends on the number and times of events and on no clock, so that a replay
+/// suspends the same events, and the share of time that a rule can waste is bounded under any load.
 pub(super) struct Suspension {
-    /// Faults until it is suspended; 0 is never.
+    /// Faults until it is suspended; 0 means never.
     after: u32,
-    /// Faults that answers have not made up for.
+    /// Faults that answers have not cancelled.
     faults: u32,
-    /// Answers since the last that made up for a fault.
+    /// Answers since the last one that cancelled a fault.
     answers: u32,
-    /// Events that it is not asked about any more.
+    /// Events that are left of the suspension.
     left: u64,
-    /// Unless they are of this time or later.
+    /// Event time at which the suspension ends.
     until: Option<Timestamp>,
-    /// For how many it will be suspended next.
+    /// Events of the next suspension.
     next: u64,
     suspended: bool,
 }
@@ -41,7 +41,7 @@ impl Suspension {
         Self { after, faults: 0, answers: 0, left: 0, until: None, next: FIRST, suspended: false }
     }
 
-    /// Whether the rule is not asked about an event of this time, and about how many more.
+    /// Returns whether to skip the rule for an event of this time: if so, the number of events that are left.
     pub(super) fn passes_over(&mut self, time: impl FnOnce() -> Option<Timestamp>) -> Option<u64> {
         let left = self.left.checked_sub(1)?;
         let is_over = self.until.is_some_and(|until| time().is_some_and(|time| time >= until));
@@ -49,7 +49,7 @@ impl Suspension {
         (!is_over).then_some(left)
     }
 
-    /// It answered.
+    /// Counts an answer.
     pub(super) fn answered(&mut self) -> Option<Notice> {
         self.answers += 1;
         if self.answers == Limits::FORGIVEN_AFTER {
@@ -62,8 +62,8 @@ impl Suspension {
         std::mem::take(&mut self.suspended).then_some(Notice::Resumed)
     }
 
-    /// It faulted on an event of this time. A rule that comes back from suspension is on probation: the next fault suspends it again, until
-    /// answers have made up for those before.
+    /// Counts a fault on an event of this time. After a suspension, the next fault suspends the rule again, until
+    /// answers have cancelled the faults before.
     pub(super) fn faulted(&mut self, time: Option<Timestamp>) -> Option<Notice> {
         self.faults += 1;
         if self.after == 0 || self.faults < self.after {
@@ -84,8 +84,8 @@ impl Suspension {
 mod tests {
     use super::*;
 
-    /// On which of so many events a rule is asked that faults on those that `faults` names by their number; the events are
-    /// so many seconds apart.
+    /// Returns the numbers of the events for which a rule is called that faults where `faults` says so. Events are
+    /// `seconds` apart.
     fn asked(suspension: &mut Suspension, events: u64, seconds: i64, faults: impl Fn(u64) -> bool) -> Vec<u64> {
         (0..events)
             .filter(|n| {

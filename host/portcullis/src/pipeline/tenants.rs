@@ -1,4 +1,4 @@
-//! Several tenants in one process: to each its records, its rules, its account.
+//! Judges the records of several tenants in one process.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use portcullis_event::Outcome;
 use crate::pipeline::claims::{Claim, Claims, Unclaimed};
 use crate::pipeline::{Accounting, Judge, Judgement};
 
-/// Judges each record with the rules of the tenant whose it is, and of no other. Tenants share nothing that one of them
-/// could use up: each has its own instances of its rules, its own suspensions, its own budget of alerts.
+/// Judges each record with the rules of the tenant that it belongs to. Tenants share nothing that one of them could use
+/// up: each has its own instances, suspensions and alert budgets.
 pub struct Tenants {
-    /// Where there is but one, all records are its.
+    /// Absent if all records belong to the only tenant.
     claims: Option<Arc<Claims>>,
     all: Vec<(Judge, Accounting)>,
-    /// Of records that are not one tenant's.
+    /// The account of records that do not belong to exactly one tenant.
     unclaimed: Accounting,
 }
 
-/// What became of a record, and whose it is.
+/// A record's judgement, and its tenant.
 #[derive(Debug)]
 pub struct Judged {
-    /// The tenant, by its place in [`Tenants::all`]; of a record that is not one tenant's, none.
+    /// The tenant's index in [`Tenants::all`]; `None` if the record does not belong to exactly one.
     pub tenant: Option<usize>,
-    /// What became of it.
+    /// The judgement.
     pub judgement: Judgement,
 }
 
 impl Tenants {
-    /// One tenant, whose all records are.
+    /// Returns one tenant that all records belong to.
     #[must_use]
     pub fn one(judge: Judge) -> Self {
         Self { claims: None, ..Self::new(vec![(judge, Vec::new())]) }
     }
 
-    /// These tenants, each with what its records are known by: any one of its claims.
+    /// Returns these tenants, each with its claims. A record that one of the claims matches belongs to the tenant.
     #[must_use]
     pub fn new(tenants: Vec<(Judge, Vec<Claim>)>) -> Self {
         let (judges, claims): (Vec<Judge>, Vec<_>) = tenants.into_iter().unzip();
@@ -48,13 +48,13 @@ impl Tenants {
         }
     }
 
-    /// All of them: what each judges with, and its account.
+    /// Returns all tenants: each one's judge and account.
     #[must_use]
     pub fn all(&self) -> &[(Judge, Accounting)] {
         &self.all
     }
 
-    /// The same tenants, with judges and accounts for another thread.
+    /// Returns the tenants with new judges and accounts, for another thread.
     #[must_use]
     pub fn fork(&self) -> Self {
         let another = |(judge, _): &(Judge, Accounting)| {
@@ -68,30 +68,31 @@ impl Tenants {
         }
     }
 
-    /// What has been counted since this was last asked, of each tenant and of what is nobody's.
+    /// Returns and resets the accounts: one for each tenant, and one for unclaimed records.
     pub fn take_accounts(&mut self) -> (Vec<Accounting>, Accounting) {
         let tenants = self.all.iter_mut().map(|(_, accounting)| std::mem::take(accounting)).collect();
         (tenants, std::mem::take(&mut self.unclaimed))
     }
 
-    /// What one of them judges with.
+    /// Returns a tenant's judge.
     ///
     /// # Panics
-    /// There are not so many.
+    /// There is no tenant with this index.
     pub fn judge(&mut self, tenant: usize) -> &mut Judge {
         &mut self.all[tenant].0
     }
 
-    /// The account of the records that are not one tenant's; none where there is but one tenant.
+    /// Returns the account of unclaimed records; `None` if there is only one tenant.
     #[must_use]
     pub fn unclaimed(&self) -> Option<&Accounting> {
         self.claims.as_ref().map(|_| &self.unclaimed)
     }
 
-    /// Whose a record is, by its place in [`Tenants::all`]; `input` is the name of what it was read from.
+    /// Returns the index in [`Tenants::all`] of the tenant that a record belongs to. `input` is the name of the
+    /// record's input.
     ///
     /// # Errors
-    /// It is not one tenant's.
+    /// The record does not belong to exactly one tenant.
     pub fn owner(&self, record: &[u8], input: &str) -> Result<usize, Unclaimed> {
         let Some(claims) = &self.claims else { return Ok(0) };
         claims.owner(record, input).map_err(|several| {
@@ -100,10 +101,10 @@ impl Tenants {
         })
     }
 
-    /// Judges a record of a tenant, whatever the claims, and counts it.
+    /// Judges a record of this tenant, without checking claims, and counts it.
     ///
     /// # Panics
-    /// There are not so many.
+    /// There is no tenant with this index.
     pub fn outcome_of(&mut self, tenant: usize, outcome: Outcome<'_>) -> Judged {
         let (judge, accounting) = &mut self.all[tenant];
         let judgement = judge.outcome(outcome);
@@ -111,8 +112,8 @@ impl Tenants {
         Judged { tenant: Some(tenant), judgement }
     }
 
-    /// Judges a record whose outcome is known, and counts it. One that would be evaluated and is not one tenant's is
-    /// rejected.
+    /// Judges a record that is normalized already, and counts it. An event that does not belong to exactly one tenant
+    /// is rejected.
     pub fn outcome(&mut self, outcome: Outcome<'_>, record: &[u8], input: &str) -> Judged {
         match self.owner(record, input) {
             Ok(tenant) => self.outcome_of(tenant, outcome),

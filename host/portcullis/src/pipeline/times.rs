@@ -1,19 +1,19 @@
-//! How long something took, each time.
+//! A histogram of durations.
 
 use std::time::Duration;
 
 /// Durations by class, and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// How many were no longer than each of [`Times::CLASSES`] and longer than the one before; the last, how many were longer
-    /// than all.
+    /// Number of durations in each class: at most as long as its entry in [`Times::CLASSES`], and longer than the entry
+    /// before. The last class has those that are longer than all entries.
     pub counts: [u64; Self::CLASSES.len() + 1],
-    /// All of them together.
+    /// Sum of all durations.
     pub sum: Duration,
 }
 
 impl Times {
-    /// The upper ends of the classes.
+    /// Upper bounds of the classes.
     pub const CLASSES: [Duration; 15] = [
         Duration::from_micros(5),
         Duration::from_micros(10),
@@ -32,14 +32,14 @@ impl Times {
         Duration::from_secs(5),
     ];
 
-    /// Counts one.
+    /// Counts a duration.
     pub fn add(&mut self, time: Duration) {
         let class = Self::CLASSES.partition_point(|end| *end < time);
         self.counts[class] += 1;
         self.sum = self.sum.saturating_add(time);
     }
 
-    /// Counts those that have been counted elsewhere.
+    /// Adds the durations that were counted elsewhere.
     pub fn add_all(&mut self, other: &Self) {
         for (own, other) in self.counts.iter_mut().zip(other.counts) {
             *own += other;

@@ -1,4 +1,4 @@
-//! What became of a record, and what each rule said.
+//! Judgements of records, and verdicts of rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use crate::pipeline::{Notice, Unclaimed};
 use crate::sandbox::Fault;
 use portcullis_alert::Alert;
 
-/// What became of a record.
+/// The judgement of a record.
 #[derive(Debug)]
 pub enum Judgement {
     /// It is a Kubernetes audit event, and every rule that subscribes to its log type has a verdict.
     Evaluated {
-        /// The paths of the fields that had a wrong type.
+        /// Paths of the fields with wrong types.
         malformed: Vec<String>,
         /// The verdicts.
         verdicts: Verdicts,
     },
-    /// It is no Kubernetes audit event.
+    /// It is not a Kubernetes audit event.
     Ignored(Ignored),
     /// It cannot be read.
     Rejected(Rejected),
-    /// It is a Kubernetes audit event, and not one tenant's. It is rejected too.
+    /// It is a Kubernetes audit event, but does not belong to exactly one tenant. It is rejected.
     Unclaimed(Unclaimed),
 }
 
-/// The verdicts of all rules on one event. Those that were asked have one of their own; all others that subscribe to the
-/// event's log type are skipped, which costs nothing to say, however many they are.
+/// The verdicts of all rules on one event. Rules that were called have verdicts of their own. All others that subscribe
+/// to the event's log type are skipped, at no cost.
 #[derive(Debug)]
 pub struct Verdicts {
     log_type: LogType,
@@ -37,33 +37,33 @@ pub struct Verdicts {
     asked: Vec<RuleVerdict>,
 }
 
-/// What one rule says about an event.
+/// One rule's verdict on an event.
 #[derive(Debug)]
 pub struct RuleVerdict {
-    /// The version of the rule that says it.
+    /// The version of the rule.
     pub package: Package,
-    /// What it says.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What an operator must hear with it, in this order.
+    /// Notices that come with it, in order.
     pub notices: Vec<Notice>,
-    /// How long the rule took, if it was asked.
+    /// Duration of the call, if the rule was called.
     pub took: Option<Duration>,
 }
 
-/// What a rule says about an event, or why it says nothing.
+/// A rule's verdict on an event.
 #[derive(Debug)]
 pub enum Verdict {
     /// A match.
     Alert(Box<Alert>),
     /// No match.
     NoMatch,
-    /// The rule's prefilter rules a match out; the rule was not asked.
+    /// The prefilter excludes a match; the rule was not called.
     Skipped,
-    /// A match, on an event that the operator has excluded from alerting.
+    /// A match on an event that the operator has excluded.
     Excluded {
-        /// What would have been the alert.
+        /// The alert that the match would have been.
         alert: Box<Alert>,
-        /// Why the event is excluded.
+        /// The operator's reason.
         reason: Arc<str>,
     },
     /// The rule failed.
@@ -71,7 +71,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word for it in ledgers and summaries.
+    /// Returns the verdict's name in ledgers and summaries.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -85,24 +85,26 @@ impl Verdict {
 }
 
 impl Verdicts {
-    /// Of these rules, by rule id, on an event of this log type: the verdicts of those that were asked, in the same order.
+    /// Returns the verdicts of rules on an event of this log type. `serving` has the rules by rule id; `asked` has the
+    /// verdicts of those that were called, in the same order.
     pub(super) fn new(log_type: LogType, serving: Arc<[Package]>, asked: Vec<RuleVerdict>) -> Self {
         Self { log_type, serving, asked }
     }
 
-    /// The verdicts of the rules that were asked, by rule id; and of one that another version took over from on this event.
+    /// Returns the verdicts of the rules that were called, by rule id, including a rule that another version replaced
+    /// on this event.
     #[must_use]
     pub fn asked(&self) -> &[RuleVerdict] {
         &self.asked
     }
 
-    /// The same, to keep.
+    /// Returns the verdicts of the rules that were called.
     #[must_use]
     pub fn into_asked(self) -> Vec<RuleVerdict> {
         self.asked
     }
 
-    /// The verdicts of all rules that subscribe to the event's log type, by rule id, each with the version that says it.
+    /// Returns the verdicts of all rules that subscribe to the event's log type, by rule id, each with its version.
     pub fn all(&self) -> impl Iterator<Item = (&Package, &Verdict)> {
         let mut asked = self.asked.iter().peekable();
         self.serving.iter().filter_map(move |package| {
@@ -113,12 +115,12 @@ impl Verdicts {
         })
     }
 
-    /// The event's log type.
+    /// Returns the event's log type.
     pub(super) fn log_type(&self) -> LogType {
         self.log_type
     }
 
-    /// The versions that were at work when the event began, by rule id.
+    /// Returns the versions that were serving when the event began, by rule id.
     pub(super) fn serving(&self) -> &Arc<[Package]> {
         &self.serving
     }

@@ -1,30 +1,29 @@
-//! Compressed inputs, recognized by their first bytes.
+//! Decompresses inputs, which are recognized by their first bytes.
 
 use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-/// How the beginning of a compressed input looks: gzip (RFC 1952), a Zstandard frame and a skippable one (RFC 8878), of
-/// whose first byte the low four bits are free.
+/// First bytes of compressed inputs: gzip (RFC 1952), a Zstandard frame, and a skippable frame (RFC 8878), in whose
+/// first byte the low four bits vary.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const ZSTD_SKIPPABLE: &[u8] = &[0x50, 0x2a, 0x4d, 0x18];
 
-/// Firehose compresses what CloudWatch has compressed; nobody does it more often.
+/// Limit for nested compression. Firehose compresses what CloudWatch has compressed; nothing uses more layers.
 const MAX_LAYERS: usize = 3;
 
-/// The largest window of a Zstandard frame that is decompressed, as a power of two: 128 MiB, what its own command takes
-/// without being asked.
+/// Limit for the window of a Zstandard frame, as a power of two: 128 MiB, the default limit of the `zstd` command.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Whether an input that begins like this is compressed.
+/// Returns whether an input with these first bytes is compressed.
 #[must_use]
 pub fn is_compressed(start: &[u8]) -> bool {
     compression_of(start) != Compression::None
 }
 
-/// How an input is compressed, as its first bytes say.
+/// The compression of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compression {
     None,
@@ -44,8 +43,8 @@ fn compression_of(start: &[u8]) -> Compression {
     }
 }
 
-/// What an input is when it is decompressed: gzip, Zstandard, several of them one after the other or in one another; any
-/// other input as it is.
+/// Returns the decompressed input: gzip, Zstandard, several of them one after the other or nested. Other inputs stay as
+/// they are.
 ///
 /// # Errors
 /// The input cannot be read.
@@ -68,7 +67,8 @@ pub fn decompressed(input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Se
     Ok(input)
 }
 
-/// The first bytes, as many as it takes to tell: an input that waits for somebody to write more is not waited for.
+/// Reads only as many first bytes as needed to recognize the compression, because an input may wait for more to be
+/// written.
 fn start(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     while start.len() < 4 {

@@ -1,4 +1,4 @@
-//! What a text holds in base64.
+//! Decodes base64 in texts.
 
 use std::io::{self, Read as _};
 
@@ -8,15 +8,15 @@ use portcullis_event::envelope::Decoded;
 
 use super::{decompressed, is_compressed};
 
-/// With padding or without.
+/// Padding is optional.
 const CONFIG: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
 
-/// Decodes a text, and decompresses what it holds, into at most so many bytes. What is compressed and breaks off is as much as
-/// there is of it.
+/// Decodes a text and decompresses its contents, into at most `most` bytes. Compressed contents that are cut off are
+/// used as far as they go.
 pub(super) fn decode(text: &str, most: usize) -> Decoded {
     let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     if text.len() / 4 * 3 > most {

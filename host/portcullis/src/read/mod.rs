@@ -1,4 +1,4 @@
-//! Bytes in, records out: decompression, documents, and the envelopes in which records travel.
+//! Reads records from bytes: decompression, documents, and the envelopes around records.
 //!
 //! ```
 //! use portcullis::read::{Documents, Records, decompressed};

@@ -1,4 +1,4 @@
-//! Where a record stands in an input.
+//! Positions of records in inputs.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use portcullis_event::envelope::Path;
 
 use super::documents::Item;
 
-/// Where a record stands: `12` for a line, `12:40` for a byte of a line, and behind that the way through its envelopes, as
-/// in `1 logEvents[3].message`.
+/// The position of a record: `12` for a line, `12:40` for a byte of a line, followed by the path through its envelopes,
+/// as in `1 logEvents[3].message`.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'p>(Part<'p>);
 
@@ -23,7 +23,7 @@ impl<'p> Place<'p> {
         Self(Part::Position { line, column })
     }
 
-    /// The place of a document inside this one, at this line and column of its own.
+    /// Returns the place of a document inside this one, at this line and column in it.
     pub(super) fn moved(self, line: u64, column: u64) -> Self {
         match self.0 {
             Part::Position { line: first, column: start } => {
@@ -34,7 +34,8 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// Whether it is an item of a list that an input is read as, or inside of one: not of a list in a document that was read whole.
+    /// Returns whether it is inside a list that was split into documents. A list in a document that was read as a whole
+    /// does not count.
     #[must_use]
     pub fn is_inside(&self) -> bool {
         match self.0 {
@@ -48,12 +49,12 @@ impl<'p> Place<'p> {
         Self(Part::Item(self, item))
     }
 
-    /// The place of a record to which a way leads from here.
+    /// Returns the place at the end of a path from here.
     pub(super) fn inside(&'p self, path: &'p Path<'p>) -> Self {
         if path.is_empty() { *self } else { Self(Part::Inside(self, path)) }
     }
 
-    /// What stands between this place's text and that of a place inside it.
+    /// Returns the text between this place and a place inside it.
     fn separator(&self, is_item: bool) -> &'static str {
         match self.0 {
             Part::Position { .. } => " ",

@@ -1,4 +1,4 @@
-//! Which records a document holds: it may be one itself, or carry some in whatever it was put into on its way.
+//! Finds the records in a document: the document itself, or those in its envelopes.
 
 use portcullis_event::envelope::{Path, Search, behind_prefix};
 use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as};
@@ -8,19 +8,19 @@ use super::decode::decode;
 use super::suspect::suspect;
 use super::{Document, Documents, Item, MAX_RECORD, Place};
 
-/// How often a text that is broken is taken for several documents.
+/// Limit for nested attempts to split a broken text into several documents.
 const MAX_SPLITS: usize = 4;
 
-/// Beyond so many bytes a text is long.
+/// Length beyond which a text counts as long, in bytes.
 const LONG: usize = 1 << 20;
 
-/// Takes the records out of documents.
+/// Finds the records in documents.
 #[derive(Default)]
 pub struct Records {
     buffers: Buffers,
 }
 
-/// A record and where it stands.
+/// A record and its place.
 #[derive(Debug)]
 pub struct Record<'r> {
     /// Its bytes, or the first of them if it is too long.
@@ -29,14 +29,15 @@ pub struct Record<'r> {
     pub place: Place<'r>,
 }
 
-/// What is done with a record.
+/// Receives each record.
 type Each<'f, E> = &'f mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), E>;
 
 impl Records {
-    /// Shows each record of a document with its outcome: the document itself, unless it carries some.
+    /// Calls `each` for every record of a document, with its outcome. If the document contains no records, it is a
+    /// record itself.
     ///
     /// # Errors
-    /// The first error of `each`, which ends it.
+    /// The first error of `each`, which ends the loop.
     pub fn for_each<E>(&mut self, document: &Document<'_>, each: Each<'_, E>) -> Result<(), E> {
         let each = &mut |record: &Record<'_>, outcome: Outcome<'_>| match outcome {
             Outcome::Ignored(ignored) => each(record, Outcome::Ignored(suspect(record.bytes, ignored))),
@@ -52,12 +53,12 @@ impl Records {
     }
 }
 
-/// What the list says in which a document is an item.
+/// Returns the log type that a list implies for its items.
 fn known(item: Option<Item>) -> Option<LogType> {
     item.filter(|item| item.of_audit_list).map(|_| LogType::Eks)
 }
 
-/// `known` is what the list says in which the text was an item.
+/// Finds the records in a text. `known` is the log type that the surrounding list implies.
 fn look<E>(
     bytes: &[u8],
     place: Place<'_>,
@@ -75,7 +76,7 @@ fn look<E>(
         outcome => return each(&Record { bytes, place }, outcome),
     };
     if bytes.len() > LONG {
-        // What is in it is read next, in room of its own.
+        // The contents are read next, with buffers of their own.
         *buffers = Buffers::default();
     }
     if is_broken
@@ -98,7 +99,7 @@ fn look<E>(
     if Search::new(&mut decode, MAX_RECORD, &mut inside).run(text)? {
         return Ok(());
     }
-    // JSON behind a prefix that is no record is what it would be without the prefix.
+    // JSON after a prefix that contains no record gets the outcome that it would have without the prefix.
     let behind = if is_broken { behind_prefix(text).filter(|json| json.len() < text.len()) } else { None };
     match behind.map(|json| normalize_as(json.as_bytes(), None, buffers)) {
         Some(Outcome::Ignored(ignored)) => each(&Record { bytes, place }, Outcome::Ignored(ignored)),
@@ -106,11 +107,11 @@ fn look<E>(
     }
 }
 
-/// A way to take a text for several documents.
+/// A way to split a text into documents.
 type Split<'b> = fn(&'b [u8]) -> Documents<&'b [u8]>;
 
-/// How a text that is no JSON is taken for several documents: one after the other, or as items of a list. None for a text in
-/// which nothing is whole, which is one broken record.
+/// Returns how to split a text that is not JSON into several documents: one after the other, or as items of a list.
+/// `None` means that no part is complete JSON, so that the text is one broken record.
 fn split<'b>(bytes: &'b [u8]) -> Option<Split<'b>> {
     if !bytes.trim_ascii_start().starts_with(b"{") && !bytes.trim_ascii_start().starts_with(b"[") {
         return None;

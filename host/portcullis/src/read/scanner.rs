@@ -1,23 +1,23 @@
-//! Where a JSON value ends, in a stream of bytes that may be cut anywhere and broken anywhere.
+//! Finds the end of a JSON value, in a stream of bytes that may be cut or broken anywhere.
 
 use portcullis_event::LISTS;
 
-/// Follows strings and brackets, and checks nothing else: whether the value is JSON is for its reader to say. What is
-/// broken ends as early as it can, so that it costs its neighbours nothing: a string at the end of its line, since JSON
-/// has no line ends in strings, and a list or object with the bracket that closes what is around it.
+/// Tracks strings and brackets only; the reader of the value checks whether it is JSON. A broken value ends as early as
+/// possible, so that it does not affect its neighbours: a string ends with its line, because JSON strings contain no
+/// line ends, and a list or object ends with the bracket that closes the surrounding one.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    /// The brackets that are open.
+    /// The open brackets.
     open: Vec<u8>,
     in_string: bool,
     escaped: bool,
     kind: Kind,
-    /// The last byte outside of strings that is no white space; a string counts as its quote.
+    /// The last byte outside of strings that is not white space. A string counts as its quote.
     last: u8,
     key: Key,
 }
 
-/// What the value begins like.
+/// The kind of value, by its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
     /// A list, an object or a string.
@@ -25,28 +25,28 @@ enum Kind {
     Bracketed,
     /// A number or a word.
     Bare,
-    /// None: perhaps it is the rest of an object, whose closing bracket is waited for.
+    /// Something else: perhaps the rest of an object, which ends with a closing bracket.
     Damaged,
 }
 
-/// What the scanner found in the bytes that it was shown; offsets are into these.
+/// Result of scanning bytes. Offsets are into these bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// They all belong to the value, which goes on.
+    /// The value includes all bytes, and continues.
     More,
     /// The value ends before this offset.
     End(usize),
-    /// The value is an object, and the list of one of [`LISTS`] has begun before this offset.
+    /// The value is an object, and one of its [`LISTS`] begins at this offset, after the bracket.
     List(usize),
     /// A line begins at this offset, inside the value.
     Line(usize),
 }
 
-/// The last member name of the outermost object, as far as it matters.
+/// The last member name of the outermost object, if it is short.
 #[derive(Debug, Default)]
 struct Key {
     bytes: [u8; 16],
-    /// More than there is room for where the name is too long, or has escapes.
+    /// Larger than `bytes` if the name is too long or contains escapes.
     length: usize,
     open: bool,
 }
@@ -66,22 +66,22 @@ impl Key {
 }
 
 impl Scanner {
-    /// The byte before this point that is neither white space nor inside a string.
+    /// Returns the last byte that is neither white space nor inside a string.
     pub(super) fn last(&self) -> u8 {
         self.last
     }
 
-    /// Whether the value is known to be broken.
+    /// Returns whether the value is broken.
     pub(super) fn is_damaged(&self) -> bool {
         self.kind == Kind::Damaged
     }
 
-    /// The name of the list that has begun.
+    /// Returns the name of the list that has begun.
     pub(super) fn list(&self) -> Option<&'static str> {
         self.key.list()
     }
 
-    /// Goes on with these bytes; the first call begins with the value's first byte.
+    /// Continues with these bytes. The first call begins with the value's first byte.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Step {
         let mut at = 0;
         while at < bytes.len() {
@@ -109,7 +109,7 @@ impl Scanner {
             {
                 return Step::End(at);
             }
-            // Behind a comma an object has a name, and not an object: this is the list's next item.
+            // In an object, a name follows a comma, so this is the next item of a list.
             if self.kind == Kind::Damaged && self.open == [b'{'] && byte == b'{' && before == b',' {
                 return Step::End(at);
             }
@@ -118,7 +118,7 @@ impl Scanner {
                 self.last = byte;
             }
             match byte {
-                // In what is damaged, one that can begin no string ends one whose beginning is lost.
+                // In a broken value, a quote that cannot begin a string ends one whose beginning is missing.
                 b'"' if self.kind == Kind::Damaged && !matches!(before, b'{' | b'[' | b':' | b',') => {}
                 b'"' => {
                     self.in_string = true;
@@ -138,7 +138,7 @@ impl Scanner {
                     let opening = if byte == b'}' { b'{' } else { b'[' };
                     match self.open.iter().rposition(|open| *open == opening) {
                         Some(place) => self.open.truncate(place),
-                        // It closes what is around the value, or nothing.
+                        // It closes the surrounding list or object, or nothing.
                         None => return Step::End(if self.open.is_empty() { at } else { at - 1 }),
                     }
                     if self.open.is_empty() {
@@ -157,7 +157,8 @@ impl Scanner {
         Step::More
     }
 
-    /// Goes on inside a string, to behind its closing quote, an escaped byte or the end of the line.
+    /// Continues inside a string. Returns the offset after its closing quote, a backslash, an escaped byte or the end
+    /// of the line.
     fn string(&mut self, bytes: &[u8]) -> Option<usize> {
         if std::mem::take(&mut self.escaped) && bytes[0] != b'\n' {
             return Some(1);
@@ -184,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the value at the beginning of the text ends, shown in pieces of `size` bytes; its lists; its lines.
+    /// Returns the end of the value at the beginning of the text, scanned in pieces of `size` bytes, and its lists.
     fn end(text: &[u8], size: usize) -> (Option<usize>, Vec<&'static str>) {
         let mut scanner = Scanner::default();
         let mut lists = Vec::new();

@@ -1,17 +1,17 @@
-//! Whether a record that is ignored speaks of Kubernetes audit logs all the same.
+//! Finds ignored records whose text mentions Kubernetes audit logs.
 
 use memchr::memmem;
 use portcullis_event::Ignored;
 
-/// What stands in an audit event, or beside it, however it was packed as text. A slash may be escaped.
+/// Texts in or next to an audit event, in all forms in which it can be nested in text. A slash may be escaped.
 const MARKERS: [(&str, &str); 3] =
     [("audit.k8s.io/", "audit.k8s.io/"), ("audit.k8s.io\\/", "audit.k8s.io/"), ("kube-audit", "kube-audit")];
 
-/// The member that names the service in Google's audit logs, and its value there.
+/// The member with the service in Google's audit logs, and its value for Kubernetes.
 const SERVICE: &str = "serviceName";
 const KUBERNETES: &str = "k8s.io";
 
-/// The same reason; for a record whose text has a marker, a suspect one.
+/// Returns the reason, as that of a suspect record if the text contains a marker.
 pub(super) fn suspect(bytes: &[u8], ignored: Ignored) -> Ignored {
     match marker(bytes) {
         Some(marker) if !ignored.is_suspect() => Ignored::Suspect { reason: Box::new(ignored), marker },
@@ -25,8 +25,8 @@ fn marker(bytes: &[u8]) -> Option<&'static str> {
     marker.or_else(|| names_the_service(bytes).then_some("serviceName k8s.io"))
 }
 
-/// Whether the service is Kubernetes, in JSON or in text that holds JSON, at whatever depth. What is between name and value holds no
-/// name, so that no byte is looked at twice.
+/// Returns whether the text contains the service name of Kubernetes, as JSON or nested in texts to any depth. The bytes
+/// between name and value cannot contain the name, so no byte is searched twice.
 fn names_the_service(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, SERVICE).any(|at| {
         let behind = &bytes[at + SERVICE.len()..];

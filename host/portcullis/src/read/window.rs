@@ -2,12 +2,11 @@
 
 use std::io::{self, Read};
 
-/// How much is read at once, in bytes, when an input turns out to be long; and at first, since most that are looked into
-/// are one record.
+/// Number of bytes to read at once from a long input, and at first, because most inputs that are split are one record.
 const CHUNK: usize = 256 << 10;
 const FIRST: usize = 8 << 10;
 
-/// Bytes that have been read and are still wanted, and where they stand.
+/// Bytes that were read and are still needed, and their position.
 pub(super) struct Window<R> {
     input: R,
     buffer: Vec<u8>,
@@ -15,9 +14,9 @@ pub(super) struct Window<R> {
     end: usize,
     line: u64,
     column: u64,
-    /// In the buffer, there is no line end between the window's start and here.
+    /// The buffer contains no line end between the window's start and this offset.
     no_line_end: usize,
-    /// Why no more can be read.
+    /// The error that ended the input.
     error: Option<io::Error>,
 }
 
@@ -30,7 +29,7 @@ impl<R: Read> Window<R> {
         &self.buffer[self.start..self.end]
     }
 
-    /// The line of the byte at an offset, and the byte's place in the line, both from 1.
+    /// Returns the line of the byte at an offset, and the byte's position in the line, both counted from 1.
     pub(super) fn position(&self, offset: usize) -> (u64, u64) {
         let before = &self.bytes()[..offset];
         match memchr::memrchr(b'\n', before) {
@@ -42,10 +41,10 @@ impl<R: Read> Window<R> {
         }
     }
 
-    /// Gives up the first bytes.
+    /// Drops the first bytes.
     pub(super) fn consume(&mut self, count: usize) {
         let end = self.start + count;
-        // A line has been found already, and is given up whole: most often it is that.
+        // Usually this drops exactly the line that was found last.
         if count > 0 && end == self.no_line_end + 1 && self.buffer[self.no_line_end] == b'\n' {
             (self.line, self.column) = (self.line + 1, 1);
         } else {
@@ -54,18 +53,18 @@ impl<R: Read> Window<R> {
         self.start = end;
     }
 
-    /// Gives up the first bytes, which are no part of any line.
+    /// Drops the first bytes, which belong to no line.
     pub(super) fn pass_over(&mut self, count: usize) {
         self.start += count;
     }
 
-    /// What went wrong when the input ended.
+    /// Returns the error that ended the input.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
 
-    /// Reads more, as soon as there is some; whether there was any. An input that cannot be read ends here: what has been
-    /// read of it is still given out.
+    /// Reads more bytes, as soon as some are available. Returns whether there were any. If reading fails, the input
+    /// ends here, and the bytes before are still used.
     pub(super) fn more(&mut self) -> bool {
         if self.error.is_some() {
             return false;
@@ -78,7 +77,7 @@ impl<R: Read> Window<R> {
                 self.start = 0;
             }
             if self.buffer.len() - self.end < CHUNK / 2 {
-                // As much again: a long record is not copied over and over.
+                // Doubling avoids copying a long record again and again.
                 self.buffer.resize(self.buffer.len() + FIRST.max(self.buffer.len()), 0);
             }
         }
@@ -97,7 +96,8 @@ impl<R: Read> Window<R> {
         }
     }
 
-    /// Where the first line end from an offset on is, reading at most until there are `max` bytes behind the offset.
+    /// Returns the position of the first line end at an offset or after. Reads until there are `max` bytes after the
+    /// offset.
     pub(super) fn line_end(&mut self, offset: usize, max: usize) -> Find {
         let mut searched = offset.max(self.no_line_end.saturating_sub(self.start));
         loop {
@@ -119,13 +119,13 @@ impl<R: Read> Window<R> {
     }
 }
 
-/// Where a line end is.
+/// The position of a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
     /// At this offset.
     At(usize),
-    /// Not within the distance that was searched.
+    /// Not within the searched distance.
     Further,
-    /// The input ends without one.
+    /// The input ends before it.
     Nowhere,
 }

@@ -1,4 +1,4 @@
-//! Reports about judged records: what is written about each, and what an operator is notified of.
+//! Reports about judged records: the lines to write, and the operator's notifications.
 
 mod notifier;
 mod outcomes;

@@ -12,24 +12,25 @@ use crate::rule_set::RuleSet;
 use crate::sandbox::Fault;
 
 /// The warning about the first event whose source network is unknown.
-const NO_NETWORKS: &str = "warning: nothing says whose network the public source address is in: a cloud's own nodes look like \
-     intruders. Give --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a database of networks";
+const NO_NETWORKS: &str = "warning: the network of the public source address is unknown: a cloud's own nodes look like \
+                           intruders. Use --cloud-ranges with the ranges that your cloud publishes, or --asn-db with a \
+                           database of networks";
 
-/// How urgent a notification is.
+/// Urgency of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Nobody has to act.
+    /// No action is needed.
     Info,
-    /// Somebody should look.
+    /// An operator should look at it.
     Warning,
 }
 
-/// A text for the operator. Its text already says that it is a warning.
+/// A message for the operator. The text of a warning says that it is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// How urgent it is.
+    /// Its urgency.
     pub level: Level,
-    /// The text, one line.
+    /// One line of text.
     pub text: String,
 }
 
@@ -53,22 +54,23 @@ impl fmt::Display for Notification {
     }
 }
 
-/// Turns reports into notifications, and remembers which were given.
+/// Turns reports into notifications, and remembers the given ones.
 pub struct Notifier {
-    /// By tenant.
+    /// Names of tenants.
     names: Vec<Arc<str>>,
     /// Whether notifications name the tenant.
     several: bool,
-    /// The control that hears of roll-backs, if rules come from files.
+    /// The control to report roll-backs to, if rules come from files.
     pub control: Option<Control>,
-    /// By tenant, its number at the control.
+    /// By tenant, its number in the control.
     followed: Vec<Option<usize>>,
-    /// By tenant, the rule set and the versions whose roll-back was reported: each judge rolls back for itself.
+    /// By tenant, the rule set, and the versions whose roll-back was reported. Each judge rolls back on its own, and
+    /// one report is enough.
     reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
     given: Given,
 }
 
-/// The notifications that are given for one record only.
+/// Notifications that are given once only.
 #[derive(Default)]
 struct Given {
     networks: bool,
@@ -81,14 +83,14 @@ struct Given {
 }
 
 impl Notifier {
-    /// Returns a notifier for these tenants. `several` says whether notifications name the tenant; `followed` has each
-    /// tenant's number at the control, if its rules come from files.
+    /// Returns a notifier for these tenants. `several` says whether notifications name the tenant. `followed` has each
+    /// tenant's number in the control, if its rules come from files.
     #[must_use]
     pub fn new(names: Vec<Arc<str>>, several: bool, followed: Vec<Option<usize>>) -> Self {
         Self { names, several, control: None, followed, reported: Vec::new(), given: Given::default() }
     }
 
-    /// Sets the rule sets, by tenant, that the following verdicts come from.
+    /// Sets the rule sets, by tenant, of the following verdicts.
     pub fn set_rules(&mut self, rules: &[Arc<RuleSet>]) {
         self.reported.resize_with(rules.len(), Default::default);
         for ((rules, reported), now) in self.reported.iter_mut().zip(rules) {
@@ -104,7 +106,7 @@ impl Notifier {
             Unclaimed::NoClaim => &mut self.given.unclaimed,
             Unclaimed::Several(_) => &mut self.given.several,
         };
-        let text = "It is rejected; of others like it, only their number is told";
+        let text = "It is rejected; further records like it are only counted";
         let is_first = !std::mem::replace(given, true);
         is_first.then(|| Notification::warning(format!("{place}: warning: the record {unclaimed}. {text}")))
     }
@@ -115,11 +117,13 @@ impl Notifier {
         is_first.then(|| Notification::warning(format!("{place}: {NO_NETWORKS}")))
     }
 
-    /// Notifies of a client's records: of the first rejected and the first suspect one, and when nothing was evaluated,
-    /// until something is again.
+    /// Notifies of a client's first rejected and first suspect record, and of a batch in which nothing was evaluated.
+    /// The last is given again only after something was evaluated.
     pub fn client(&mut self, client: &Arc<str>, outcomes: &Outcomes) -> Vec<Notification> {
         let warned = of_client(&mut self.given.clients, client);
-        let others = format!("It is among the dead letters, as are others; of {client}'s only the number is told");
+        let others = format!(
+            "It is a dead letter. Further rejected records of {client} are dead letters too, and are only counted"
+        );
         let of_records = warned.of_records(outcomes, &others);
         of_records.chain(warned.of_all(outcomes, client)).map(Notification::warning).collect()
     }
@@ -133,20 +137,20 @@ impl Notifier {
         let rule = named(self.several.then(|| &*self.names[*tenant]), package, place);
         Some(Notification::warning(if *cut_off {
             format!(
-                "{rule}: warning: it cannot tell whether it matches this record: its end is cut off, and with it perhaps the \
-                 service's type (requestObject.spec.type). It matches nothing that was cut off, here and in others like it"
+                "{rule}: warning: this record is cut off, perhaps before the service's type (requestObject.spec.type). \
+                 The rule cannot match it, nor others like it"
             )
         } else {
             format!(
-                "{rule}: warning: it is blind to this record and to others like it: it goes by the service's type, and the record \
-                 has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set level: Request \
-                 or RequestResponse there, or the rule cannot match them"
+                "{rule}: warning: it is blind to this record and to others like it: it uses the service's type, and \
+                 the record has no requestObject. The audit policy records {verb} of {resource} at level Metadata: set \
+                 level: Request or RequestResponse there, or the rule cannot match them"
             )
         }))
     }
 
-    /// Notifies of a fault, and of what becomes of the rule; and reports a roll-back to the control. Faults of a suspended
-    /// rule are only counted.
+    /// Notifies of a fault and of changes of the rule's state, and reports a roll-back to the control. Faults of a
+    /// suspended rule are only counted.
     pub fn verdict(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) -> Vec<Notification> {
         let of = self.several.then(|| Arc::clone(&self.names[tenant]));
         let rule = || named(of.as_deref(), &verdict.package, place);
@@ -164,16 +168,14 @@ impl Notifier {
                     Notification::warning(format!("{rule} failed: it {fault}. The verdict of {version} counts"))
                 }
                 Notice::Suspended { events, minutes } => Notification::warning(format!(
-                    "{} is SUSPENDED: it will not be asked about the next {events} events that concern it, or for {minutes} \
-                     min of their time, whichever ends first, and then be tried again; each counts as a fault, and is kept \
-                     with --rejects",
+                    "{} is SUSPENDED: it skips its next {events} events, or {minutes} min of event time, whichever \
+                     ends first; then it is tried again. Each skipped event counts as a fault, and is kept with \
+                     --rejects",
                     rule()
                 )),
-                Notice::Resumed => {
-                    Notification::info(format!("{} answers again, and is suspended no longer", rule()))
-                }
+                Notice::Resumed => Notification::info(format!("{} answers again, and is no longer suspended", rule())),
                 Notice::AlertsUsedUp => Notification::warning(format!(
-                    "{}: warning: what else it matches in this minute is a fault too, and is kept with --rejects",
+                    "{}: warning: its further matches in this minute are faults too, and are kept with --rejects",
                     rule()
                 )),
             });
@@ -192,7 +194,7 @@ impl Notifier {
     }
 }
 
-/// Returns place, rule and version, with the tenant where there are several.
+/// Returns place, rule and version, with the tenant if there are several.
 fn named(of: Option<&str>, package: &Package, place: &str) -> String {
     let of = of.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     format!("{place}: {} {}{of}", package.rule_id(), package.version())

@@ -1,5 +1,5 @@
-//! The outcomes of the records of an input, or of a batch, and the warnings that follow from them: an operator must hear
-//! of records that no rule could judge.
+//! Outcomes of the records of an input or batch, and the warnings that follow from them: an operator must know of
+//! records that no rule could judge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use portcullis_event::{Ignored, Outcome, Rejected};
 use crate::pipeline::{Blind, shortened};
 
 /// The command that explains a record's outcome.
-const EXPLAIN: &str = "portcullis explain FILE shows what a record is taken for";
+const EXPLAIN: &str = "portcullis explain FILE shows how a record is understood";
 
-/// Number of clients that are told apart. All others share one entry: a publisher to a stream chooses its own name.
+/// Number of clients that have entries of their own. All others share one entry, because a publisher to a stream
+/// chooses its own name.
 const CLIENTS: usize = 256;
 const OTHERS: &str = "(others)";
 
@@ -25,9 +26,9 @@ pub fn of_client<'m, T: Default>(clients: &'m mut BTreeMap<Arc<str>, T>, client:
 /// Counts of consecutive records by their outcomes.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// All records.
+    /// Number of records.
     pub records: u64,
-    /// Kubernetes audit events, of any tenant or of none.
+    /// Kubernetes audit events, with or without a tenant.
     events: u64,
     ignored: u64,
     /// Ignored records whose text mentions Kubernetes audit logs.
@@ -47,14 +48,14 @@ struct First {
     reason: String,
 }
 
-/// A tenant's rule whose prefilter names something that events did not say.
+/// A tenant's rule that was blind to events.
 #[derive(Debug)]
 pub struct BlindRule {
     /// The tenant.
     pub tenant: usize,
-    /// The rule, and what it could not see.
+    /// The rule, and what the first event lacked.
     pub blind: Blind,
-    /// Where the first such event is.
+    /// Place of the first such event.
     pub place: String,
     /// Number of such events.
     pub events: u64,
@@ -100,7 +101,7 @@ impl Outcomes {
         }
     }
 
-    /// Adds the records that followed these, without the rules that were blind.
+    /// Adds the outcomes of the records that follow, without the blind rules.
     pub fn add(&mut self, other: Self) {
         self.records += other.records;
         self.events += other.events;
@@ -121,13 +122,13 @@ impl Outcomes {
         };
         let rejected = if *rejected > 0 { format!(" and {rejected} rejected") } else { String::new() };
         Some(format!(
-            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first that was ignored is {place}: \
-             {reason}. {EXPLAIN}"
+            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first ignored record is \
+             {place}: {reason}. {EXPLAIN}"
         ))
     }
 }
 
-/// The warnings that were given about one input of a run, or one client of a service.
+/// The warnings that were given about one input of a run or one client of a service.
 #[derive(Debug, Default)]
 pub struct Warned {
     nothing_evaluated: bool,
@@ -136,13 +137,13 @@ pub struct Warned {
 }
 
 impl Warned {
-    /// Returns the warnings about single records, each once. `others` says what becomes of further rejected records.
+    /// Returns the warnings about single records, each once. `others` says what happens to further rejected records.
     pub fn of_records(&mut self, outcomes: &Outcomes, others: &str) -> impl Iterator<Item = String> + use<> {
         let suspect = outcomes.first_suspect.as_ref().filter(|_| !self.suspect).map(|(place, marker)| {
             self.suspect = true;
             format!(
-                "{place}: warning: the record was ignored, and yet its text has {marker}: perhaps it holds an audit event in a \
-                 form that is not known. {EXPLAIN}"
+                "{place}: warning: the record was ignored, but its text contains {marker}: it may contain an audit \
+                 event in an unknown form. {EXPLAIN}"
             )
         });
         let rejected = outcomes.first_rejected.as_ref().filter(|_| !self.rejected).map(|First { place, reason }| {
@@ -152,7 +153,7 @@ impl Warned {
         suspect.into_iter().chain(rejected)
     }
 
-    /// Returns the warning that nothing was evaluated: once, and once more after something was.
+    /// Returns the warning that nothing was evaluated. It is given once, and once more after something was evaluated.
     pub fn of_all(&mut self, outcomes: &Outcomes, input: &str) -> Option<String> {
         let text = outcomes.nothing_evaluated();
         let was_warned = self.nothing_evaluated;

@@ -1,4 +1,4 @@
-//! One record, judged, and what is to be written about it.
+//! Judges one record, and reports what to write about it.
 
 use portcullis_event::Outcome;
 
@@ -9,32 +9,32 @@ use crate::pipeline::{
 use crate::read::Record;
 use portcullis_alert::Alert;
 
-/// What is to be written about records.
+/// Selects what to write about records.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportOptions {
     /// A line of the ledger for each record.
     pub ledger: bool,
     /// A line for each record that is rejected, has malformed fields or made a rule fault.
     pub rejects: bool,
-    /// The times of events, by which incidents are closed.
+    /// Times of events, which close incidents.
     pub times: bool,
 }
 
-/// Where records come from.
+/// The origin of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'o> {
-    /// The name of the input.
+    /// Name of the input.
     pub input: &'o str,
     /// The tenant that all of them belong to; without it, claims decide.
     pub tenant: Option<usize>,
 }
 
-/// What is to be written about a record.
+/// The lines to write about a record, and its notifications.
 #[derive(Debug)]
 pub struct RecordReport {
-    /// Its number among the records that were counted together, from 0.
+    /// Its number among the records that are counted together, from 0.
     pub n: u64,
-    /// Input and place; empty where nothing else in the report needs it.
+    /// Its input and place; empty if nothing else in the report needs it.
     pub place: String,
     /// Its tenant.
     pub tenant: Option<usize>,
@@ -42,18 +42,18 @@ pub struct RecordReport {
     pub ledger: Option<LedgerLine>,
     /// Its line in the rejects.
     pub reject: Option<LedgerLine>,
-    /// The time of its event: present for an event, and empty for an event without a time.
+    /// The time of its event; `None` if it is not an event, and `Some(None)` if the event has no time.
     pub time: Option<Option<String>>,
-    /// Why it belongs to no tenant.
+    /// The reason why it belongs to no tenant.
     pub unclaimed: Option<Unclaimed>,
     /// Alerts, faults, and verdicts with notices.
     pub verdicts: Vec<RuleVerdict>,
-    /// A rule about source addresses was asked, and nothing says whose network the source is in.
+    /// Whether a rule about source addresses was called although the source's network is unknown.
     pub wanted_networks: bool,
 }
 
 impl RecordReport {
-    /// The alerts among the verdicts.
+    /// Returns the alerts among the verdicts.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.verdicts.iter().filter_map(|verdict| match &verdict.verdict {
             Verdict::Alert(alert) => Some(&**alert),
@@ -62,7 +62,7 @@ impl RecordReport {
     }
 }
 
-/// Judges a record, counts it in `outcomes`, and returns what is to be written about it, if anything is.
+/// Judges a record, counts it in `outcomes`, and returns what to write about it, if there is anything.
 pub fn judge_record(
     tenants: &mut Tenants,
     options: ReportOptions,
@@ -111,7 +111,7 @@ pub fn judge_record(
     })
 }
 
-/// Whether a verdict is more than a count.
+/// Returns whether a report contains a verdict, which is otherwise only counted.
 fn is_reported(verdict: &RuleVerdict) -> bool {
     !verdict.notices.is_empty() || matches!(verdict.verdict, Verdict::Alert(_) | Verdict::Fault(_))
 }

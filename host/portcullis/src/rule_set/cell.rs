@@ -1,14 +1,14 @@
-//! How a rule set replaces another while events flow.
+//! A cell in which one thread replaces a rule set while others use it.
 //!
-//! Its atomics come from `super::sync`: the model of this cell (`tests/cell_model.rs`) is this very file with loom's
-//! atomics.
+//! Its atomics come from `super::sync`, so that the model checker's test (`tests/cell_model.rs`) compiles this file
+//! with loom's atomics.
 
 use super::sync::{Arc, AtomicU64, Mutex, Ordering};
 
-/// A value that one thread replaces and others look at between two events. A value that a reader has taken lives until the
-/// last reader drops it.
+/// A value that one thread replaces. Others look for a new value between two events. A value that a reader has taken
+/// lives until the last reader drops it.
 pub struct SwapCell<T> {
-    /// Number of values published so far: looking for a newer one costs one load.
+    /// Number of values published so far. Looking for a newer value costs one load.
     generation: AtomicU64,
     current: Mutex<(u64, Arc<T>)>,
 }
@@ -28,7 +28,7 @@ impl<T> SwapCell<T> {
             self.generation.store(generation, Ordering::Release);
             before
         };
-        // Dropping the last reference may take a while: not under the lock.
+        // Dropping the last reference may take a while, so it happens without the lock.
         drop(before);
     }
 

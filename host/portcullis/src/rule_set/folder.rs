@@ -11,26 +11,26 @@ use crate::package::{Compiler, Package, PackageError};
 /// Packages cannot be loaded from a path.
 #[derive(Debug, Error)]
 pub enum FolderError {
-    /// A path that cannot be read.
+    /// The path cannot be read.
     #[error("{path}: cannot be read: {error}", path = path.display())]
     Unreadable {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
-    /// A folder without packages.
-    #[error("{path}: holds no package: no file with the ending .wasm", path = .0.display())]
+    /// The folder contains no package.
+    #[error("{path}: contains no package: no file ends in .wasm", path = .0.display())]
     Empty(PathBuf),
-    /// A file that is no package.
+    /// A file is not a valid package.
     #[error(transparent)]
     Package(#[from] PackageError),
 }
 
-/// Loads the packages of a path: a file, or a folder of files with the ending `.wasm`, in the order of their names.
+/// Loads the packages of a path: a file, or all files with the ending `.wasm` in a folder, ordered by name.
 ///
 /// # Errors
-/// The path cannot be read, a folder holds no package, or a file is none that can be run.
+/// The path cannot be read, a folder contains no package, or a file is not a valid package.
 pub fn read_packages(compiler: &Compiler, path: &Path) -> Result<Vec<Package>, FolderError> {
     let files = package_files(path)?;
     if files.is_empty() {
@@ -43,7 +43,7 @@ pub fn read_packages(compiler: &Compiler, path: &Path) -> Result<Vec<Package>, F
     files.into_iter().map(load).collect()
 }
 
-/// The file that a path names, or those with the ending `.wasm` in the folder that it names, in the order of their names.
+/// Returns the file at a path, or all files with the ending `.wasm` in the folder there, ordered by name.
 ///
 /// # Errors
 /// The path cannot be read.

@@ -1,11 +1,11 @@
-//! All prefilters of a rule set as one index: what an event costs follows the fields that prefilters name, and not the
-//! rules that cannot match it.
+//! An index of all prefilters of a rule set. An event's cost depends on the number of fields that prefilters name, and
+//! not on the number of rules that cannot match it.
 
 use portcullis_event::{Event, LogType};
 
 use crate::package::{Field, Package, Pattern};
 
-/// A set of rules, by their places in the rule set.
+/// A set of rules, by their index in the rule set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidates(Vec<u64>);
 
@@ -28,7 +28,7 @@ impl Candidates {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// The first of them from a place on.
+    /// Returns the first rule of the set at this index or after.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
         let (first, bit) = (from / 64, from % 64);
         let mut words = self.0.iter().enumerate().skip(first);
@@ -46,7 +46,7 @@ impl Candidates {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
     }
 
-    /// Removes those that are in this one; whether there are others.
+    /// Removes the rules in `other`. Returns whether any are left.
     fn remove(&mut self, other: &Self) -> bool {
         let mut left = 0;
         for (word, other) in self.0.iter_mut().zip(&other.0) {
@@ -56,7 +56,7 @@ impl Candidates {
         left != 0
     }
 
-    /// Keeps those that are in one of these; whether there are any.
+    /// Keeps the rules in `some` or `others`. Returns whether any are left.
     fn keep(&mut self, some: &Self, others: &Self) -> bool {
         let mut left = 0;
         for (word, (some, others)) in self.0.iter_mut().zip(some.0.iter().zip(&others.0)) {
@@ -67,8 +67,7 @@ impl Candidates {
     }
 }
 
-/// The order in which fields are looked up: first those in which most events differ from what rules want, and that are found
-/// fastest.
+/// The order in which fields are looked up: first those that rule out most events and are fastest to look up.
 const IN_ORDER: [Field; Field::ALL.len()] = [
     Field::ServiceType,
     Field::SourceScope,
@@ -89,13 +88,13 @@ const IN_ORDER: [Field; Field::ALL.len()] = [
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// By log type, in the order of [`LogType::ALL`].
+    /// Rules by log type, in the order of [`LogType::ALL`].
     subscribed: [Candidates; LogType::ALL.len()],
     fields: Vec<FieldIndex>,
     none: Candidates,
 }
 
-/// Which rules let which values of one field through.
+/// The rules that let each value of a field through.
 #[derive(Debug)]
 struct FieldIndex {
     field: Field,
@@ -103,11 +102,12 @@ struct FieldIndex {
     any: Candidates,
     exact: Sorted,
     prefixes: Sorted,
-    /// The lengths of the prefixes, in bytes, each once.
+    /// All lengths of prefixes, in bytes.
     lengths: Vec<usize>,
 }
 
-/// Texts in their order, each with its rules. Not hashed: a stranger can choose texts, and two of them are found fastest so.
+/// Sorted texts, each with its rules. This is not a hash table, because the texts come from untrusted packages; and
+/// with only two of them, a sorted list is fastest.
 #[derive(Debug, Default)]
 struct Sorted(Vec<(String, Candidates)>);
 
@@ -153,7 +153,7 @@ impl Index {
         }
     }
 
-    /// The rules that subscribe to a log type.
+    /// Marks the rules that subscribe to a log type.
     pub(super) fn subscribed(&self, log_type: LogType, candidates: &mut Candidates) {
         candidates.copy(&self.subscribed[log_type as usize]);
     }
@@ -163,7 +163,7 @@ impl Index {
         self.keep(self.fields.iter(), event, candidates);
     }
 
-    /// Marks the rules that name this field, and whose other fields let an event through; whether there are any.
+    /// Marks the rules that name this field and whose other fields let an event through. Returns whether there are any.
     pub(super) fn candidates_but_for(&self, field: Field, event: &Event<'_>, candidates: &mut Candidates) -> bool {
         let Some(named) = self.fields.iter().find(|index| index.field == field) else { return false };
         self.subscribed(event.log_type, candidates);
@@ -171,7 +171,7 @@ impl Index {
             && self.keep(self.fields.iter().filter(|index| index.field != field), event, candidates)
     }
 
-    /// Keeps the rules that let an event through by these fields; whether there are any.
+    /// Keeps the rules whose patterns for these fields let an event through. Returns whether any are left.
     fn keep<'i>(
         &'i self,
         fields: impl Iterator<Item = &'i FieldIndex>,
@@ -191,7 +191,7 @@ impl Index {
                     candidates.keep(&index.any, &allowed)
                 }
             };
-            // Most events concern nobody, and that shows in the first fields.
+            // Most events concern no rule, which the first fields show.
             if !is_left {
                 return false;
             }
@@ -218,7 +218,7 @@ impl FieldIndex {
         Self { field, any, exact, prefixes, lengths }
     }
 
-    /// The rules of each prefix that a value has.
+    /// Returns the rules of each prefix of a value.
     fn prefixes_of(&self, value: &str) -> impl Iterator<Item = &Candidates> {
         self.lengths.iter().filter_map(move |length| self.prefixes.get(value.get(..*length)?))
     }

@@ -1,4 +1,4 @@
-//! The active packages of one tenant, and which of them an event concerns.
+//! The active packages of one tenant, and the index that finds the rules for an event.
 
 mod cell;
 mod folder;
@@ -6,7 +6,7 @@ mod index;
 mod shadow;
 mod watch;
 
-/// What [`SwapCell`] is made of.
+/// The primitives of [`SwapCell`].
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
     pub(super) use std::sync::{Arc, Mutex, PoisonError};
@@ -28,48 +28,47 @@ pub type RuleSetCell = SwapCell<RuleSet>;
 use crate::package::{Field, Package};
 use index::Index;
 
-/// Packages of different rules, ordered by rule id, with their prefilters compiled into one index; and candidates in the
-/// shadow of them.
+/// Packages of different rules, ordered by rule id, with an index of their prefilters; and the candidates in shadow.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     packages: Vec<Package>,
     index: Index,
-    /// What some of them have replaced; without any list, judges know that themselves.
+    /// The versions that some packages have replaced. Without a list, judges use the versions that they had before.
     before: Option<Vec<Package>>,
-    /// Those that are active again, though they have been rolled back, each with the number of its pardon.
+    /// Packages that are active again after a roll-back, each with the number of its reinstatement.
     reinstated: Vec<(Package, u64)>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
 }
 
-/// What a judge can go back to where a version fails at first.
+/// The version that a judge rolls back to if a new version fails.
 #[derive(Clone, Copy)]
 pub(crate) enum Predecessor<'a> {
-    /// What it has had itself.
+    /// The version that the judge had before.
     Own,
-    /// This one.
+    /// This version.
     This(&'a Package),
-    /// Nothing.
+    /// No version.
     None,
 }
 
-/// Packages that cannot be active together.
+/// Two packages of the same rule.
 #[derive(Debug, Error)]
-#[error("{rule_id} is there twice, in {first} and in {second}; a rule set has one package of a rule")]
+#[error("{rule_id} has two packages, {first} and {second}; a rule set has one package for each rule")]
 pub struct RuleSetError {
-    /// The rule.
+    /// The rule's id.
     pub rule_id: String,
-    /// Where the one package came from.
+    /// Origin of one package.
     pub first: String,
-    /// Where the other came from.
+    /// Origin of the other package.
     pub second: String,
 }
 
 impl RuleSet {
-    /// A rule set of these packages.
+    /// Returns a rule set of these packages.
     ///
     /// # Errors
-    /// Two packages are of one rule.
+    /// Two packages have the same rule id.
     pub fn new(mut packages: Vec<Package>) -> Result<Self, RuleSetError> {
         packages.sort_by(|a, b| a.rule_id().cmp(b.rule_id()));
         if let Some([first, second]) = packages.array_windows().find(|[a, b]| a.rule_id() == b.rule_id()) {
@@ -83,51 +82,52 @@ impl RuleSet {
         Ok(Self { packages, index, ..Self::default() })
     }
 
-    /// The same, with these candidates in its shadow.
+    /// Returns the rule set with these candidates in shadow.
     #[must_use]
     pub fn with_shadows(self, shadows: Vec<Shadow>) -> Self {
         let packages: Vec<Package> = shadows.iter().map(|shadow| shadow.package.clone()).collect();
         Self { shadow_index: Index::new(&packages), shadows, ..self }
     }
 
-    /// The same, in which each of these packages is what the one of its rule has replaced: what judges go back to where that
-    /// one fails at first. The others have nothing to go back to. Without such a list, judges go back to what they have had.
+    /// Returns the rule set with a list of the versions that its packages have replaced, which judges roll back to if a
+    /// package fails. Packages without a predecessor in the list are not rolled back. Without a list, judges roll back
+    /// to the versions that they had before.
     #[must_use]
     pub fn with_predecessors(self, before: Vec<Package>) -> Self {
         Self { before: Some(before), ..self }
     }
 
-    /// The same, in which these are meant to judge again, though judges have rolled them back: each with the number of its
-    /// pardon, of which a judge lets each hold once.
+    /// Returns the rule set with packages that are active again after a roll-back, each with the number of its
+    /// reinstatement. A reinstatement takes effect once in each judge.
     #[must_use]
     pub fn with_reinstated(self, reinstated: Vec<(Package, u64)>) -> Self {
         Self { reinstated, ..self }
     }
 
-    /// What a version of a rule has replaced.
+    /// Returns the version that the active one has replaced.
     pub(crate) fn predecessor(&self, rule_id: &str) -> Predecessor<'_> {
         let Some(before) = &self.before else { return Predecessor::Own };
         before.iter().find(|before| before.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
     }
 
-    /// The number of a package's pardon, if it was rolled back and is meant to judge again.
+    /// Returns the number of a package's reinstatement, if it is active again after a roll-back.
     pub(crate) fn reinstatement(&self, package: &Package) -> Option<u64> {
         self.reinstated.iter().find(|(reinstated, _)| reinstated == package).map(|(_, reinstatement)| *reinstatement)
     }
 
-    /// The packages, by rule id.
+    /// Returns the packages, by rule id.
     #[must_use]
     pub fn packages(&self) -> &[Package] {
         &self.packages
     }
 
-    /// The candidates in its shadow.
+    /// Returns the candidates in shadow.
     #[must_use]
     pub fn shadows(&self) -> &[Shadow] {
         &self.shadows
     }
 
-    /// Marks the candidates in the shadow that subscribe to the event's log type and whose prefilter lets it through.
+    /// Marks the candidates in shadow that subscribe to the event's log type and whose prefilter lets it through.
     pub(crate) fn shadow_candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
         self.shadow_index.candidates(event, candidates);
     }
@@ -137,8 +137,8 @@ impl RuleSet {
         self.index.subscribed(log_type, candidates);
     }
 
-    /// Marks the rules whose prefilter names the type of a service, and would let the event through if it had one that the rule
-    /// wants; whether there are any.
+    /// Marks the rules whose prefilter names the type of a service, and whose other fields let the event through.
+    /// Returns whether there are any.
     pub(crate) fn candidates_but_for_type(&self, event: &Event<'_>, candidates: &mut Candidates) -> bool {
         self.index.candidates_but_for(Field::ServiceType, event, candidates)
     }

@@ -1,4 +1,4 @@
-//! A candidate that judges live events without a say: what it would have added, and what lost.
+//! A candidate that judges live events without effect, and a report of what it would change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 use crate::package::Package;
 use crate::sandbox::Fault;
 
-/// So many events of which the two versions say different things are named in a report.
+/// Number of events with different verdicts that a report names.
 const EXAMPLES: usize = 5;
 
-/// A candidate beside the version that is active.
+/// A candidate in shadow.
 #[derive(Clone, Debug)]
 pub struct Shadow {
     /// The candidate.
     pub package: Package,
-    /// What has come of it so far.
+    /// Its results so far.
     pub tally: Arc<Tally>,
 }
 
-/// What the two versions have said, counted by whoever judges and read by whoever decides.
+/// Counts of the two versions' verdicts, shared by judges and activator.
 #[derive(Debug)]
 pub struct Tally {
-    /// Events until the shadow has seen enough.
+    /// Number of events after which the shadow is over.
     wanted: u64,
     is_over: AtomicBool,
     report: Mutex<ShadowReport>,
 }
 
-/// What a candidate would have changed.
+/// The changes that a candidate would bring.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
-    /// Events that one of the two subscribes to.
+    /// Events that one of the two versions subscribes to.
     pub events: u64,
     /// Matches of both.
     pub both: u64,
@@ -40,14 +40,14 @@ pub struct ShadowReport {
     pub added: u64,
     /// Matches of the active version only.
     pub lost: u64,
-    /// The `auditID` of the first events of which the two say different things.
+    /// The `auditID` of the first events on which the two verdicts differ.
     pub examples: Vec<String>,
-    /// How the candidate failed on an event on which the active version did not: the end of it.
+    /// The candidate's fault on an event on which the active version did not fault. It ends the shadow.
     pub fault: Option<String>,
 }
 
 impl Shadow {
-    /// A candidate that is to see so many events.
+    /// Returns the shadow of a candidate, for this number of events.
     #[must_use]
     pub fn new(package: Package, events: u64) -> Self {
         let tally = Tally { wanted: events, is_over: AtomicBool::new(false), report: Mutex::default() };
@@ -56,19 +56,20 @@ impl Shadow {
 }
 
 impl Tally {
-    /// Whether the candidate is not asked any more: it has seen all the events that it was to see, or it has failed.
+    /// Returns whether the shadow is over: the candidate has judged its number of events, or has failed.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// What has come of it so far.
+    /// Returns the report so far.
     #[must_use]
     pub fn report(&self) -> ShadowReport {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Counts an event: whether the active version matches, or how it failed, and whether the candidate does.
+    /// Counts an event. `active` is whether the active version matches, or an error if it failed; `candidate` is the
+    /// same for the candidate.
     pub(crate) fn count(&self, audit_id: Option<&str>, active: Result<bool, ()>, candidate: Result<bool, Fault>) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.events += 1;

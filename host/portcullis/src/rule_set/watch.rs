@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{RuleSet, RuleSetCell};
 
-/// The rule sets of all tenants at one time, by tenant.
+/// The current rule sets of all tenants, by tenant.
 pub type RuleSets = Arc<[Arc<RuleSet>]>;
 
-/// Follows the cells of all tenants. A reader that takes the rule sets once a batch swaps versions between two records,
-/// whichever thread judges them.
+/// Follows the cells of all tenants. If a reader takes the rule sets once for each batch, all threads switch versions
+/// between the same two records.
 pub struct RuleSetWatch {
     cells: Vec<Arc<RuleSetCell>>,
     seen: Vec<u64>,

@@ -1,4 +1,4 @@
-//! What a stranger's rule answers, checked before it becomes an alert.
+//! Checks the answers of untrusted rules before they become alerts.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Answer, AnswerSeverity, Fault};
 
-/// The answer, if it can be an alert whose title, dedup and context have no more bytes as JSON than the limit.
+/// Returns the answer if it can become an alert. Title, dedup and context together have at most `limit` bytes as JSON.
 pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<Map<String, Value>>, Fault> {
     let Answer { title, dedup, severity, context } = answer;
     let context = readable_context(&context).and_then(|context| serde_json::from_str(&context));
@@ -31,7 +31,7 @@ pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<Map<String
     Ok(Checked { title, dedup, severity, context })
 }
 
-/// How many bytes a value has as JSON.
+/// Returns the length of a value as JSON, in bytes.
 pub(crate) fn json_length(value: &impl Serialize) -> usize {
     struct Count(usize);
 

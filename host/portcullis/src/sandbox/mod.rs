@@ -1,4 +1,4 @@
-//! A rule's running instance, behind its limits.
+//! Runs the instance of a rule within its limits.
 
 mod answer;
 
@@ -16,8 +16,8 @@ use crate::limits::Limits;
 use crate::package::Package;
 pub(crate) use answer::{checked, json_length};
 
-/// One rule, ready to judge events one after the other. The calling thread runs it, whatever its own stack: where that
-/// is too short for the rule's, the call is given another.
+/// One rule that evaluates events one after the other, on the calling thread. If the thread's stack is too small for
+/// the rule, the call uses another stack.
 pub struct Sandbox {
     package: Package,
     limits: Limits,
@@ -30,33 +30,33 @@ struct Instance {
     left: u32,
 }
 
-/// What the host needs of the stack beside a rule, in bytes: with room for copying an answer and for a backtrace.
+/// Stack that the host needs in addition to a rule's, in bytes, including copying an answer and taking a backtrace.
 const HOST_STACK: usize = 512 << 10;
 
 impl Sandbox {
-    /// A sandbox for a package. The first event starts the instance.
+    /// Returns a sandbox for a package. The first event starts an instance.
     #[must_use]
     pub fn new(package: Package, limits: Limits) -> Self {
         Self { package, limits, instance: None }
     }
 
-    /// The rule's answer on an event, given as a normalized event's JSON.
+    /// Returns the rule's answer for the JSON of a normalized event.
     ///
     /// # Errors
     /// The rule faulted.
     pub fn evaluate(&mut self, event_json: &str) -> Result<Option<Answer>, Fault> {
-        // A rule that reached the end of the thread's stack before that of its own would end the process.
+        // If a rule reached the end of the thread's stack before its own limit, the process would abort.
         let needed = self.package.stack() + HOST_STACK;
         stacker::maybe_grow(needed, needed, || self.evaluate_here(event_json))
     }
 
-    /// Drops the instance; the next event starts another.
+    /// Drops the instance; the next event starts a new one.
     pub(crate) fn reset(&mut self) {
         self.instance = None;
     }
 
     fn evaluate_here(&mut self, event_json: &str) -> Result<Option<Answer>, Fault> {
-        // Taken out, and put back only after an answer: after an error an instance is of no use.
+        // The instance is put back only after an answer, because it is unusable after an error.
         let time = self.limits.time_for(event_json.len());
         let mut instance = match self.instance.take() {
             Some(mut instance) => {
@@ -64,7 +64,7 @@ impl Sandbox {
                 arm(&mut instance.store, time);
                 instance
             }
-            // Its start is part of what the event may take.
+            // Starting the instance counts towards the event's limits.
             None => self.start(event_json.len(), time).map_err(|error| self.fault(time, &error))?,
         };
         let answer = instance
@@ -92,7 +92,7 @@ impl Sandbox {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.answer);
         store.epoch_deadline_callback(move |mut store| {
-            // The deadline itself is of wall time. Once it is reached, the thread's own clock decides.
+            // The deadline is in wall time. When it is reached, the CPU time of the thread decides.
             let now = thread_cpu_time();
             let state = store.data_mut();
             let used = now.saturating_sub(*state.expired_at.get_or_insert(now));
@@ -104,7 +104,7 @@ impl Sandbox {
     }
 }
 
-/// Gives the rule its time; a store whose deadline is not set anew traps at once.
+/// Gives the rule its time for the next call. Without a new deadline, a store traps immediately.
 fn arm(store: &mut Store<State>, time: Duration) {
     let state = store.data_mut();
     state.time = time;

@@ -1,4 +1,4 @@
-//! One JSON value of a stream, and where it ends if it is broken.
+//! Finds the end of one JSON value in a stream, even if the value is broken.
 
 use std::io::Read;
 
@@ -9,10 +9,10 @@ use super::document::Item;
 use crate::read::scanner::{Scanner, Step};
 use crate::read::window::{Find, Window};
 
-/// A line of JSON of at most this many bytes is taken as a whole; a longer one is looked into as it is read.
+/// Lines up to this length, in bytes, are taken as a whole; longer lines are parsed while they are read.
 pub(super) const LINE: usize = 1 << 20;
 
-/// Of a record that is too long, this much is kept: enough to see what it was.
+/// Bytes that are kept of a record that is too long, enough to recognize it.
 pub(super) const KEPT: usize = 64 << 10;
 
 /// A value in the window.
@@ -21,46 +21,46 @@ pub(super) struct Value {
     pub(super) column: u64,
     pub(super) offset: usize,
     pub(super) end: usize,
-    /// How much of it is gone from the window, because it is too long.
+    /// Number of its bytes that are no longer in the window, because it is too long.
     pub(super) gone: u64,
 }
 
-/// What is known of a value at the end of one of its lines.
+/// The state of a value at the end of one of its lines.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Inside {
-    /// The last byte that says something.
+    /// The last byte outside of strings that is not white space.
     pub(super) last: u8,
-    /// There is more than a bracket in its first line.
+    /// Its first line contains more than a bracket.
     pub(super) may_be_cut: bool,
     /// Its second line is indented deeper than its first.
     pub(super) deeper: bool,
-    /// It is known to be broken.
+    /// It is broken.
     pub(super) damaged: bool,
 }
 
-/// A value, or the list that it has.
+/// A value, or the list in it.
 pub(super) enum Found {
     Value(Value, ValueEnd),
-    /// A list before its first item, with the scanner of what is around it.
+    /// A list before its first item, with the scanner of the surrounding envelope.
     List(Item, Scanner),
 }
 
-/// How a value ends.
+/// The kind of end that a value has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueEnd {
     Whole,
-    /// Where a line begins like a new document.
+    /// A line looks like the beginning of a new document.
     Broken,
-    /// With the input.
+    /// The input ends.
     Input,
 }
 
-/// A place in a stream, and the bytes around it.
+/// A position in a stream, and the bytes around it.
 pub(super) struct Cursor<R> {
     pub(super) window: Window<R>,
-    /// The most bytes of a value.
+    /// Limit for a value, in bytes.
     pub(super) max: usize,
-    /// Of the window's bytes, those up to the end of the document that was given out last.
+    /// Number of bytes in the window up to the end of the last returned document.
     pub(super) given: usize,
     /// The beginning of a value that is too long.
     pub(super) beginning: Vec<u8>,
@@ -71,7 +71,8 @@ impl<R: Read> Cursor<R> {
         Self { window: Window::new(input), max, given: 0, beginning: Vec::new() }
     }
 
-    /// Finds the value at an offset. With `lists`, an object that has a list of records becomes its list.
+    /// Finds the value at an offset. If `lists` is set and the value is an object with a list of records, the list is
+    /// found.
     pub(super) fn value(&mut self, offset: usize, column: usize, lists: bool) -> Found {
         let mut scanner = Scanner::default();
         let mut value = self.value_at(offset);
@@ -100,7 +101,8 @@ impl<R: Read> Cursor<R> {
                 Step::Line(line) => {
                     value.end += line;
                     if std::mem::take(&mut in_first_line) {
-                        // A bracket alone on its line is how indented documents begin, not how a cut line ends.
+                        // A line that contains only a bracket begins an indented document; it is not a line that was
+                        // cut off.
                         let text = self.window.bytes()[value.offset..value.end].trim_ascii();
                         inside.may_be_cut = text.len() > 1;
                         inside.deeper = self.is_deeper(value.end, column);
@@ -116,15 +118,16 @@ impl<R: Read> Cursor<R> {
         Found::Value(value, end)
     }
 
-    /// Whether the list that has begun is one of an API server's audit log, by what comes before the list.
+    /// Returns whether the text before the list that has begun identifies it as part of an API server's audit log.
     fn is_audit_list(&self, value: &Value, list: usize) -> bool {
         let start = &self.window.bytes()[value.offset..value.end + list];
         let closed = std::str::from_utf8(start).map(|start| format!("{start}]}}")).unwrap_or_default();
         is_audit_list(&closed)
     }
 
-    /// Whether the line at an offset begins a new document, inside one that began in `column` and is therefore broken: with
-    /// an object, that stands no deeper and that can be no part of the broken one.
+    /// Returns whether the line at an offset begins a new document, so that the current one, which began in `column`,
+    /// is broken. The line must begin with an object that is not indented deeper and that cannot be part of the current
+    /// document.
     pub(super) fn begins_anew(&mut self, line: usize, column: usize, inside: Inside) -> bool {
         let mut at = line;
         loop {
@@ -135,11 +138,12 @@ impl<R: Read> Cursor<R> {
                 _ => return false,
             }
         }
-        // JSON lets an object begin only here; and one that is indented has none that stand as far to the left as itself.
+        // JSON allows an object only after these bytes. Inside an indented document, no object begins as far left as
+        // the document itself.
         if !matches!(inside.last, b',' | b'[' | b':') || inside.deeper || inside.damaged {
             return true;
         }
-        // A line that was cut off, where a record's rest may well go on; not with a record that is whole.
+        // If a line was cut off, the rest of its record may follow, but not a complete record.
         inside.may_be_cut && {
             let end = match self.window.line_end(at, LINE) {
                 Find::At(end) => end,
@@ -151,7 +155,7 @@ impl<R: Read> Cursor<R> {
         }
     }
 
-    /// Whether the line at an offset is indented deeper than this.
+    /// Returns whether the line at an offset is indented deeper than `column`.
     fn is_deeper(&mut self, line: usize, column: usize) -> bool {
         for at in line..=line.saturating_add(column) {
             while self.window.bytes().len() <= at {
@@ -171,7 +175,7 @@ impl<R: Read> Cursor<R> {
         Value { line, column, offset, end: offset, gone: 0 }
     }
 
-    /// Of a value that is too long, keeps the beginning.
+    /// Drops a value that is too long from the window, and keeps its beginning.
     pub(super) fn cut(&mut self, value: &mut Value) {
         let length = value.end - value.offset;
         if value.gone == 0 && length <= self.max {

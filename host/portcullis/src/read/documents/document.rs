@@ -1,24 +1,25 @@
-//! A document, and which item of a list it is.
+//! A document, and its position in a list.
 
-/// The longest record in bytes. A longer one is rejected, so that memory is bounded; a kube-apiserver's largest are a few MiB.
+/// Limit for a record, in bytes. A longer one is rejected, so that memory is bounded. The largest records of a
+/// kube-apiserver have a few MiB.
 pub const MAX_RECORD: usize = 64 << 20;
 
-/// The mark that some writers put before the first byte of a file of UTF-8. Where files were joined, it is in the middle.
+/// The byte order mark that some programs write before UTF-8. In concatenated files, it can be anywhere.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A text that is a record, or an envelope of records.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document<'d> {
-    /// Its bytes, or the first of them.
+    /// Its bytes, or the first of them if it was cut.
     pub bytes: &'d [u8],
-    /// Its length in the input, in bytes: more than there are bytes if it was cut.
+    /// Its length in the input, in bytes. It is larger than the number of bytes if the document was cut.
     pub length: u64,
-    /// The line in which it begins, from 1.
+    /// The line in which it begins, counted from 1.
     pub line: u64,
-    /// The byte of that line at which it begins, from 1; for an item, at which the document around it does, if that is in
-    /// the same line.
+    /// The byte of that line at which it begins, counted from 1. For an item on the line in which the surrounding
+    /// document begins, it is the byte at which that document begins.
     pub column: u64,
-    /// Which item it is, if it was one of a list.
+    /// Its position in a list, if it is an item of one.
     pub item: Option<Item>,
 }
 
@@ -35,11 +36,11 @@ impl Document<'_> {
 /// An item of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The list's name, if it is a member of an envelope.
+    /// The list's name, if the list is in an envelope.
     pub list: Option<&'static str>,
-    /// The item's number, from 0.
+    /// The item's index, from 0.
     pub index: u64,
-    /// Whether what is around the list says that it is of an API server's audit log, as an `EventList` does before its items: of
-    /// these none says so again.
+    /// Whether the envelope identifies its items as part of an API server's audit log, as an `EventList` does; such
+    /// items do not identify themselves.
     pub of_audit_list: bool,
 }

@@ -1,4 +1,4 @@
-//! Documents out of a stream of bytes, in bounded memory.
+//! Splits a stream of bytes into documents, in bounded memory.
 
 mod cursor;
 mod document;
@@ -13,11 +13,11 @@ use cursor::{Cursor, Found, Inside, LINE, Value, ValueEnd};
 use document::BYTE_ORDER_MARK;
 pub use document::{Document, Item, MAX_RECORD};
 
-/// Reads the documents of an input: its lines, where each is one; else JSON values over several lines, the items of lists,
-/// and those of the lists in envelopes.
+/// Reads the documents of an input: its lines, if each is a document; otherwise JSON values over several lines, items
+/// of lists, and items of the lists in envelopes.
 ///
-/// A document that is broken ends at the latest where a line begins like a new one, so that it costs its neighbours
-/// nothing.
+/// A broken document ends at the latest at a line that looks like the beginning of a new one, so that it does not
+/// affect its neighbours.
 pub struct Documents<R> {
     cursor: Cursor<R>,
     framing: Framing,
@@ -27,39 +27,39 @@ pub struct Documents<R> {
     outermost: (u64, u64),
 }
 
-/// What is known of lines before they are looked into.
+/// Assumption about lines that are not parsed yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
-    /// One that looks like a document is one.
+    /// A line that looks like a document is one.
     Likely,
-    /// Nothing.
+    /// There is no assumption.
     Unknown,
-    /// Each is one, whatever it holds.
+    /// Each line is a document, whatever it contains.
     Lines,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Where a line begins.
+    /// At the beginning of a line.
     Line,
-    /// Behind a document, on its line.
+    /// After a document, on the same line.
     Behind,
-    /// In a list, before this item; with what the scanner knows of the envelope around it.
+    /// In a list, before this item, with the scanner of the surrounding envelope.
     List(Item, Option<Scanner>),
-    /// In an envelope, behind its list, which would have had this item next.
+    /// In an envelope, after a list in which this item would have been next.
     Around(Item, Scanner),
 }
 
-/// Where the next document is.
+/// The position of the next document.
 enum Next {
     Here(Value),
-    /// Not before the state that has now been reached.
+    /// After the current state.
     Further,
     Nowhere,
 }
 
 impl<R: Read> Documents<R> {
-    /// The documents of an input.
+    /// Returns the documents of an input.
     pub fn new(input: R) -> Self {
         Self::with_max(input, MAX_RECORD)
     }
@@ -74,31 +74,31 @@ impl<R: Read> Documents<R> {
         }
     }
 
-    /// The documents of an input whose lines are looked into even where they seem to be one document each.
+    /// Returns the documents of an input, without assuming that lines which look like documents are documents.
     pub(super) fn inside(input: R) -> Self {
         Self { framing: Framing::Unknown, ..Self::new(input) }
     }
 
-    /// Each line of an input as a document of its own, as soon as its end has been read: with all of its bytes, whatever they
-    /// are, except the line feed.
+    /// Returns each line of an input as a document, as soon as its end was read. It contains all bytes of the line
+    /// except the line feed.
     pub fn lines(input: R) -> Self {
         Self { framing: Framing::Lines, ..Self::new(input) }
     }
 
-    /// The documents of an input whose lines are looked into, and envelopes are left as they are.
+    /// Returns the documents of an input. Lines are parsed, and envelopes stay documents.
     pub(super) fn one_after_the_other(input: R) -> Self {
         Self { lists: false, ..Self::inside(input) }
     }
 
-    /// The line up to which the input has been given out.
+    /// Returns the line up to which documents were returned.
     pub fn line(&self) -> u64 {
         self.cursor.window.position(0).0
     }
 
-    /// The next document, as soon as its end has been read; none at the end of the input.
+    /// Returns the next document as soon as its end was read, and `None` at the end of the input.
     ///
     /// # Errors
-    /// The input cannot be read any further; what was read of it has been given out.
+    /// The input cannot be read any further. All documents up to there were returned.
     pub fn next_document(&mut self) -> io::Result<Option<Document<'_>>> {
         self.cursor.window.consume(std::mem::take(&mut self.cursor.given));
         let (value, item) = loop {
@@ -128,7 +128,8 @@ impl<R: Read> Documents<R> {
         Ok(Some(Document { bytes, length, line, column, item }))
     }
 
-    /// The document that begins with a line: the line, unless that is a part or a list of documents.
+    /// Returns the document at the beginning of a line: the line itself, unless it is only a part of a document or
+    /// contains several.
     fn line_or_value(&mut self) -> Next {
         if self.cursor.window.bytes().is_empty() && !self.cursor.window.more() {
             return Next::Nowhere;
@@ -152,7 +153,7 @@ impl<R: Read> Documents<R> {
                 self.state = State::List(Item { list: None, index: 0, of_audit_list: false }, None);
                 Next::Further
             }
-            // The next item of a list that began in a line which seemed to be whole.
+            // The next item of a list that began in a line which seemed to be complete.
             Some(b',') if text[1..].trim_ascii_start().starts_with(b"{") => {
                 self.cursor.window.consume(offset + 1);
                 Next::Further
@@ -169,8 +170,8 @@ impl<R: Read> Documents<R> {
         }
     }
 
-    /// The value at an offset of the window. `top` says that nothing is around it: an object that has a list of records then
-    /// becomes its list.
+    /// Returns the value at an offset of the window. If `top` is set, no list is around it, and an object with a list
+    /// of records becomes its list.
     fn value(&mut self, offset: usize, column: usize, top: bool) -> Next {
         match self.cursor.value(offset, column, top && self.lists) {
             Found::List(item, scanner) => {
@@ -209,7 +210,7 @@ impl<R: Read> Documents<R> {
         Next::Here(value)
     }
 
-    /// The rest of the line behind a document: nothing, mostly.
+    /// Skips the rest of the line after a document, which is usually empty.
     fn end_line(&mut self) -> Next {
         loop {
             match self.cursor.window.bytes().first().copied() {
@@ -226,7 +227,7 @@ impl<R: Read> Documents<R> {
     }
 
     fn item(&mut self, item: Item, mut around: Option<Scanner>) -> Next {
-        // The column of the item, if nothing is before it on its line, else of what is around all.
+        // The column of the item if it is the first on its line, otherwise that of the outermost list or envelope.
         let outermost = usize::try_from(self.outermost.1 - 1).unwrap_or(usize::MAX);
         let mut column = outermost;
         loop {
@@ -256,7 +257,7 @@ impl<R: Read> Documents<R> {
         self.value(0, column, false)
     }
 
-    /// What follows the list of an envelope, up to the envelope's end or another list of its.
+    /// Skips the rest of an envelope after its list, up to the envelope's end or another list in it.
     fn after_list(&mut self, around: Item, mut scanner: Scanner) -> Next {
         loop {
             match scanner.feed(self.cursor.window.bytes()) {
@@ -287,14 +288,14 @@ impl<R: Read> Documents<R> {
         }
     }
 
-    /// What stands for a record where the input ends before its list or envelope does.
+    /// Returns an empty value in place of the missing end of a list or envelope, so that it is reported as a record.
     fn missing(&self) -> Value {
         self.cursor.value_at(0)
     }
 }
 
-/// Whether a line has something in brackets before the object with which it ends, as `kubectl logs --prefix` writes it, and does
-/// not begin a list.
+/// Returns whether a line begins with a prefix in brackets and ends with an object, as `kubectl logs --prefix` writes
+/// it, and does not begin a list.
 fn is_prefix(line: &[u8]) -> bool {
     let inside = line[1..].trim_ascii_start();
     let begins_list = inside.first().is_none_or(|first| b"{[\"]".contains(first));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::cursor::KEPT;
 use super::*;
 
-/// An input that arrives in pieces.
+/// An input that arrives in pieces of this size.
 struct Pieces<'i>(&'i [u8], usize);
 
 impl Read for Pieces<'_> {
@@ -68,7 +68,7 @@ fn a_document_that_is_too_long_is_cut_and_passed_over() {
 }
 
 proptest! {
-    /// In whatever pieces it arrives, and however short a document must be, it is the same documents.
+    /// The pieces in which an input arrives and the limit for a document do not change the documents.
     #[test]
     fn the_documents_are_the_inputs(
         input in "[ab\"\\\\{}\\[\\],: \n]{0,60}", max in 1_usize..40, piece in 1_usize..9,
