@@ -37,7 +37,7 @@ impl Limits {
     /// nothing.
     pub const FORGIVEN_AFTER: u32 = 1000;
 
-    /// Events after the activation of a version during which a fault of its own rolls it back.
+    /// Calls of a new version during which a fault of its own rolls it back.
     pub const PROBATION: u32 = 1000;
 
     /// Returns the CPU time that a rule may use for an event of this length.

@@ -82,7 +82,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
     let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
     let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
     let mut judge = Judge::new(Arc::clone(&rules), limits);
-    let mut asking_always = Judge::builder(limits).rules(rules).without_prefilters().build();
+    let mut without_prefilters = Judge::builder(limits).rules(rules).without_prefilters().build();
     let test_cases = package.spec().test_cases.iter().filter(|case| wanted(case));
     test_cases
         .map(|case| {
@@ -91,7 +91,9 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
             let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
                 Outcome::Evaluated(event) => {
                     let outcome = match verdict(&mut judge, &event) {
-                        TestOutcome::Verdict(Verdict::Skipped) => hidden(verdict(&mut asking_always, &event)),
+                        TestOutcome::Verdict(Verdict::Skipped) => {
+                            without_prefilter_outcome(verdict(&mut without_prefilters, &event))
+                        }
                         outcome => outcome,
                     };
                     (outcome, Some(pretty(&event)))
@@ -116,7 +118,7 @@ fn verdict(judge: &mut Judge, event: &Event<'_>) -> TestOutcome {
 }
 
 /// Returns the outcome of a test case that the prefilter skipped, given the outcome without the prefilter.
-fn hidden(asked: TestOutcome) -> TestOutcome {
+fn without_prefilter_outcome(asked: TestOutcome) -> TestOutcome {
     match asked {
         TestOutcome::Verdict(Verdict::Alert(_)) => TestOutcome::PrefilterHides,
         fault @ TestOutcome::Verdict(Verdict::Fault(_)) => fault,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::following::Following;
 use super::history::History;
 use super::policy::Policy;
 use super::recorder::{ActivationError, News, Proof, Recorder};
 use super::store::Store;
+use super::tenant_rules::TenantRules;
 use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};
@@ -19,7 +19,7 @@ use crate::rule_set::{FolderError, RuleSetCell};
 pub struct Activator {
     pub(super) recorder: Recorder,
     pub(super) stores: Vec<Store>,
-    pub(super) tenants: Vec<Following>,
+    pub(super) tenants: Vec<TenantRules>,
     /// For each store, the last error of reading it, of which the operator was notified.
     unreadable: Vec<Option<String>>,
 }
@@ -31,14 +31,14 @@ impl Activator {
         history: Arc<History>,
         proof: Proof,
         clock: fn() -> Timestamp,
-        tell: impl Fn(News) + Send + 'static,
+        notify: impl Fn(News) + Send + 'static,
     ) -> Self {
         let recorder = Recorder {
             known: RefCell::new(history.past().clone()),
             history,
             clock,
             proof,
-            tell: Box::new(tell),
+            notify: Box::new(notify),
             entries: RefCell::default(),
             is_strict: Cell::new(false),
             missing: RefCell::new(None),
@@ -59,7 +59,7 @@ impl Activator {
     /// There is no store with this number.
     pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
         assert!(store < self.stores.len(), "there is no store {store}");
-        self.tenants.push(Following::new(name, store, policy, limits));
+        self.tenants.push(TenantRules::new(name, store, policy, limits));
         self.tenants.len() - 1
     }
 
@@ -81,7 +81,7 @@ impl Activator {
         self.recorder.is_strict.set(true);
         let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant).err()?)));
         self.recorder.is_strict.set(false);
-        self.recorder.end_strictly(wrong.is_none());
+        self.recorder.end_strict_start(wrong.is_none());
         wrong.map_or(Ok(()), Err)
     }
 
@@ -92,7 +92,7 @@ impl Activator {
             return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
         }
         self.tenants[tenant].follow(store, &self.recorder);
-        self.recorder.wrong().map_or(Ok(()), Err)
+        self.recorder.startup_error().map_or(Ok(()), Err)
     }
 
     /// Reads the stores and updates the rule sets. If a store cannot be read, the active versions stay active.
@@ -123,8 +123,8 @@ impl Activator {
     }
 
     /// Ends the shadows that are over.
-    pub fn look_after_shadows(&mut self) {
-        self.tenants.iter_mut().for_each(|tenant| tenant.look_after_shadows(&self.recorder));
+    pub fn end_finished_shadows(&mut self) {
+        self.tenants.iter_mut().for_each(|tenant| tenant.end_finished_shadows(&self.recorder));
     }
 
     /// Ends all shadows for this reason, even those that are not over.
@@ -137,13 +137,13 @@ impl Activator {
     ///
     /// # Panics
     /// There is no tenant with this number.
-    pub fn reconsider(&mut self, tenant: usize, policy: Policy, anew: bool) {
+    pub fn set_policy(&mut self, tenant: usize, policy: Policy, force: bool) {
         let following = &mut self.tenants[tenant];
-        if following.policy == policy && !anew {
+        if following.policy == policy && !force {
             return;
         }
         if following.policy.trusted_keys != policy.trusted_keys {
-            let other = self.stores[following.store].trusting(policy.trusted_keys.as_deref());
+            let other = self.stores[following.store].with_trusted_keys(policy.trusted_keys.as_deref());
             let old = following.store;
             following.store = usize::MAX;
             // Other tenants may still use the store with the old keys.
@@ -158,6 +158,6 @@ impl Activator {
             self.tenants[tenant].store = number;
         }
         let following = &mut self.tenants[tenant];
-        following.reconsider(policy, &self.recorder);
+        following.set_policy(policy, &self.recorder);
     }
 }

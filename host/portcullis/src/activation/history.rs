@@ -1,152 +1,23 @@
 //! The history of each version of each rule: an append-only file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use semver::Version;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::package::Candidate;
-use crate::rule_set::ShadowReport;
-
-/// A change of a version's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// It judges events from now on.
-    Activated,
-    /// It was active before a restart, and is active again.
-    Resumed,
-    /// It does not become active, or not again.
-    Refused,
-    /// It judges events next to the active version, without effect.
-    ShadowBegan,
-    /// Its shadow has ended.
-    ShadowEnded,
-    /// It has passed its checks, and waits until the config pins it.
-    Waiting,
-    /// It failed on an event on which its predecessor did not fail; the predecessor is active again.
-    RolledBack,
-    /// It is no longer active, and no other version replaces it.
-    Removed,
-}
-
-/// One line of the history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Time, RFC 3339.
-    pub time: String,
-    /// The rule's tenant.
-    pub tenant: String,
-    /// The change.
-    pub action: Action,
-    /// The rule, if it is known.
-    pub rule_id: Option<String>,
-    /// The version that was active before.
-    pub from: Option<Version>,
-    /// The version that this entry is about; for a roll-back, the version that is active again.
-    pub to: Option<Version>,
-    /// SHA-256 of the version's package; for a roll-back, of the package that failed.
-    pub sha256: Option<String>,
-    /// The key that signed it.
-    pub signer: Option<String>,
-    /// The package's file.
-    pub file: Option<String>,
-    /// The results of its test cases, if they ran.
-    pub test_cases: Option<TestCounts>,
-    /// The report at the end of its shadow.
-    pub shadow: Option<ShadowReport>,
-    /// The reason.
-    pub reason: Option<String>,
-}
-
-impl Entry {
-    /// Returns an entry without any details.
-    pub(super) fn of(time: Timestamp, tenant: &str, action: Action) -> Self {
-        Self {
-            time: time.to_string(),
-            tenant: tenant.to_owned(),
-            action,
-            rule_id: None,
-            from: None,
-            to: None,
-            sha256: None,
-            signer: None,
-            file: None,
-            test_cases: None,
-            shadow: None,
-            reason: None,
-        }
-    }
-
-    /// Returns the entry with the details of this package.
-    pub(super) fn about(self, package: &Candidate) -> Self {
-        Self {
-            rule_id: Some(package.rule_id().to_owned()),
-            to: Some(package.version().clone()),
-            sha256: Some(package.sha256().to_owned()),
-            signer: package.signer().map(ToString::to_string),
-            file: Some(package.origin().to_owned()),
-            ..self
-        }
-    }
-}
-
-/// Numbers of test cases by result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestCounts {
-    /// Test cases that passed.
-    pub passed: usize,
-    /// Test cases that failed.
-    pub failed: usize,
-}
-
-impl fmt::Display for Entry {
-    /// Writes the entry as text, without the tenant.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = self.rule_id.as_deref().or(self.file.as_deref()).unwrap_or("a package");
-        let version =
-            |version: &Option<Version>| version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
-        let to = version(&self.to);
-        match self.action {
-            Action::Activated => match &self.from {
-                Some(from) => write!(formatter, "{rule}{to} is active, replacing {from}")?,
-                None => write!(formatter, "{rule}{to} is active")?,
-            },
-            Action::Resumed => write!(formatter, "{rule}{to} is active, as before")?,
-            Action::Refused => write!(formatter, "{rule}{to} is REFUSED")?,
-            Action::ShadowBegan => write!(formatter, "{rule}{to} judges in the shadow of{}", version(&self.from))?,
-            Action::ShadowEnded => write!(formatter, "{rule}{to} was in the shadow of{}", version(&self.from))?,
-            Action::Waiting => write!(formatter, "{rule}{to} has passed its checks, and waits")?,
-            Action::RolledBack => write!(formatter, "{rule}{} is ROLLED BACK to{to}", version(&self.from))?,
-            Action::Removed => write!(formatter, "{rule}{} is no longer active", version(&self.from))?,
-        }
-        if let Some(ShadowReport { events, both, added, lost, .. }) = &self.shadow {
-            write!(
-                formatter,
-                ": of {events} events, both match {both}, only this version {added}, only the active version {lost}"
-            )?;
-        }
-        match &self.reason {
-            Some(reason) => write!(formatter, ": {reason}"),
-            None => Ok(()),
-        }
-    }
-}
+use super::entry::{Action, Entry};
 
 /// The history of a process: the entries of previous processes, and the file that it appends to.
 #[derive(Debug, Default)]
 pub struct History {
-    past: Pasts,
+    past: Histories,
     file: Option<(PathBuf, Mutex<Appended>)>,
     /// Held from publishing something to the end of writing it, and while an event that follows from it is written.
-    turn: Mutex<()>,
+    publishing: Mutex<()>,
     /// Whether the history is kept in a file.
     is_kept: bool,
     /// Numbers of the lines that are not entries, from 1.
@@ -190,9 +61,9 @@ pub struct Past {
 
 /// The history of each rule, by tenant and rule id.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pasts(HashMap<(String, String), Past>);
+pub(super) struct Histories(HashMap<(String, String), Past>);
 
-impl Pasts {
+impl Histories {
     /// Adds an entry.
     pub(super) fn remember(&mut self, entry: Entry) {
         let Some(rule_id) = entry.rule_id.clone() else { return };
@@ -248,7 +119,7 @@ impl History {
         check(path)?;
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut history = Self::of(&mut file)?;
-        let is_torn = ends_in_a_line(&mut file)?;
+        let is_torn = is_last_line_torn(&mut file)?;
         history.file = Some((path.to_owned(), Mutex::new(Appended { file, is_torn })));
         Ok(history)
     }
@@ -281,13 +152,13 @@ impl History {
     }
 
     /// Returns the entries from before this process.
-    pub(super) fn past(&self) -> &Pasts {
+    pub(super) fn past(&self) -> &Histories {
         &self.past
     }
 
     /// Waits until no other thread is between publishing something and writing it.
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the history is kept in a file.
@@ -324,7 +195,7 @@ fn check(path: &Path) -> io::Result<()> {
 }
 
 /// Returns whether the last line is incomplete: its writer was killed while writing it.
-fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
+fn is_last_line_torn(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(false);
     }

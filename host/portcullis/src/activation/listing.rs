@@ -7,8 +7,8 @@ use semver::Version;
 use serde::Serialize;
 
 use super::activator::Activator;
-use super::following::Following;
-use super::history::{Past, Pasts};
+use super::history::{Histories, Past};
+use super::tenant_rules::TenantRules;
 use crate::package::Candidate;
 
 /// A package in a store, or one that was active and is no longer there.
@@ -77,11 +77,11 @@ impl Activator {
     }
 
     /// Returns the list for a process that is judging: entries since its start count as history.
-    pub(super) fn list_at_work(&self, tenant: usize) -> Vec<Listed> {
+    pub(super) fn list_serving(&self, tenant: usize) -> Vec<Listed> {
         self.list_by(tenant, &self.recorder.known.borrow(), true)
     }
 
-    fn list_by(&self, tenant: usize, known: &Pasts, has_history: bool) -> Vec<Listed> {
+    fn list_by(&self, tenant: usize, known: &Histories, has_history: bool) -> Vec<Listed> {
         let following = &self.tenants[tenant];
         let mut listed: Vec<Listed> = self.stores[following.store]
             .files()
@@ -124,7 +124,7 @@ impl Activator {
 }
 
 fn listed(
-    following: &Following,
+    following: &TenantRules,
     file: &Path,
     candidate: &Arc<Candidate>,
     past: Option<&Past>,

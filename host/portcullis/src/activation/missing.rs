@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::following::Following;
-use super::history::{Action, Entry};
+use super::entry::{Action, Entry};
 use super::policy::Pin;
 use super::recorder::Recorder;
 use super::rule_state::RuleState;
 use super::store::{Store, Versions};
+use super::tenant_rules::TenantRules;
 
-impl Following {
+impl TenantRules {
     /// Notifies of each file that is not a package, once.
-    pub(super) fn tell_of_broken_files(&mut self, store: &Store, recorder: &Recorder) {
+    pub(super) fn notify_of_broken_files(&mut self, store: &Store, recorder: &Recorder) {
         let broken =
             store.files().filter_map(|(file, found)| Some((file.display().to_string(), found.as_ref().err()?)));
         let broken: HashSet<(String, Arc<str>)> = broken.map(|(file, why)| (file, Arc::clone(why))).collect();
-        let mut new: Vec<_> = broken.difference(&self.told).cloned().collect();
+        let mut new: Vec<_> = broken.difference(&self.notified).cloned().collect();
         new.sort();
         for (file, reason) in new {
             let entry = Entry {
@@ -26,24 +26,24 @@ impl Following {
             };
             recorder.record(entry);
         }
-        self.told = broken;
+        self.notified = broken;
     }
 
     /// Notifies of each pinned rule that has no package, once.
-    pub(super) fn tell_of_idle_pins(&mut self, there: &BTreeMap<String, Versions>, recorder: &Recorder) {
+    pub(super) fn notify_of_unmatched_pins(&mut self, there: &BTreeMap<String, Versions>, recorder: &Recorder) {
         let idle = |rule_id: &&String| !there.contains_key(*rule_id) && !self.rules.contains_key(*rule_id);
         let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
-        for rule_id in idle.difference(&self.idle_pins) {
+        for rule_id in idle.difference(&self.unmatched_pins) {
             let known: Vec<&str> = there.keys().map(String::as_str).collect();
             let text = format!("versions: no package has the RuleID {rule_id}; expected one of {}", known.join(", "));
             recorder.problem(Some(&self.name), text);
         }
-        self.idle_pins = idle;
+        self.unmatched_pins = idle;
     }
 
     /// Handles a rule for which no version was found: removes it if its files are gone, and notifies of a pin that
     /// selects nothing.
-    pub(super) fn after_search(
+    pub(super) fn finish_search(
         &mut self,
         rule_id: &str,
         versions: &Versions,
@@ -66,7 +66,7 @@ impl Following {
         rule.missing = missing;
         if let Some(active) = &rule.active
             && versions.is_empty()
-            && !store.may_be_coming(rule_id, active)
+            && !store.may_become_package(rule_id, active)
         {
             let entry = Entry {
                 rule_id: Some(rule_id.to_owned()),
@@ -77,7 +77,7 @@ impl Following {
             };
             let removed = rule.active.take();
             rule.last = removed.map(|removed| (removed.version().clone(), removed.sha256().to_owned()));
-            rule.before = None;
+            rule.predecessor = None;
             recorder.record(entry);
             changed = true;
         }

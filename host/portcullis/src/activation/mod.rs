@@ -5,7 +5,7 @@
 //! Judges switch to a new rule set between two events.
 
 mod activator;
-mod following;
+mod entry;
 mod history;
 mod listing;
 mod missing;
@@ -16,10 +16,12 @@ mod reports;
 mod rule_state;
 mod shadows;
 mod store;
+mod tenant_rules;
 mod watch;
 
 pub use activator::Activator;
-pub use history::{Action, Entry, History, HistoryError, Past, TestCounts};
+pub use entry::{Action, Entry, TestCounts};
+pub use history::{History, HistoryError, Past};
 pub use listing::{Listed, VersionState};
 pub use policy::{Activate, Pin, Policy};
 pub use published::PublishedFolder;

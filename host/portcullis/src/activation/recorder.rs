@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::history::{Action, Entry, History, HistoryError, Pasts};
+use super::entry::{Action, Entry};
+use super::history::{Histories, History, HistoryError};
 use crate::rule_set::FolderError;
 
 /// Checks that a candidate must pass, in addition to being a package that compiles.
@@ -58,9 +59,9 @@ pub(super) struct Recorder {
     pub(super) history: Arc<History>,
     pub(super) clock: fn() -> Timestamp,
     pub(super) proof: Proof,
-    pub(super) tell: Box<dyn Fn(News) + Send>,
+    pub(super) notify: Box<dyn Fn(News) + Send>,
     /// The history, and the entries since the start.
-    pub(super) known: RefCell<Pasts>,
+    pub(super) known: RefCell<Histories>,
     /// Entries to write after the rule sets that they are about have been published.
     pub(super) entries: RefCell<Vec<Entry>>,
     /// Whether a tenant is in a strict start: then the operator is notified of problems only.
@@ -71,7 +72,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn entry(&self, tenant: &str, action: Action) -> Entry {
-        Entry::of((self.clock)(), tenant, action)
+        Entry::new((self.clock)(), tenant, action)
     }
 
     pub(super) fn record(&self, entry: Entry) {
@@ -86,22 +87,22 @@ impl Recorder {
             return publish();
         }
         let written: Vec<_> = {
-            let _turn = self.history.turn();
+            let _lock = self.history.lock_publishing();
             publish();
             self.entries.take().into_iter().map(|entry| (self.history.append(&entry), entry)).collect()
         };
         for (written, entry) in written {
-            self.tell_written(entry, written);
+            self.notify_written(entry, written);
         }
     }
 
     /// Notifies of an entry, and of the failure to write it.
-    pub(super) fn tell_written(&self, entry: Entry, written: Result<(), HistoryError>) {
+    pub(super) fn notify_written(&self, entry: Entry, written: Result<(), HistoryError>) {
         if let Err(error) = written {
-            (self.tell)(News::HistoryFails(error));
+            (self.notify)(News::HistoryFails(error));
         }
         self.known.borrow_mut().remember(entry.clone());
-        (self.tell)(News::Entry(Box::new(entry)));
+        (self.notify)(News::Entry(Box::new(entry)));
     }
 
     /// Reports that something is missing that the config selects.
@@ -114,7 +115,7 @@ impl Recorder {
     }
 
     /// Returns the first refusal or missing version of a strict start.
-    pub(super) fn wrong(&self) -> Option<ActivationError> {
+    pub(super) fn startup_error(&self) -> Option<ActivationError> {
         let entries = self.entries.borrow();
         let refused = entries.iter().find(|entry| is_refused(entry)).map(|entry| ActivationError::Refused {
             file: entry.file.clone().unwrap_or_default(),
@@ -124,17 +125,17 @@ impl Recorder {
     }
 
     /// Writes the entries of a strict start, without notifications: all of them, or only refusals if the start failed.
-    pub(super) fn end_strictly(&self, is_started: bool) {
+    pub(super) fn end_strict_start(&self, is_started: bool) {
         for entry in self.entries.take().iter().filter(|entry| is_started || is_refused(entry)) {
             if let Err(error) = self.history.append(entry) {
-                (self.tell)(News::HistoryFails(error));
+                (self.notify)(News::HistoryFails(error));
             }
             self.known.borrow_mut().remember(entry.clone());
         }
     }
 
     pub(super) fn problem(&self, tenant: Option<&Arc<str>>, text: String) {
-        (self.tell)(News::Problem { tenant: tenant.cloned(), text });
+        (self.notify)(News::Problem { tenant: tenant.cloned(), text });
     }
 }
 

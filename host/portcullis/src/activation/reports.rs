@@ -1,15 +1,15 @@
 //! Changes from outside of the store: a config that was read again, and roll-backs by judges.
 
-use super::following::Following;
-use super::history::{Action, Entry};
+use super::entry::{Action, Entry};
 use super::policy::{Pin, Policy};
 use super::recorder::Recorder;
 use super::rule_state::RolledBack;
+use super::tenant_rules::TenantRules;
 use crate::package::Package;
 
 const UNTRUSTED: &str = "its signer is no longer a trusted key";
 
-impl Following {
+impl TenantRules {
     /// Records that a judge has put back the predecessor `to` of `failed`. The history already has the entry.
     pub(super) fn rolled_back(&mut self, failed: &Package, to: &Package, entry: &Entry, recorder: &Recorder) {
         let is_trusted = self.is_trusted(to);
@@ -17,17 +17,17 @@ impl Following {
         let (version, reason) = (failed.version().clone(), entry.reason.clone().unwrap_or_default());
         let rolled_back = RolledBack { version, reason, reinstatement: None };
         rule.rolled_back.insert(failed.sha256().to_owned(), rolled_back);
-        rule.before.take_if(|before| before == failed);
+        rule.predecessor.take_if(|before| before == failed);
         let is_older = |active: &Package| to.version() < active.version();
         if rule.active.as_ref() == Some(failed) {
             rule.active = Some(to.clone());
-            rule.before = None;
+            rule.predecessor = None;
             if !is_trusted {
                 self.remove_untrusted(to, recorder);
             }
-        } else if rule.before.is_none() && is_trusted && rule.active.as_ref().is_some_and(is_older) {
+        } else if rule.predecessor.is_none() && is_trusted && rule.active.as_ref().is_some_and(is_older) {
             // Another version has become active meanwhile; its predecessor is not the one that failed.
-            rule.before = Some(to.clone());
+            rule.predecessor = Some(to.clone());
         }
         self.publish(recorder);
     }
@@ -43,7 +43,7 @@ impl Following {
 
     /// Sets the policy of a config that was read again. Refused packages may pass now, and active ones may no longer be
     /// trusted.
-    pub(super) fn reconsider(&mut self, policy: Policy, recorder: &Recorder) {
+    pub(super) fn set_policy(&mut self, policy: Policy, recorder: &Recorder) {
         let shadow = |policy: &Policy| (policy.activate, policy.shadow_events, policy.shadow_time);
         let ends_shadows = shadow(&policy) != shadow(&self.policy);
         let before = std::mem::replace(&mut self.policy, policy);
@@ -57,27 +57,27 @@ impl Following {
                 _ => {}
             }
             let rule = &self.rules[rule_id];
-            let keeps_before = rule.before.as_ref().is_some_and(|before| self.is_trusted(before));
+            let keeps_predecessor = rule.predecessor.as_ref().is_some_and(|before| self.is_trusted(before));
             if let Some(package) = rule.active.clone().filter(|active| !self.is_trusted(active)) {
                 self.remove_untrusted(&package, recorder);
             }
             let pin = self.policy.versions.get(rule_id);
             let is_new = pin != before.versions.get(rule_id);
             let rule = self.rules.get_mut(rule_id).expect("it is there");
-            if !keeps_before {
-                rule.before = None;
+            if !keeps_predecessor {
+                rule.predecessor = None;
             }
             for refused in rule.refused.values_mut() {
                 refused.is_stale = true;
             }
             for (sha256, rolled_back) in &mut rule.rolled_back {
                 let is_active = rule.active.as_ref().is_some_and(|active| active.sha256() == sha256);
-                let is_named = matches!(pin, Some(Pin::Exact(version)) if *version == rolled_back.version);
+                let is_pinned = matches!(pin, Some(Pin::Exact(version)) if *version == rolled_back.version);
                 // Only writing the pin reinstates the version; a pin that was in the config already does not.
-                if is_named && is_new {
+                if is_pinned && is_new {
                     rule.reinstatements += 1;
                     rolled_back.reinstatement = Some(rule.reinstatements);
-                } else if !is_named && !is_active {
+                } else if !is_pinned && !is_active {
                     rolled_back.reinstatement = None;
                 }
             }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::history::{Action, Entry, Past, TestCounts};
+use super::entry::{Action, Entry, TestCounts};
+use super::history::Past;
 use super::policy::Pin;
 use super::store::Versions;
 use crate::package::{Candidate, Package};
@@ -18,7 +19,7 @@ use crate::rule_set::Shadow;
 pub(super) struct RuleState {
     pub(super) active: Option<Package>,
     /// The version that the active one has replaced.
-    pub(super) before: Option<Package>,
+    pub(super) predecessor: Option<Package>,
     /// Every version that was ever active, and its package's SHA-256.
     pub(super) activated: BTreeMap<Version, String>,
     /// Version and SHA-256 of the package that was active when the previous process ended or its file was removed, if
@@ -36,7 +37,7 @@ pub(super) struct RuleState {
     pub(super) missing: Option<String>,
 }
 
-/// A package that failed on live events. It becomes active again only if its version is pinned anew.
+/// A package that failed on live events. It becomes active again only if its version is pinned force.
 pub(super) struct RolledBack {
     pub(super) version: Version,
     pub(super) reason: String,
@@ -47,7 +48,7 @@ pub(super) struct RolledBack {
 /// The reason why a package is not tried again.
 pub(super) struct Refused {
     pub(super) reason: String,
-    pub(super) why: Why,
+    pub(super) kind: RefusalKind,
     /// A check was requested since. The operator is notified of the result if the reason changes.
     pub(super) is_stale: bool,
 }
@@ -55,22 +56,22 @@ pub(super) struct Refused {
 impl Refused {
     /// Returns whether the candidate need not be checked again now.
     pub(super) fn is_final(&self, now: Timestamp) -> bool {
-        match self.why {
+        match self.kind {
             _ if self.is_stale => false,
-            Why::Objection => false,
-            Why::Passing(again) => now < again,
-            Why::Failed => true,
+            RefusalKind::Objection => false,
+            RefusalKind::RetryAt(again) => now < again,
+            RefusalKind::Failed => true,
         }
     }
 }
 
 /// Kinds of refusals.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum RefusalKind {
     /// It depends on other files and versions, and is checked again each time.
     Objection,
     /// The machine prevented the check, and not the package. It is checked again at this time.
-    Passing(Timestamp),
+    RetryAt(Timestamp),
     /// The package failed its checks. It may pass with another config.
     Failed,
 }
@@ -129,8 +130,8 @@ impl RuleState {
             );
         }
         let is_last = || self.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256());
-        let goes_on = self.active.is_none() && is_last();
-        if goes_on || matches!(pin, Some(Pin::Exact(_))) {
+        let resumes = self.active.is_none() && is_last();
+        if resumes || matches!(pin, Some(Pin::Exact(_))) {
             return None;
         }
         let was_good = |sha256: &String| !self.rolled_back.contains_key(sha256);
@@ -148,7 +149,7 @@ impl RuleState {
 
 /// Returns the versions that a rule may have, in the order in which they are tried: the newest first, but all
 /// pre-releases after all others.
-pub(super) fn in_order<'a>(versions: &'a Versions, pin: Option<&'a Pin>) -> Vec<&'a Arc<Candidate>> {
+pub(super) fn in_trial_order<'a>(versions: &'a Versions, pin: Option<&'a Pin>) -> Vec<&'a Arc<Candidate>> {
     let mut allowed: Vec<&Arc<Candidate>> =
         versions.values().flatten().filter(|candidate| pin.is_none_or(|pin| pin.allows(candidate.version()))).collect();
     allowed.sort_by_key(|candidate| Reverse((candidate.version().pre.is_empty(), candidate.version().clone())));

@@ -2,16 +2,16 @@
 
 use jiff::SignedDuration;
 
-use super::following::{Following, Proved};
-use super::history::{Action, Entry};
+use super::entry::{Action, Entry};
 use super::recorder::Recorder;
-use super::rule_state::{InShadow, RolledBack, Why};
+use super::rule_state::{InShadow, RefusalKind, RolledBack};
+use super::tenant_rules::{Checked, TenantRules};
 use crate::rule_set::Shadow;
 
-impl Following {
+impl TenantRules {
     /// Begins the shadow of a candidate.
-    pub(super) fn begin_shadow(&mut self, rule_id: &str, proved: Proved, recorder: &Recorder) {
-        let Proved { package, test_cases } = proved;
+    pub(super) fn begin_shadow(&mut self, rule_id: &str, checked: Checked, recorder: &Recorder) {
+        let Checked { package, test_cases } = checked;
         let entry = self.entry(Action::ShadowBegan, &package, Some(test_cases), recorder);
         recorder.record(entry);
         let shadow = Shadow::new(package, self.policy.shadow_events);
@@ -34,7 +34,7 @@ impl Following {
     }
 
     /// Ends the shadows that are over. A candidate that did not fail becomes active; one that failed is refused.
-    pub(super) fn look_after_shadows(&mut self, recorder: &Recorder) {
+    pub(super) fn end_finished_shadows(&mut self, recorder: &Recorder) {
         let now = (recorder.clock)();
         let longest = self.policy.shadow_time.and_then(|time| SignedDuration::try_from(time).ok());
         let is_over = |shadow: &InShadow| {
@@ -49,11 +49,18 @@ impl Following {
             let fault = shadow.tally.report().fault;
             self.end_shadow(rule_id, None, recorder);
             match fault {
-                None => self.activate(rule_id, Proved { package, test_cases }, recorder),
+                None => self.activate(rule_id, Checked { package, test_cases }, recorder),
                 Some(fault) => {
                     let reason =
                         format!("it failed in the shadow of the active version, which did not fail: it {fault}");
-                    self.refuse(rule_id, package.candidate(), reason.clone(), Why::Failed, Some(test_cases), recorder);
+                    self.refuse(
+                        rule_id,
+                        package.candidate(),
+                        reason.clone(),
+                        RefusalKind::Failed,
+                        Some(test_cases),
+                        recorder,
+                    );
                     let rolled_back = RolledBack { version: package.version().clone(), reason, reinstatement: None };
                     let rule = self.rules.get_mut(rule_id).expect("it is there");
                     rule.rolled_back.insert(package.sha256().to_owned(), rolled_back);

@@ -23,14 +23,14 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(super) struct Store {
     pub(super) paths: Vec<PathBuf>,
     compiler: Compiler,
-    files: BTreeMap<PathBuf, Shelved>,
+    files: BTreeMap<PathBuf, StoredFile>,
     /// Compiled packages, by the SHA-256 of the file.
     compiled: HashMap<String, Package>,
     /// Results of compiling in advance, by the SHA-256 of the file.
     ahead: HashMap<String, Result<Package, PackageError>>,
 }
 
-struct Shelved {
+struct StoredFile {
     /// Identifies the file's content without reading it; absent if the file changed very recently.
     stamp: Option<Stamp>,
     found: Found,
@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// Returns a store of the same files that accepts packages signed with these keys; without a list, all packages.
-    pub(super) fn trusting(&self, keys: Option<&[PublicKey]>) -> Self {
+    pub(super) fn with_trusted_keys(&self, keys: Option<&[PublicKey]>) -> Self {
         Self::new(self.paths.clone(), self.compiler.clone().with_trusted_keys(keys))
     }
 
@@ -73,19 +73,19 @@ impl Store {
             if stamp.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 continue;
             }
-            let shelved = match (before.remove(&file), stamp) {
-                (Some(shelved), Ok(stamp)) if shelved.stamp.is_some() && shelved.stamp == stamp => shelved,
+            let stored = match (before.remove(&file), stamp) {
+                (Some(stored), Ok(stamp)) if stored.stamp.is_some() && stored.stamp == stamp => stored,
                 (before, stamp) => {
                     let found = self.read(&file);
                     // Keep the old package if the content is the same.
-                    let found = match (before.map(|shelved| shelved.found), found) {
+                    let found = match (before.map(|stored| stored.found), found) {
                         (Some(Ok(before)), Ok(now)) if before.sha256() == now.sha256() => Ok(before),
                         (_, found) => found,
                     };
-                    Shelved { stamp: stamp.unwrap_or_default(), found }
+                    StoredFile { stamp: stamp.unwrap_or_default(), found }
                 }
             };
-            self.files.insert(file, shelved);
+            self.files.insert(file, stored);
         }
         let is_there = |sha256: &String| self.candidates().any(|candidate| candidate.sha256() == sha256);
         let gone: Vec<String> = self.compiled.keys().filter(|sha256| !is_there(sha256)).cloned().collect();
@@ -122,7 +122,7 @@ impl Store {
         match self.compiler.read(file) {
             Err(error) => refused(format!("cannot be read: {error}")),
             Ok(Err(error)) => refused(error.reason()),
-            Ok(Ok(candidate)) => match name_of(file) {
+            Ok(Ok(candidate)) => match parse_file_name(file) {
                 Some((rule_id, version)) if (rule_id, &version) != (candidate.rule_id(), candidate.version()) => {
                     refused(format!(
                         "its file name does not match its content, which is {} {}",
@@ -137,11 +137,11 @@ impl Store {
 
     /// Returns the files, each with its package.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &Found)> {
-        self.files.iter().map(|(file, shelved)| (&**file, &shelved.found))
+        self.files.iter().map(|(file, stored)| (&**file, &stored.found))
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Arc<Candidate>> {
-        self.files.values().filter_map(|shelved| shelved.found.as_ref().ok())
+        self.files.values().filter_map(|stored| stored.found.as_ref().ok())
     }
 
     /// Returns the packages by rule and version. Files with equal content count once.
@@ -159,11 +159,11 @@ impl Store {
 
     /// Returns whether a file may soon be a package of this rule: a file that is not a package now, at the path of the
     /// active package or with the rule's id in its name.
-    pub(super) fn may_be_coming(&self, rule_id: &str, active: &Package) -> bool {
-        let broken = self.files.iter().filter(|(_, shelved)| shelved.found.is_err());
-        broken
-            .map(|(file, _)| file)
-            .any(|file| *file == Path::new(active.origin()) || name_of(file).is_some_and(|(named, _)| named == rule_id))
+    pub(super) fn may_become_package(&self, rule_id: &str, active: &Package) -> bool {
+        let broken = self.files.iter().filter(|(_, stored)| stored.found.is_err());
+        broken.map(|(file, _)| file).any(|file| {
+            *file == Path::new(active.origin()) || parse_file_name(file).is_some_and(|(named, _)| named == rule_id)
+        })
     }
 
     /// Compiles a candidate, once.
@@ -179,7 +179,7 @@ impl Store {
 }
 
 /// Returns the rule id and version in a file name of the form `<RuleID>@<version>.wasm`.
-fn name_of(file: &Path) -> Option<(&str, Version)> {
+fn parse_file_name(file: &Path) -> Option<(&str, Version)> {
     let (rule_id, version) = file.file_name()?.to_str()?.strip_suffix(".wasm")?.rsplit_once('@')?;
     Some((rule_id, version.parse().ok()?))
 }

@@ -14,27 +14,28 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::activator::Activator;
-use super::history::{Action, Entry, History, HistoryError};
+use super::entry::{Action, Entry};
+use super::history::{History, HistoryError};
 use super::listing::Listed;
 use super::policy::Policy;
 use crate::package::{Package, one_line};
 use crate::sandbox::Fault;
 
 /// Files are read when they have not changed for this long, because copying a folder makes many changes.
-const QUIET: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Maximum delay of reading files that keep changing.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Interval of checking whether shadows are over.
-const TICK: Duration = Duration::from_millis(250);
+const SHADOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Interval of checking the files without a notification from the system. Some file systems send none, and a removed
 /// folder cannot.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Maximum time that the end of a run waits for entries that are still to be written.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the config again. Returns policies by the number of the tenant, or what is wrong with the config.
 pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send>;
@@ -84,10 +85,10 @@ impl Control {
             from: Some(failed.version().clone()),
             to: Some(to.version().clone()),
             reason: Some(reason),
-            ..Entry::of((self.clock)(), &self.tenants[tenant], Action::RolledBack).about(failed.candidate())
+            ..Entry::new((self.clock)(), &self.tenants[tenant], Action::RolledBack).about(failed.candidate())
         };
         let written = {
-            let _turn = self.history.turn();
+            let _lock = self.history.lock_publishing();
             self.history.append(&entry)
         };
         let (failed, to) = (failed.clone(), to.clone());
@@ -107,7 +108,7 @@ impl Control {
     pub fn finish(&self) {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::End(sender));
-        let _ = receiver.recv_timeout(FAREWELL);
+        let _ = receiver.recv_timeout(FINISH_TIMEOUT);
     }
 
     fn send(&self, message: Message) {
@@ -135,17 +136,18 @@ impl Activator {
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
             let mut files = FilesWatched::new(follow, &self.paths(), sender);
             if let Some(wrong) = files.wrong.take() {
-                self.recorder.problem(None, format!("{wrong}; the files are checked every {} s", LOOK.as_secs()));
+                self.recorder
+                    .problem(None, format!("{wrong}; the files are checked every {} s", POLL_INTERVAL.as_secs()));
             }
             let mut waiting = VecDeque::new();
             // Changes from before the files were watched count too.
-            let mut looked = None;
+            let mut polled = None;
             while is_alive.strong_count() > 0 {
-                if files.follow.stores && looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK) {
-                    files.renew(&self.paths());
+                if files.follow.stores && polled.is_none_or(|polled: Instant| polled.elapsed() >= POLL_INTERVAL) {
+                    files.watch_folders(&self.paths());
                     let changed = files.configs_changed();
                     waiting.push_back(if changed { Message::ConfigChanged } else { Message::StoresChanged });
-                    looked = Some(Instant::now());
+                    polled = Some(Instant::now());
                 }
                 match next(&receiver, &mut waiting) {
                     Ok(Message::StoresChanged) => self.follow(),
@@ -154,21 +156,21 @@ impl Activator {
                         match reload() {
                             Ok(policies) => {
                                 for (tenant, policy) in policies {
-                                    self.reconsider(tenant, policy, matches!(message, Message::Reload));
+                                    self.set_policy(tenant, policy, matches!(message, Message::Reload));
                                 }
                             }
                             Err(wrong) => {
-                                self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"))
+                                self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"));
                             }
                         }
                         self.follow();
                     }
                     Ok(Message::RolledBack { tenant, failed, to, entry, written }) => {
                         self.tenants[tenant].rolled_back(&failed, &to, &entry, &self.recorder);
-                        self.recorder.tell_written(*entry, written);
+                        self.recorder.notify_written(*entry, written);
                     }
                     Ok(Message::List(answer)) => {
-                        let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list_at_work(tenant)).collect());
+                        let _ = answer.send((0..self.tenants.len()).map(|tenant| self.list_serving(tenant)).collect());
                     }
                     Ok(Message::End(done)) => {
                         self.end_shadows("the run ended before the shadow was over");
@@ -177,7 +179,7 @@ impl Activator {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
-                self.look_after_shadows();
+                self.end_finished_shadows();
             }
         })?;
         Ok(control)
@@ -193,7 +195,7 @@ impl Activator {
 fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result<Message, RecvTimeoutError> {
     let mut first = match waiting.pop_front() {
         Some(message) => message,
-        None => receiver.recv_timeout(TICK)?,
+        None => receiver.recv_timeout(SHADOW_INTERVAL)?,
     };
     let is_change =
         |message: &Message| matches!(message, Message::StoresChanged | Message::ConfigChanged | Message::Reload);
@@ -201,8 +203,8 @@ fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result
         return Ok(first);
     }
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        match receiver.recv_timeout(QUIET) {
+    while began.elapsed() < MAX_DELAY {
+        match receiver.recv_timeout(DEBOUNCE) {
             // The message that causes more checks replaces the other.
             Ok(message) if is_change(&message) => match (&first, &message) {
                 (_, Message::Reload) | (Message::StoresChanged, _) => first = message,
@@ -238,14 +240,14 @@ impl FilesWatched {
         let on_event = move |event: notify::Result<notify::Event>| {
             let message = match event {
                 // Reading files causes events too.
-                Ok(event) if is_reading(event.kind) => return,
+                Ok(event) if is_read_access(event.kind) => return,
                 Ok(event) => {
                     let has = |is_one: &dyn Fn(&OsStr) -> bool| {
                         event.paths.iter().filter_map(|path| path.file_name()).any(is_one)
                     };
                     if has(&|name| configs.iter().any(|config| config == name)) {
                         Message::ConfigChanged
-                    } else if has(&|name| is_of_a_store(name) || stores.iter().any(|store| store == name)) {
+                    } else if has(&|name| is_store_file(name) || stores.iter().any(|store| store == name)) {
                         Message::StoresChanged
                     } else {
                         // Another file in the folder, such as a ledger.
@@ -275,7 +277,7 @@ impl FilesWatched {
     }
 
     /// Watches the folders that are not watched yet, or that were replaced.
-    fn renew(&mut self, stores: &[PathBuf]) {
+    fn watch_folders(&mut self, stores: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
         for path in stores.iter().chain(&self.follow.configs) {
             let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
@@ -295,10 +297,10 @@ impl FilesWatched {
 
 /// Returns whether a file name is that of a package, or of a link with which Kubernetes replaces a whole folder
 /// atomically.
-fn is_of_a_store(name: &OsStr) -> bool {
+fn is_store_file(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "wasm") || name.as_encoded_bytes().starts_with(b"..")
 }
 
-fn is_reading(kind: EventKind) -> bool {
+fn is_read_access(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

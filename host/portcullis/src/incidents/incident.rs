@@ -48,7 +48,7 @@ impl Incident {
     }
 
     /// Adds an alert's values of the summary's attributes. Returns the number of bytes that this takes.
-    pub(super) fn sum_up(&mut self, alert: &Alert) -> usize {
+    pub(super) fn summarize(&mut self, alert: &Alert) -> usize {
         let Self { summary, summary_cut, .. } = self;
         let mut grown = 0;
         for (name, values) in summary.iter_mut() {

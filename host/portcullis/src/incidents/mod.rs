@@ -41,13 +41,13 @@ pub struct Incidents {
     by_key: HashMap<Key, Vec<u64>>,
     /// Open incidents by the time at which they close; those without a time close last.
     closing: BTreeSet<(Timestamp, u64)>,
-    by_rule: HashMap<(String, String), OfRule>,
+    by_rule: HashMap<(String, String), RuleIncidents>,
     below_threshold: u64,
 }
 
 /// The open incidents of one tenant's rule.
 #[derive(Default)]
-struct OfRule {
+struct RuleIncidents {
     closing: BTreeSet<(Timestamp, u64)>,
     /// Their size.
     bytes: usize,
@@ -121,7 +121,7 @@ impl Incidents {
         let key = key_of(alert);
         let rule = rule_of(alert);
         let mut made_room = Vec::new();
-        let id = if let Some(id) = self.fitting(&key, time, period) {
+        let id = if let Some(id) = self.best_fit(&key, time, period) {
             id
         } else {
             made_room = self.make_room(&rule);
@@ -134,20 +134,20 @@ impl Incidents {
             self.by_rule.entry(rule).or_default().bytes += open.bytes - before;
             shown
         });
-        self.give_end(id, time.and_then(|time| time.checked_add(period).ok()));
+        self.set_closing_time(id, time.and_then(|time| time.checked_add(period).ok()));
         (shown, made_room)
     }
 
     /// Returns the open incident that an alert of this time fits into: the one that it extends least, and of several
     /// such the latest.
-    fn fitting(&self, key: &Key, time: Option<Timestamp>, period: SignedDuration) -> Option<u64> {
+    fn best_fit(&self, key: &Key, time: Option<Timestamp>, period: SignedDuration) -> Option<u64> {
         let stretch = |id: &u64| Some((self.open.get(id)?.stretch(time, period)?, *id));
         let ids = self.by_key.get(key)?;
         ids.iter().rev().filter_map(stretch).min_by_key(|(by, _)| *by).map(|(_, id)| id)
     }
 
     /// Sets the closing time of an incident that began before any time was known.
-    fn give_end(&mut self, id: u64, end: Option<Timestamp>) {
+    fn set_closing_time(&mut self, id: u64, end: Option<Timestamp>) {
         if let (Some(open), Some(end)) = (self.open.get_mut(&id), end)
             && open.closes == Timestamp::MAX
         {
@@ -234,7 +234,7 @@ impl Incidents {
 impl Open {
     fn new(alert: &Alert, spec: &Spec, closes: Timestamp) -> Self {
         let incident = Incident::of(alert, spec);
-        let bytes = size_of::<Self>() + held(&incident.alert) + json_length(&incident.summary);
+        let bytes = size_of::<Self>() + size_of_alert(&incident.alert) + json_length(&incident.summary);
         Self { incident, threshold: u64::from(spec.threshold), first: None, last: None, closes, bytes }
     }
 
@@ -252,13 +252,13 @@ impl Open {
         self.incident.count += 1;
         self.first = [self.first, time].into_iter().flatten().min();
         self.last = self.last.max(time);
-        self.bytes += self.incident.sum_up(alert);
+        self.bytes += self.incident.summarize(alert);
         (self.incident.count == self.threshold).then(|| self.incident.alert.clone())
     }
 }
 
 /// Returns the approximate size of an alert in bytes: twice its texts, and the overhead of its values.
-fn held(alert: &Alert) -> usize {
+fn size_of_alert(alert: &Alert) -> usize {
     fn values(value: &Value) -> usize {
         match value {
             Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),

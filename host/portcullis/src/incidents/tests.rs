@@ -69,58 +69,58 @@ fn story(spec: &Spec, max_open: usize, alerts: &[(&str, Option<i64>)]) -> String
 
 #[test]
 fn an_incident_lasts_for_the_period_from_its_first_alert() {
-    let told = |alerts: &[(&str, i64)]| {
+    let found = |alerts: &[(&str, i64)]| {
         let alerts: Vec<_> = alerts.iter().map(|(dedup, minutes)| (*dedup, Some(*minutes))).collect();
         story(&spec(60, 1), 100, &alerts)
     };
-    assert_eq!(told(&[("a", 0), ("a", 30), ("a", 59)]), "+0 end -0:3");
-    assert_eq!(told(&[("a", 0), ("a", 59), ("a", 60), ("a", 119)]), "+0 -0:2 +2 end -2:2");
-    assert_eq!(told(&[("a", 0), ("b", 1), ("a", 2), ("b", 61)]), "+0 +1 -0:2 -1:1 +3 end -3:1");
+    assert_eq!(found(&[("a", 0), ("a", 30), ("a", 59)]), "+0 end -0:3");
+    assert_eq!(found(&[("a", 0), ("a", 59), ("a", 60), ("a", 119)]), "+0 -0:2 +2 end -2:2");
+    assert_eq!(found(&[("a", 0), ("b", 1), ("a", 2), ("b", 61)]), "+0 +1 -0:2 -1:1 +3 end -3:1");
 }
 
 #[test]
 fn an_incident_is_shown_when_it_reaches_the_threshold() {
-    let told = |alerts: &[i64]| {
+    let found = |alerts: &[i64]| {
         let alerts: Vec<_> = alerts.iter().map(|minutes| ("a", Some(*minutes))).collect();
         story(&spec(60, 3), 100, &alerts)
     };
-    assert_eq!(told(&[0, 1, 2, 3]), "+0 end -0:4");
-    assert_eq!(told(&[0, 1, 60, 61, 62]), "+2 end -2:3 below:2");
-    assert_eq!(told(&[0, 1]), "end below:2");
+    assert_eq!(found(&[0, 1, 2, 3]), "+0 end -0:4");
+    assert_eq!(found(&[0, 1, 60, 61, 62]), "+2 end -2:3 below:2");
+    assert_eq!(found(&[0, 1]), "end below:2");
 }
 
 #[test]
-fn what_comes_out_of_order_joins_what_it_fits_into() {
-    let told = |alerts: &[i64]| {
+fn alerts_out_of_order_join_the_incident_that_they_fit() {
+    let found = |alerts: &[i64]| {
         let alerts: Vec<_> = alerts.iter().map(|minutes| ("a", Some(*minutes))).collect();
         story(&spec(60, 1), 100, &alerts)
     };
-    assert_eq!(told(&[30, 0, 45]), "+0 end -0:3");
+    assert_eq!(found(&[30, 0, 45]), "+0 end -0:3");
     // 20 is too far from 80, but fits the incident that began at 70.
-    assert_eq!(told(&[70, 80, 20, 25, 75]), "+0 +2 end -0:3 -2:2");
+    assert_eq!(found(&[70, 80, 20, 25, 75]), "+0 +2 end -0:3 -2:2");
     // A late incident stays open until the time has advanced by the period.
-    assert_eq!(told(&[500, 100, 110, 559, 120, 560, 130]), "+0 +1 -0:2 -1:3 +5 +6 end -5:1 -6:1");
+    assert_eq!(found(&[500, 100, 110, 559, 120, 560, 130]), "+0 +1 -0:2 -1:3 +5 +6 end -5:1 -6:1");
 }
 
 #[test]
 fn an_alert_without_a_time_takes_the_latest() {
-    let told = |alerts: &[(&str, Option<i64>)]| story(&spec(60, 1), 100, alerts);
-    assert_eq!(told(&[("a", None), ("a", None), ("a", Some(900))]), "+0 end -0:3");
-    assert_eq!(told(&[("a", None), ("a", Some(0)), ("a", None), ("a", Some(60))]), "+0 -0:3 +3 end -3:1");
-    assert_eq!(told(&[("a", Some(0)), ("a", None), ("b", Some(60)), ("a", None)]), "+0 -0:2 +2 +3 end -2:1 -3:1");
+    let found = |alerts: &[(&str, Option<i64>)]| story(&spec(60, 1), 100, alerts);
+    assert_eq!(found(&[("a", None), ("a", None), ("a", Some(900))]), "+0 end -0:3");
+    assert_eq!(found(&[("a", None), ("a", Some(0)), ("a", None), ("a", Some(60))]), "+0 -0:3 +3 end -3:1");
+    assert_eq!(found(&[("a", Some(0)), ("a", None), ("b", Some(60)), ("a", None)]), "+0 -0:2 +2 +3 end -2:1 -3:1");
     // Two years ahead of the clock.
-    assert_eq!(told(&[("a", Some(0)), ("a", Some(1_500_000)), ("a", Some(59))]), "+0 end -0:3");
+    assert_eq!(found(&[("a", Some(0)), ("a", Some(1_500_000)), ("a", Some(59))]), "+0 end -0:3");
 }
 
 #[test]
-fn there_are_never_too_many_open() {
+fn the_number_of_open_incidents_is_limited() {
     let alerts = [("a", Some(0)), ("b", Some(1)), ("c", Some(2)), ("a", Some(3)), ("c", Some(4))];
     assert_eq!(story(&spec(60, 1), 2, &alerts), "+0 +1 -0:1 +2 -1:1 +3 end -2:2 -3:1");
 }
 
 /// A rule that starts incidents without end, even large ones, closes only its own.
 #[test]
-fn nobodys_incidents_close_anothers() {
+fn one_rules_incidents_do_not_close_anothers() {
     let mut incidents = Incidents { max_open: 50, max_bytes: 1_000_000, ..Incidents::new(clock) };
     let spec = spec(60, 1);
     let of = |rule: &str, id: usize, length: usize| {
@@ -160,7 +160,7 @@ fn an_incident_knows_its_times_and_distinct_values() {
 proptest! {
     /// In order, incidents are what Panther makes of the alerts: each begins a period after the one before began.
     #[test]
-    fn in_order_it_is_the_plain_rule(steps in prop::collection::vec((0_usize..3, 0_i64..40), 0..60)) {
+    fn in_order_incidents_are_panthers(steps in prop::collection::vec((0_usize..3, 0_i64..40), 0..60)) {
         let mut now = 0;
         let mut plain: BTreeMap<usize, Vec<(i64, u64)>> = BTreeMap::new();
         let mut alerts = Vec::new();
@@ -174,8 +174,8 @@ proptest! {
             }
         }
         let mut expected: Vec<u64> = plain.into_values().flatten().map(|(_, count)| count).collect();
-        let told = story(&spec(60, 1), 1000, &alerts);
-        let mut found: Vec<u64> = told
+        let found = story(&spec(60, 1), 1000, &alerts);
+        let mut found: Vec<u64> = found
             .split(' ')
             .filter_map(|word| word.strip_prefix('-')?.split_once(':')?.1.parse().ok())
             .collect();
@@ -186,15 +186,15 @@ proptest! {
 
     /// In any order, with times or without, each alert is counted once.
     #[test]
-    fn in_any_order_all_are_counted(
+    fn in_any_order_each_alert_is_counted_once(
         alerts in prop::collection::vec((0_usize..3, prop::option::of(0_i64..400)), 0..60),
         threshold in 1_u32..4, max_open in 1_usize..5,
     ) {
         let alerts: Vec<_> = alerts.iter().map(|(key, minutes)| (["a", "b", "c"][*key], *minutes)).collect();
-        let told = story(&spec(60, threshold), max_open, &alerts);
+        let found = story(&spec(60, threshold), max_open, &alerts);
         let count = |word: &str| word.split_once(':').and_then(|(_, count)| count.parse().ok()).unwrap_or(0);
-        prop_assert_eq!(told.split(' ').map(count).sum::<usize>(), alerts.len());
-        let [shown, over] = ['+', '-'].map(|sign| told.split(' ').filter(|word| word.starts_with(sign)).count());
+        prop_assert_eq!(found.split(' ').map(count).sum::<usize>(), alerts.len());
+        let [shown, over] = ['+', '-'].map(|sign| found.split(' ').filter(|word| word.starts_with(sign)).count());
         prop_assert_eq!(shown, over);
     }
 }

@@ -84,8 +84,8 @@ impl Cache {
     }
 
     /// Adds the native code of a package. If this fails, the package is compiled again the next time.
-    pub(super) fn keep(&self, engine: &Engine, sha256: &str, code: &[u8]) {
-        let keep = || -> io::Result<()> {
+    pub(super) fn insert(&self, engine: &Engine, sha256: &str, code: &[u8]) {
+        let insert = || -> io::Result<()> {
             // Only the user can read and write the file, and it gets its final name when it is complete.
             let mut part = tempfile::NamedTempFile::new_in(&self.0)?;
             part.write_all(&digest(sha256, code))?;
@@ -93,7 +93,7 @@ impl Cache {
             part.persist(self.file(engine, sha256))?;
             Ok(())
         };
-        let _ = keep();
+        let _ = insert();
     }
 
     /// Returns the file of a package. It differs between versions, settings and processors of engines.

@@ -48,7 +48,7 @@ impl Candidate {
         let spec = Spec::from_yaml(spec_yaml).map_err(Refusal::Spec)?;
         let manifest = Manifest::from_json(manifest_json).map_err(Refusal::Manifest)?;
         if let Some(signed) = &signed {
-            signed.is_for(&spec.rule_id, &manifest.version).map_err(Refusal::Signature)?;
+            signed.check_subject(&spec.rule_id, &manifest.version).map_err(Refusal::Signature)?;
         }
         let signature = parts.signature.map_or(0, <[u8]>::len);
         Ok(Self {

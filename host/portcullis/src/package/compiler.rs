@@ -141,7 +141,7 @@ impl Compiler {
             Child::Program(program) => self.compile_in_child(program, &candidate.bytes)?,
         };
         if let Some(cache) = &self.cache {
-            cache.keep(&self.engine, candidate.sha256(), &code);
+            cache.insert(&self.engine, candidate.sha256(), &code);
         }
         #[expect(unsafe_code, reason = "loads native code from the compiler, which only this library made")]
         // SAFETY: the engine of this process made the code; or it came through a pipe from a child process that ran
@@ -152,13 +152,13 @@ impl Compiler {
 
     fn compile_in_child(&self, program: &Path, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
         let mut child = self.start(program).map_err(CompileError::Process)?;
-        let output = self.talk(&mut child, bytes);
+        let output = self.communicate(&mut child, bytes);
         // The child ends when its pipes are closed. If the time is over, it has to be killed.
         let _ = child.kill();
         let status = child.wait().map_err(CompileError::Process)?;
-        let Ok((code, said)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
+        let Ok((code, message)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
         if !status.success() {
-            return Err(self.death(status, &said));
+            return Err(self.failure(status, &message));
         }
         if code.len() > self.largest_code() {
             return Err(CompileError::Refused(format!("its native code has more than {} bytes", self.largest_code())));
@@ -180,7 +180,11 @@ impl Compiler {
 
     /// Writes the component to the child, and returns its output and its error messages. The child reads everything
     /// before it writes. It is an error if this takes more than ten times the child's CPU time.
-    fn talk(&self, child: &mut process::Child, bytes: &[u8]) -> Result<(Vec<u8>, String), mpsc::RecvTimeoutError> {
+    fn communicate(
+        &self,
+        child: &mut process::Child,
+        bytes: &[u8],
+    ) -> Result<(Vec<u8>, String), mpsc::RecvTimeoutError> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (sender, receiver) = mpsc::channel();
         let bytes = bytes.to_vec();
@@ -188,10 +192,10 @@ impl Compiler {
         std::thread::spawn(move || {
             // If this fails, the exit status of the child says more.
             let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
-            let (mut code, mut said) = (Vec::new(), Vec::new());
+            let (mut code, mut message) = (Vec::new(), Vec::new());
             let _ = stdout.map(|stdout| stdout.take(largest + 1).read_to_end(&mut code));
-            let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut said));
-            let _ = sender.send((code, String::from_utf8_lossy(&said).into_owned()));
+            let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut message));
+            let _ = sender.send((code, String::from_utf8_lossy(&message).into_owned()));
         });
         receiver.recv_timeout(Duration::from_secs(self.limits.compile_seconds.saturating_mul(10)))
     }
@@ -202,7 +206,7 @@ impl Compiler {
     }
 
     /// Returns why the child failed.
-    fn death(&self, status: ExitStatus, said: &str) -> CompileError {
+    fn failure(&self, status: ExitStatus, message: &str) -> CompileError {
         if status.signal() == Some(Signal::XCPU.as_raw()) {
             return CompileError::Time(self.limits.compile_seconds);
         }
@@ -210,7 +214,7 @@ impl Compiler {
             return CompileError::Killed;
         }
         if status.code() == Some(compile_child::FAILED.into())
-            && let Some(report) = said.lines().last().and_then(|line| serde_json::from_str(line).ok())
+            && let Some(report) = message.lines().last().and_then(|line| serde_json::from_str(line).ok())
         {
             return match report {
                 Report::Gate(reason) => CompileError::Gate(reason),
@@ -219,13 +223,14 @@ impl Compiler {
             };
         }
         // Rust's runtime aborts if the stack overflows or memory is exhausted; only its message tells the two apart.
-        if said.contains("has overflowed its stack") {
+        if message.contains("has overflowed its stack") {
             return CompileError::Died("a stack overflow: parts of the component are nested too deep".to_owned());
         }
-        if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words)) {
+        if ["memory allocation", "Cannot allocate memory", "out of memory"].iter().any(|words| message.contains(words))
+        {
             return CompileError::Memory(self.limits.compile_memory);
         }
-        let line = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        let line = message.lines().find(|line| !line.is_empty()).unwrap_or_default();
         CompileError::Died(format!("{status}{}{line}", if line.is_empty() { "" } else { ": " }))
     }
 }

@@ -131,7 +131,7 @@ pub enum Refusal {
 impl PackageError {
     /// Returns whether the machine caused the error, and not the package, so that another try may succeed.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self.reason, Refusal::Compile(CompileError::Killed | CompileError::Process(_)))
     }
 

@@ -9,7 +9,7 @@ use super::parts::Parts;
 use super::signature::{PublicKey, SignatureError, Signed, SigningKey};
 use super::{Manifest, ManifestError, Prefilter, PrefilterError, Spec, SpecError, componentize, sections};
 
-/// The parts of a package, besides the component. A missing part is taken from the component if it is a package
+/// The parts of a package, apart from the component. A missing part is taken from the component if it is a package
 /// already, or from the manifest that `export_rule!` has put into the module.
 #[derive(Default)]
 pub struct Recipe<'a> {

@@ -213,7 +213,7 @@ impl Signed {
     }
 
     /// Checks that the signature is for this version of this rule.
-    pub(super) fn is_for(&self, rule_id: &str, version: &Version) -> Result<(), SignatureError> {
+    pub(super) fn check_subject(&self, rule_id: &str, version: &Version) -> Result<(), SignatureError> {
         let Statement { rule_id: signed_id, version: signed_version, .. } = &self.statement;
         if signed_id == rule_id && signed_version == version {
             return Ok(());

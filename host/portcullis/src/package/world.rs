@@ -20,10 +20,10 @@ const EVALUATE: &str = "func(event-json: string) -> option<record {title: string
      severity: option<enum {info, low, medium, high, critical}>, context: string}>";
 
 /// Limit for a type in a message, in bytes; our own has 170.
-const LONGEST: usize = 400;
+const MAX_TYPE: usize = 400;
 
 /// Limit for the names in a message.
-const MOST: usize = 8;
+const MAX_NAMES: usize = 8;
 
 /// A difference between a component and our world.
 #[derive(Debug, Error)]
@@ -94,9 +94,9 @@ pub(super) fn check_types(types: TypesRef<'_>) -> Result<(), WorldError> {
 }
 
 fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let more = if names.len() > MOST { ", …" } else { "" };
-    let cut = |name: &T| name.as_ref().chars().take(LONGEST).collect::<String>();
-    let names: Vec<String> = names.iter().take(MOST).map(cut).collect();
+    let more = if names.len() > MAX_NAMES { ", …" } else { "" };
+    let cut = |name: &T| name.as_ref().chars().take(MAX_TYPE).collect::<String>();
+    let names: Vec<String> = names.iter().take(MAX_NAMES).map(cut).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") + more }
 }
 
@@ -129,7 +129,7 @@ fn functions(types: TypesRef<'_>, interface: ComponentInstanceTypeId) -> Vec<Str
 fn describe(types: TypesRef<'_>, ty: &ComponentValType, text: &mut String) {
     let id = match ty {
         ComponentValType::Primitive(ty) => return *text += &ty.to_string(),
-        ComponentValType::Type(_) if text.len() > LONGEST => return *text += "…",
+        ComponentValType::Type(_) if text.len() > MAX_TYPE => return *text += "…",
         ComponentValType::Type(id) => *id,
     };
     match &types[id] {
@@ -142,7 +142,7 @@ fn describe(types: TypesRef<'_>, ty: &ComponentValType, text: &mut String) {
         ComponentDefinedType::Record(record) => {
             *text += "record {";
             for (number, (name, ty)) in record.fields.iter().enumerate() {
-                if text.len() > LONGEST {
+                if text.len() > MAX_TYPE {
                     *text += ", …";
                     break;
                 }

@@ -81,7 +81,7 @@ impl Version {
 
     /// Calls the rule, unless it is suspended.
     pub(super) fn ask(&mut self, context: &mut EvalContext<'_>) -> Evaluation {
-        if let Some(left) = locked(&self.suspension).passes_over(|| context.known_time()) {
+        if let Some(left) = locked(&self.suspension).skips(|| context.known_time()) {
             return Evaluation { answer: Err(Fault::Suspended(left)), notice: None, took: None };
         }
         let event = context.json();
@@ -153,7 +153,7 @@ impl ActiveRule {
 
     /// Returns the rule for a new rule set. A new version is on probation, with its predecessor. Exclusions and the
     /// alert budget stay. A version that was rolled back here does not return unless it is reinstated.
-    pub(super) fn under(mut self, package: &Package, rules: &RuleSet, limits: &Limits, shared: &Shared) -> Self {
+    pub(super) fn refreshed(mut self, package: &Package, rules: &RuleSet, limits: &Limits, shared: &Shared) -> Self {
         let named = rules.predecessor(package.rule_id());
         let may_stay = |before: &Package| match named {
             Predecessor::Own => true,

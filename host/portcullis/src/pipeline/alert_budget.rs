@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn each_minute_has_its_own() {
+    fn each_minute_has_its_own_budget() {
         let mut budget = AlertBudget::new(3);
         assert_eq!(taken(&mut budget, 0..60), 3);
         assert_eq!(taken(&mut budget, 60..120), 3);
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn that_it_is_used_up_is_said_once_a_minute() {
+    fn using_up_a_budget_is_reported_once_a_minute() {
         let mut budget = AlertBudget::new(1);
         let taken: Vec<Budget> = [0, 1, 2, 60, 61].map(|second| budget.take(second)).to_vec();
         assert_eq!(taken, [Budget::Left, Budget::UsedUp, Budget::Exceeded, Budget::Left, Budget::UsedUp]);
     }
 
     #[test]
-    fn what_is_long_past_or_far_ahead_costs_no_other_minute_its_budget() {
+    fn events_far_in_the_past_or_future_do_not_use_up_another_minutes_budget() {
         let mut budget = AlertBudget::new(1);
         assert_eq!(taken(&mut budget, [i64::MAX; 5]), 1);
         let days = || (0..200_000).map(|minute| minute * 60);

@@ -27,7 +27,7 @@ pub(super) fn lacks_type(event: &Event<'_>) -> bool {
 
 /// Returns whether a request changed a whole object of the core group, so that the object that was sent decides its
 /// state.
-pub(super) fn did_something(event: &Event<'_>) -> bool {
+pub(super) fn changed_object(event: &Event<'_>) -> bool {
     let failed = |code: i64| code >= 400 || (1..=16).contains(&code);
     event.is_complete()
         && !event.code().is_some_and(failed)
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_not_there_is_told_from_one_without_a_type() {
+    fn a_missing_object_differs_from_one_without_a_type() {
         for verb in VERBS {
             assert!(lacks_object(&event(verb, None)), "{verb}");
             assert!(lacks_object(&event(verb, Some("\"skipped-too-big-size-object\""))), "{verb}");
@@ -82,25 +82,25 @@ mod tests {
     }
 
     #[test]
-    fn what_has_done_nothing_to_an_object_lacks_nothing() {
-        assert!(lacks_type(&event("create", None)) && did_something(&event("create", None)));
+    fn a_request_that_changed_no_object_lacks_nothing() {
+        assert!(lacks_type(&event("create", None)) && changed_object(&event("create", None)));
         for verb in ["get", "delete", "list", "deletecollection"] {
             assert!(!lacks_type(&event(verb, None)), "{verb}");
         }
         assert!(!lacks_type(&Event { service_type: Some("ClusterIP".into()), ..event("create", None) }));
         let code = |code| Event { response_status: Some(ResponseStatus { code }), ..event("create", None) };
         for (number, did) in [(0, true), (1, false), (16, false), (17, true), (201, true), (399, true), (400, false)] {
-            assert_eq!(did_something(&code(number)), did, "{number}");
+            assert_eq!(changed_object(&code(number)), did, "{number}");
         }
         let uri = |uri: &'static str| Event { request_uri: Some(uri.into()), ..event("create", None) };
-        assert!(did_something(&uri("/api/v1/namespaces/a/services?fieldManager=dryRun=All")));
-        assert!(!did_something(&uri("/api/v1/namespaces/a/services?fieldManager=x&dryRun=All")));
+        assert!(changed_object(&uri("/api/v1/namespaces/a/services?fieldManager=dryRun=All")));
+        assert!(!changed_object(&uri("/api/v1/namespaces/a/services?fieldManager=x&dryRun=All")));
         for event in [
             Event { stage: Some("RequestReceived".into()), ..event("create", None) },
             Event { subresource: Some("status".into()), ..event("patch", None) },
             Event { api_group: Some("serving.knative.dev".into()), ..event("create", None) },
         ] {
-            assert!(!did_something(&event), "{event:?}");
+            assert!(!changed_object(&event), "{event:?}");
         }
     }
 }

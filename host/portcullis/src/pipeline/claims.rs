@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_the_one_tenants_that_claims_it() {
+    fn a_record_belongs_to_the_only_tenant_that_claims_it() {
         let claims = Claims::new(vec![
             vec![claim(&[], &[("p_source_label", "acme-*")]), claim(&["acme/*"], &[])],
             vec![claim(&[], &[("resource.labels.project_id", "globex"), ("logName", "projects/globex/*")])],
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(owner("no JSON", "acme/1.json"), Ok(0));
         let globex = r#"{"logName":"projects/globex/logs/x","resource":{"labels":{"project_id":"globex"}}}"#;
         assert_eq!(owner(globex, "-"), Ok(1));
-        assert_eq!(owner(globex, "acme/1.json"), Err(vec![0, 1]), "claimed twice, it is nobody's");
+        assert_eq!(owner(globex, "acme/1.json"), Err(vec![0, 1]), "claimed twice, it is unclaimed");
         for unclaimed in [
             r#"{"p_source_label":"acme"}"#,
             r#"{"p_source_label":["acme-prod"]}"#,

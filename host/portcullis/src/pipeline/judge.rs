@@ -146,7 +146,7 @@ impl Judge {
     /// Finds the blind rules: only the type of a service keeps them from being candidates, and the record lacks the
     /// object that was sent.
     fn find_blind(&mut self, event: &Event<'_>) {
-        if !self.rules.candidates_but_for_type(event, &mut self.candidates) || !blind::did_something(event) {
+        if !self.rules.candidates_but_for_type(event, &mut self.candidates) || !blind::changed_object(event) {
             return;
         }
         let cut_off = blind::is_cut_off(event);
@@ -215,19 +215,19 @@ impl Judge {
         let mut successor = |package: &Package| {
             while before.next_if(|rule| rule.package().rule_id() < package.rule_id()).is_some() {}
             match before.next_if(|rule| rule.package().rule_id() == package.rule_id()) {
-                Some(rule) => rule.under(package, &rules, &self.limits, &self.fixed.shared),
+                Some(rule) => rule.refreshed(package, &rules, &self.limits, &self.fixed.shared),
                 None => ActiveRule::new(package, &rules, &self.limits, &self.fixed.exclusions, &self.fixed.shared),
             }
         };
         self.active = rules.packages().iter().map(&mut successor).collect();
         self.shadows.refresh(&rules, &self.limits, &self.fixed.shared);
         self.rules = rules;
-        self.note_versions();
+        self.update_serving();
         true
     }
 
     /// Updates the list of serving versions.
-    fn note_versions(&mut self) {
+    fn update_serving(&mut self) {
         self.serving = self.active.iter().map(|rule| rule.package().clone()).collect();
         let of_set = self.rules.packages();
         self.rolled_back = (0..of_set.len()).filter(|rule| self.serving[*rule] != of_set[*rule]).collect();
@@ -237,11 +237,11 @@ impl Judge {
     fn verdict(&mut self, rule: usize, context: &mut EvalContext<'_>) -> RuleVerdict {
         let active = &mut self.active[rule];
         self.wanted_networks |= self.fixed.enrichment.is_empty()
-            && asks_for_sources(active.package())
+            && is_about_sources(active.package())
             && Enrichment::is_wanted(context.event);
         let verdict = active.judge(context);
         if *active.package() != self.serving[rule] {
-            self.note_versions();
+            self.update_serving();
         }
         verdict
     }
@@ -271,7 +271,7 @@ fn failed_when_asked(verdict: &RuleVerdict) -> bool {
 }
 
 /// Returns whether a rule may be about the source of requests, according to its prefilter.
-fn asks_for_sources(package: &Package) -> bool {
+fn is_about_sources(package: &Package) -> bool {
     let fields = package.prefilter().fields();
     fields.is_empty() || fields.iter().any(|(field, _)| *field == Field::SourceScope)
 }

@@ -47,7 +47,7 @@ impl LedgerLine {
 }
 
 /// Limit for records that are searched for the id of an unrecognized audit event, in bytes.
-const LOOKED_AT: usize = 1 << 20;
+const MAX_SEARCHED: usize = 1 << 20;
 
 /// Limit for such an id, in bytes. An API server's ids have 36 characters, and it accepts at most 64.
 const LONGEST_ID: usize = 128;
@@ -98,7 +98,7 @@ fn rejection(place: &dyn Fn() -> String, tenant: Option<&str>, reason: &impl fmt
 /// Returns the text of the top-level member that is an audit event's id, with the names that API servers and Azure's
 /// tables use.
 fn audit_id(record: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(record).ok().filter(|text| text.len() <= LOOKED_AT)?;
+    let text = std::str::from_utf8(record).ok().filter(|text| text.len() <= MAX_SEARCHED)?;
     let ids = reading::members(text, ["auditID", "AuditId"]).ok()?;
     let ids = ids.into_iter().filter_map(|id| reading::text(id).present());
     ids.map(|id| id.to_string()).find(|id| id.len() <= LONGEST_ID)

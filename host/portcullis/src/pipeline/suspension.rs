@@ -42,7 +42,7 @@ impl Suspension {
     }
 
     /// Returns whether to skip the rule for an event of this time: if so, the number of events that are left.
-    pub(super) fn passes_over(&mut self, time: impl FnOnce() -> Option<Timestamp>) -> Option<u64> {
+    pub(super) fn skips(&mut self, time: impl FnOnce() -> Option<Timestamp>) -> Option<u64> {
         let left = self.left.checked_sub(1)?;
         let is_over = self.until.is_some_and(|until| time().is_some_and(|time| time >= until));
         self.left = if is_over { 0 } else { left };
@@ -90,7 +90,7 @@ mod tests {
         (0..events)
             .filter(|n| {
                 let time = Timestamp::from_second(i64::try_from(*n).expect("few") * seconds).ok();
-                let asked = suspension.passes_over(|| time).is_none();
+                let asked = suspension.skips(|| time).is_none();
                 if asked {
                     let _ = if faults(*n) { suspension.faulted(time) } else { suspension.answered() };
                 }
@@ -100,21 +100,21 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_always_faults_is_tried_ever_more_seldom() {
+    fn suspensions_of_a_rule_that_always_faults_get_longer() {
         let tried = asked(&mut Suspension::new(3), 400_000, 0, |_| true);
         let waits: Vec<u64> = tried.array_windows().map(|[before, after]| after - before - 1).collect();
         assert_eq!(waits, [0, 0, 64, 256, 1024, 4096, 16_384, 65_536, 65_536, 65_536, 65_536, 65_536]);
     }
 
     #[test]
-    fn where_few_events_concern_it_their_time_counts() {
+    fn if_a_rule_has_few_events_their_time_ends_a_suspension() {
         let tried = asked(&mut Suspension::new(1), 1000, 30, |_| true);
         let waits: Vec<u64> = tried.array_windows().map(|[before, after]| (after - before) * 30 / 60).collect();
         assert_eq!(waits, [1, 4, 16, 60, 60, 60, 60, 60, 60, 60], "in minutes");
     }
 
     #[test]
-    fn one_that_faults_on_every_second_event_does_not_get_away_with_it() {
+    fn a_rule_that_faults_on_every_second_event_is_suspended() {
         assert!(asked(&mut Suspension::new(10), 1_000_000, 0, |n| n % 2 == 0).len() < 2_000);
     }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_back_is_on_probation_until_it_has_made_up() {
+    fn after_a_suspension_one_fault_suspends_again_until_answers_cancel_the_faults() {
         let mut suspension = Suspension::new(2);
         let suspended = |events, minutes| Some(Notice::Suspended { events, minutes });
         assert_eq!((suspension.faulted(None), suspension.faulted(None)), (None, suspended(64, 1)));

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_counted_in_its_class() {
+    fn durations_are_counted_by_class() {
         let mut times = Times::default();
         for time in [Duration::ZERO, Duration::from_micros(5), Duration::from_nanos(5_001), Duration::from_secs(6)] {
             times.add(time);

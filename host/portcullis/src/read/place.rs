@@ -24,7 +24,7 @@ impl<'p> Place<'p> {
     }
 
     /// Returns the place of a document inside this one, at this line and column in it.
-    pub(super) fn moved(self, line: u64, column: u64) -> Self {
+    pub(super) fn offset_by(self, line: u64, column: u64) -> Self {
         match self.0 {
             Part::Position { line: first, column: start } => {
                 let column = if line == 1 { start + column - 1 } else { column };

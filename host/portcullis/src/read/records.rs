@@ -49,7 +49,7 @@ impl Records {
             let rejected = Rejected::TooLong { length: document.length, max: MAX_RECORD };
             return each(&Record { bytes: document.bytes, place }, Outcome::Rejected(rejected));
         }
-        look(document.bytes, place, known(document.item), MAX_SPLITS, &mut self.buffers, each)
+        find_records(document.bytes, place, known(document.item), MAX_SPLITS, &mut self.buffers, each)
     }
 }
 
@@ -59,7 +59,7 @@ fn known(item: Option<Item>) -> Option<LogType> {
 }
 
 /// Finds the records in a text. `known` is the log type that the surrounding list implies.
-fn look<E>(
+fn find_records<E>(
     bytes: &[u8],
     place: Place<'_>,
     known: Option<LogType>,
@@ -85,9 +85,9 @@ fn look<E>(
     {
         let mut documents = documents(bytes);
         while let Ok(Some(Document { bytes, line, column, item, .. })) = documents.next_document() {
-            let around = place.moved(line, column);
+            let around = place.offset_by(line, column);
             let place = item.map_or(around, |item| around.item(item));
-            look(bytes, place, self::known(item).or(known), splits - 1, &mut Buffers::default(), each)?;
+            find_records(bytes, place, self::known(item).or(known), splits - 1, &mut Buffers::default(), each)?;
         }
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn split<'b>(bytes: &'b [u8]) -> Option<Split<'b>> {
         }
         whole && count > 1
     };
-    [Documents::one_after_the_other as fn(_) -> _, Documents::inside].into_iter().find(splits)
+    [Documents::concatenated as fn(_) -> _, Documents::parsed_lines].into_iter().find(splits)
 }
 
 fn is_object(text: &[u8]) -> bool {

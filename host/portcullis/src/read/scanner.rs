@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_ends_where_it_should_and_a_broken_one_early() {
+    fn a_complete_value_ends_at_its_end_and_a_broken_one_early() {
         for (text, value) in [
             (r#"{"a":"}\"]"},{}"#, r#"{"a":"}\"]"}"#),
             (r"[[1],{}] x", "[[1],{}]"),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_list_of_a_known_name_at_the_top_is_one_of_records() {
+    fn only_top_level_lists_with_known_names_are_lists_of_records() {
         for (text, lists) in [
             (r#"{"kind":"EventList","items":[1]}"#, &["items"][..]),
             (r#"{"records" : [1],"logEvents":[]}"#, &["records", "logEvents"]),
@@ -263,14 +263,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_is_that_of_the_json(value in json(), pretty in any::<bool>(), size in 1_usize..30) {
+        fn a_value_ends_where_its_json_ends(value in json(), pretty in any::<bool>(), size in 1_usize..30) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }
                 .expect("JSON");
             prop_assert_eq!(end(format!("{text},{{}}").as_bytes(), size).0, Some(text.len()));
         }
 
         #[test]
-        fn any_bytes_come_to_an_end(text in prop::collection::vec(any::<u8>(), 0..60), size in 1_usize..9) {
+        fn pieces_do_not_change_the_end(text in prop::collection::vec(any::<u8>(), 0..60), size in 1_usize..9) {
             let (whole, _) = end(&text, usize::MAX / 2);
             prop_assert_eq!(end(&text, size).0, whole);
         }

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_stays_and_is_said_once() {
+    fn the_reason_stays_and_is_given_once() {
         let first = suspect(b"kube-audit", Ignored::Category(None));
         assert_eq!(first, Ignored::Suspect { reason: Box::new(Ignored::Category(None)), marker: "kube-audit" });
         assert_eq!(suspect(b"kube-audit", first.clone()), first);

@@ -54,7 +54,7 @@ impl<R: Read> Window<R> {
     }
 
     /// Drops the first bytes, which belong to no line.
-    pub(super) fn pass_over(&mut self, count: usize) {
+    pub(super) fn skip(&mut self, count: usize) {
         self.start += count;
     }
 
@@ -65,7 +65,7 @@ impl<R: Read> Window<R> {
 
     /// Reads more bytes, as soon as some are available. Returns whether there were any. If reading fails, the input
     /// ends here, and the bytes before are still used.
-    pub(super) fn more(&mut self) -> bool {
+    pub(super) fn read_more(&mut self) -> bool {
         if self.error.is_some() {
             return false;
         }
@@ -112,7 +112,7 @@ impl<R: Read> Window<R> {
             if searched - offset >= max {
                 return Find::Further;
             }
-            if !self.more() {
+            if !self.read_more() {
                 return Find::Nowhere;
             }
         }

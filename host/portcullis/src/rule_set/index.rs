@@ -68,7 +68,7 @@ impl Candidates {
 }
 
 /// The order in which fields are looked up: first those that rule out most events and are fastest to look up.
-const IN_ORDER: [Field; Field::ALL.len()] = [
+const LOOKUP_ORDER: [Field; Field::ALL.len()] = [
     Field::ServiceType,
     Field::SourceScope,
     Field::Verb,
@@ -141,7 +141,7 @@ impl Index {
             rules
         };
         let names = |package: &Package, field| package.prefilter().fields().iter().any(|(named, _)| *named == field);
-        let fields = IN_ORDER
+        let fields = LOOKUP_ORDER
             .into_iter()
             .filter(|field| packages.iter().any(|package| names(package, *field)))
             .map(|field| FieldIndex::new(field, all(&|package| !names(package, field)), packages))

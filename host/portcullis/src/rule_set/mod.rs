@@ -34,7 +34,7 @@ pub struct RuleSet {
     packages: Vec<Package>,
     index: Index,
     /// The versions that some packages have replaced. Without a list, judges use the versions that they had before.
-    before: Option<Vec<Package>>,
+    predecessors: Option<Vec<Package>>,
     /// Packages that are active again after a roll-back, each with the number of its reinstatement.
     reinstated: Vec<(Package, u64)>,
     shadows: Vec<Shadow>,
@@ -93,8 +93,8 @@ impl RuleSet {
     /// package fails. Packages without a predecessor in the list are not rolled back. Without a list, judges roll back
     /// to the versions that they had before.
     #[must_use]
-    pub fn with_predecessors(self, before: Vec<Package>) -> Self {
-        Self { before: Some(before), ..self }
+    pub fn with_predecessors(self, predecessors: Vec<Package>) -> Self {
+        Self { predecessors: Some(predecessors), ..self }
     }
 
     /// Returns the rule set with packages that are active again after a roll-back, each with the number of its
@@ -106,8 +106,8 @@ impl RuleSet {
 
     /// Returns the version that the active one has replaced.
     pub(crate) fn predecessor(&self, rule_id: &str) -> Predecessor<'_> {
-        let Some(before) = &self.before else { return Predecessor::Own };
-        before.iter().find(|before| before.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
+        let Some(predecessors) = &self.predecessors else { return Predecessor::Own };
+        predecessors.iter().find(|package| package.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
     }
 
     /// Returns the number of a package's reinstatement, if it is active again after a roll-back.

@@ -10,7 +10,7 @@ use crate::read::scanner::{Scanner, Step};
 use crate::read::window::{Find, Window};
 
 /// Lines up to this length, in bytes, are taken as a whole; longer lines are parsed while they are read.
-pub(super) const LINE: usize = 1 << 20;
+pub(super) const MAX_WHOLE_LINE: usize = 1 << 20;
 
 /// Bytes that are kept of a record that is too long, enough to recognize it.
 pub(super) const KEPT: usize = 64 << 10;
@@ -83,7 +83,7 @@ impl<R: Read> Cursor<R> {
                 Step::More => {
                     value.end = self.window.bytes().len();
                     self.cut(&mut value);
-                    if !self.window.more() {
+                    if !self.window.read_more() {
                         break ValueEnd::Input;
                     }
                 }
@@ -108,7 +108,7 @@ impl<R: Read> Cursor<R> {
                         inside.deeper = self.is_deeper(value.end, column);
                     }
                     (inside.last, inside.damaged) = (scanner.last(), scanner.is_damaged());
-                    if self.begins_anew(value.end, column, inside) {
+                    if self.begins_document(value.end, column, inside) {
                         break ValueEnd::Broken;
                     }
                 }
@@ -128,13 +128,13 @@ impl<R: Read> Cursor<R> {
     /// Returns whether the line at an offset begins a new document, so that the current one, which began in `column`,
     /// is broken. The line must begin with an object that is not indented deeper and that cannot be part of the current
     /// document.
-    pub(super) fn begins_anew(&mut self, line: usize, column: usize, inside: Inside) -> bool {
+    pub(super) fn begins_document(&mut self, line: usize, column: usize, inside: Inside) -> bool {
         let mut at = line;
         loop {
             match self.window.bytes().get(at).copied() {
                 Some(b' ' | b'\t') if at - line < column => at += 1,
                 Some(b'{') => break,
-                None if self.window.more() => {}
+                None if self.window.read_more() => {}
                 _ => return false,
             }
         }
@@ -145,7 +145,7 @@ impl<R: Read> Cursor<R> {
         }
         // If a line was cut off, the rest of its record may follow, but not a complete record.
         inside.may_be_cut && {
-            let end = match self.window.line_end(at, LINE) {
+            let end = match self.window.line_end(at, MAX_WHOLE_LINE) {
                 Find::At(end) => end,
                 Find::Nowhere => self.window.bytes().len(),
                 Find::Further => return false,
@@ -159,7 +159,7 @@ impl<R: Read> Cursor<R> {
     fn is_deeper(&mut self, line: usize, column: usize) -> bool {
         for at in line..=line.saturating_add(column) {
             while self.window.bytes().len() <= at {
-                if !self.window.more() {
+                if !self.window.read_more() {
                     return false;
                 }
             }

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::scanner::{Scanner, Step};
 use super::window::Find;
-use cursor::{Cursor, Found, Inside, LINE, Value, ValueEnd};
+use cursor::{Cursor, Found, Inside, MAX_WHOLE_LINE, Value, ValueEnd};
 use document::BYTE_ORDER_MARK;
 pub use document::{Document, Item, MAX_RECORD};
 
@@ -43,11 +43,11 @@ enum State {
     /// At the beginning of a line.
     Line,
     /// After a document, on the same line.
-    Behind,
+    AfterDocument,
     /// In a list, before this item, with the scanner of the surrounding envelope.
     List(Item, Option<Scanner>),
     /// In an envelope, after a list in which this item would have been next.
-    Around(Item, Scanner),
+    AfterList(Item, Scanner),
 }
 
 /// The position of the next document.
@@ -75,7 +75,7 @@ impl<R: Read> Documents<R> {
     }
 
     /// Returns the documents of an input, without assuming that lines which look like documents are documents.
-    pub(super) fn inside(input: R) -> Self {
+    pub(super) fn parsed_lines(input: R) -> Self {
         Self { framing: Framing::Unknown, ..Self::new(input) }
     }
 
@@ -86,8 +86,8 @@ impl<R: Read> Documents<R> {
     }
 
     /// Returns the documents of an input. Lines are parsed, and envelopes stay documents.
-    pub(super) fn one_after_the_other(input: R) -> Self {
-        Self { lists: false, ..Self::inside(input) }
+    pub(super) fn concatenated(input: R) -> Self {
+        Self { lists: false, ..Self::parsed_lines(input) }
     }
 
     /// Returns the line up to which documents were returned.
@@ -104,9 +104,9 @@ impl<R: Read> Documents<R> {
         let (value, item) = loop {
             let (next, item) = match std::mem::replace(&mut self.state, State::Line) {
                 State::Line => (self.line_or_value(), None),
-                State::Behind => (self.end_line(), None),
+                State::AfterDocument => (self.end_line(), None),
                 State::List(item, around) => (self.item(item, around), Some(item)),
-                State::Around(item, scanner) => (self.after_list(item, scanner), Some(item)),
+                State::AfterList(item, scanner) => (self.after_list(item, scanner), Some(item)),
             };
             match next {
                 Next::Here(value) => break (value, item),
@@ -131,16 +131,16 @@ impl<R: Read> Documents<R> {
     /// Returns the document at the beginning of a line: the line itself, unless it is only a part of a document or
     /// contains several.
     fn line_or_value(&mut self) -> Next {
-        if self.cursor.window.bytes().is_empty() && !self.cursor.window.more() {
+        if self.cursor.window.bytes().is_empty() && !self.cursor.window.read_more() {
             return Next::Nowhere;
         }
         if self.framing == Framing::Lines {
             return self.whole_line();
         }
-        let mut end = self.cursor.window.line_end(0, LINE);
+        let mut end = self.cursor.window.line_end(0, MAX_WHOLE_LINE);
         if self.cursor.window.bytes().starts_with(BYTE_ORDER_MARK) {
-            self.cursor.window.pass_over(BYTE_ORDER_MARK.len());
-            end = self.cursor.window.line_end(0, LINE);
+            self.cursor.window.skip(BYTE_ORDER_MARK.len());
+            end = self.cursor.window.line_end(0, MAX_WHOLE_LINE);
         }
         let bytes = self.cursor.window.bytes();
         let line = if let Find::At(end) = end { &bytes[..end] } else { bytes };
@@ -163,7 +163,7 @@ impl<R: Read> Documents<R> {
                     && end != Find::Further
                     && text.trim_ascii_end().ends_with(b"}")) =>
             {
-                self.state = State::Behind;
+                self.state = State::AfterDocument;
                 self.value(offset, offset, true)
             }
             _ => self.whole_line(),
@@ -220,7 +220,7 @@ impl<R: Read> Documents<R> {
                     return Next::Further;
                 }
                 Some(_) => return Next::Further,
-                None if self.cursor.window.more() => {}
+                None if self.cursor.window.read_more() => {}
                 None => return Next::Nowhere,
             }
         }
@@ -238,17 +238,17 @@ impl<R: Read> Documents<R> {
                 Some(b',') => column = outermost,
                 Some(b']') => {
                     self.state = match around.take() {
-                        None => State::Behind,
+                        None => State::AfterDocument,
                         Some(mut scanner) => {
                             scanner.feed(b"]");
-                            State::Around(item, scanner)
+                            State::AfterList(item, scanner)
                         }
                     };
                     self.cursor.window.consume(1);
                     return Next::Further;
                 }
                 Some(_) => break,
-                None if self.cursor.window.more() => continue,
+                None if self.cursor.window.read_more() => continue,
                 None => return Next::Here(self.missing()),
             }
             self.cursor.window.consume(1);
@@ -263,13 +263,13 @@ impl<R: Read> Documents<R> {
             match scanner.feed(self.cursor.window.bytes()) {
                 Step::More => {
                     self.cursor.window.consume(self.cursor.window.bytes().len());
-                    if !self.cursor.window.more() {
+                    if !self.cursor.window.read_more() {
                         return Next::Here(self.missing());
                     }
                 }
                 Step::End(end) => {
                     self.cursor.window.consume(end);
-                    self.state = State::Behind;
+                    self.state = State::AfterDocument;
                     return Next::Further;
                 }
                 Step::List(list) => {
@@ -280,7 +280,7 @@ impl<R: Read> Documents<R> {
                 Step::Line(line) => {
                     self.cursor.window.consume(line);
                     let inside = Inside { last: scanner.last(), ..Inside::default() };
-                    if self.cursor.begins_anew(0, 0, inside) {
+                    if self.cursor.begins_document(0, 0, inside) {
                         return Next::Here(self.missing());
                     }
                 }

@@ -33,7 +33,7 @@ fn texts(input: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_last_line_needs_no_end_and_an_empty_one_counts() {
+fn the_last_line_needs_no_line_end_and_an_empty_line_counts() {
     assert_eq!(texts(""), Vec::<String>::new());
     assert_eq!(texts("a\nb"), ["a", "b"]);
     assert_eq!(texts("a\r\nb\n"), ["a", "b"]);
@@ -42,7 +42,7 @@ fn the_last_line_needs_no_end_and_an_empty_one_counts() {
 }
 
 #[test]
-fn lists_and_values_of_several_lines_are_taken_apart() {
+fn lists_and_values_over_several_lines_are_split() {
     assert_eq!(texts("[1, \"a,]\" ,{\n}]\n{}\n"), ["1", "\"a,]\"", "{\n}", "{}"]);
     assert_eq!(texts("{\"a\":\n1}\n{\n}{}"), ["{\"a\":\n1}", "{\n}", "{}"]);
     assert_eq!(texts("{\"kind\":1,\"items\":[{},\n{}],\"records\":[5],\"a\":[]\n}{}\n"), ["{}", "{}", "5", "{}"]);
@@ -50,7 +50,7 @@ fn lists_and_values_of_several_lines_are_taken_apart() {
 }
 
 #[test]
-fn a_document_that_is_too_long_is_cut_and_passed_over() {
+fn a_document_that_is_too_long_is_cut_and_skipped() {
     let long = "x".repeat(70_000);
     for (input, length) in [
         (format!("{long}\n{{}}"), 70_000),
@@ -70,7 +70,7 @@ fn a_document_that_is_too_long_is_cut_and_passed_over() {
 proptest! {
     /// The pieces in which an input arrives and the limit for a document do not change the documents.
     #[test]
-    fn the_documents_are_the_inputs(
+    fn pieces_and_limits_do_not_change_the_documents(
         input in "[ab\"\\\\{}\\[\\],: \n]{0,60}", max in 1_usize..40, piece in 1_usize..9,
     ) {
         let whole = documents(input.as_bytes(), usize::MAX >> 1, usize::MAX);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::history::{Action, Entry, TestCounts};
+use super::entry::{Action, Entry, TestCounts};
 use super::policy::{Activate, Pin, Policy};
 use super::recorder::{Proof, Recorder};
-use super::rule_state::{Refused, RuleState, Why, in_order};
+use super::rule_state::{RefusalKind, Refused, RuleState, in_trial_order};
 use super::store::{Store, Versions};
 use crate::limits::Limits;
 use crate::package::{Candidate, Package, one_line};
@@ -16,7 +16,7 @@ use crate::rule_set::{RuleSet, RuleSetCell};
 use crate::test_cases;
 
 /// A tenant's rules, which follow a store.
-pub(super) struct Following {
+pub(super) struct TenantRules {
     pub(super) name: Arc<str>,
     pub(super) store: usize,
     pub(super) policy: Policy,
@@ -24,29 +24,29 @@ pub(super) struct Following {
     limits: Limits,
     pub(super) rules: BTreeMap<String, RuleState>,
     /// Files that are not packages, each with the reason, of which the operator was notified.
-    pub(super) told: HashSet<(String, Arc<str>)>,
+    pub(super) notified: HashSet<(String, Arc<str>)>,
     /// Pinned rules without any package, of which the operator was notified.
-    pub(super) idle_pins: BTreeSet<String>,
+    pub(super) unmatched_pins: BTreeSet<String>,
     pub(super) is_starting: bool,
 }
 
 /// A candidate that has passed its checks.
-pub(super) struct Proved {
+pub(super) struct Checked {
     pub(super) package: Package,
     pub(super) test_cases: TestCounts,
 }
 
 /// The reason why a candidate failed its checks.
-struct NotProved {
+struct CheckFailure {
     reason: String,
-    why: Why,
+    kind: RefusalKind,
     test_cases: Option<TestCounts>,
 }
 
 /// Time after which a package is compiled again if the machine prevented it, and not the package.
-const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-impl Following {
+impl TenantRules {
     pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
         Self {
             name,
@@ -55,17 +55,17 @@ impl Following {
             cell: Arc::new(RuleSetCell::new(Arc::new(RuleSet::default()))),
             limits,
             rules: BTreeMap::new(),
-            told: HashSet::new(),
-            idle_pins: BTreeSet::new(),
+            notified: HashSet::new(),
+            unmatched_pins: BTreeSet::new(),
             is_starting: true,
         }
     }
 
     /// Updates the active versions, one rule after the other, from the packages in the store.
     pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder) {
-        self.tell_of_broken_files(store, recorder);
+        self.notify_of_broken_files(store, recorder);
         let mut there = store.rules();
-        self.tell_of_idle_pins(&there, recorder);
+        self.notify_of_unmatched_pins(&there, recorder);
         for (rule_id, past) in recorder.history.past().rules(&self.name) {
             self.rules.entry(rule_id.to_owned()).or_insert_with(|| RuleState::after(past));
         }
@@ -94,9 +94,9 @@ impl Following {
         let mut changed = false;
         let mut found = false;
         if self.is_starting {
-            self.go_on(rule_id, versions, store, recorder);
+            self.resume(rule_id, versions, store, recorder);
         }
-        for candidate in in_order(versions, pin.as_ref()) {
+        for candidate in in_trial_order(versions, pin.as_ref()) {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
             if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
                 rule.waiting = None;
@@ -110,69 +110,75 @@ impl Following {
             // An objection may be gone by now, such as another file with the same version.
             let same = &versions[candidate.version()];
             if let Some(objection) = rule.objection(candidate, same, pin.as_ref()) {
-                self.refuse(rule_id, candidate, objection, Why::Objection, None, recorder);
+                self.refuse(rule_id, candidate, objection, RefusalKind::Objection, None, recorder);
                 continue;
             }
             if rule.refused.get(candidate.sha256()).is_some_and(|refused| refused.is_final((recorder.clock)())) {
                 continue;
             }
-            let is_named = matches!(pin, Some(Pin::Exact(_)));
+            let is_pinned = matches!(pin, Some(Pin::Exact(_)));
             let waits = self.policy.activate == Activate::Manual && rule.waiting.as_deref() == Some(candidate.sha256());
             let in_shadow = rule.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256());
-            if !is_named && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
+            if !is_pinned && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
                 return changed;
             }
-            match self.prove(candidate, store, recorder.proof, recorder.clock) {
-                Err(NotProved { reason, why, test_cases }) => {
-                    self.refuse(rule_id, candidate, reason, why, test_cases, recorder);
+            match self.check(candidate, store, recorder.proof, recorder.clock) {
+                Err(CheckFailure { reason, kind, test_cases }) => {
+                    self.refuse(rule_id, candidate, reason, kind, test_cases, recorder);
                 }
-                Ok(proved) => {
+                Ok(checked) => {
                     changed |= self.end_shadow(rule_id, Some("another version replaces it"), recorder);
-                    changed |= self.take(rule_id, proved, is_named, recorder);
+                    changed |= self.take(rule_id, checked, is_pinned, recorder);
                     found = true;
                     break;
                 }
             }
         }
-        changed | self.after_search(rule_id, versions, found, pin.as_ref(), store, recorder)
+        changed | self.finish_search(rule_id, versions, found, pin.as_ref(), store, recorder)
     }
 
     /// Activates the version that was active when the previous process ended, even if another one is wanted now. A
     /// candidate can then run in its shadow, or roll back to it.
-    fn go_on(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) {
+    fn resume(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) {
         let rule = &self.rules[rule_id];
         let is_last = |candidate: &&Arc<Candidate>| {
             rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
                 && !rule.refused.contains_key(candidate.sha256())
                 && rule.barred(candidate.sha256()).is_none()
         };
-        let Some(last) = in_order(versions, None).into_iter().find(is_last) else { return };
-        match self.prove(last, store, recorder.proof, recorder.clock) {
-            Ok(proved) => self.activate(rule_id, proved, recorder),
-            Err(NotProved { reason, why, test_cases }) => self.refuse(rule_id, last, reason, why, test_cases, recorder),
+        let Some(last) = in_trial_order(versions, None).into_iter().find(is_last) else { return };
+        match self.check(last, store, recorder.proof, recorder.clock) {
+            Ok(checked) => self.activate(rule_id, checked, recorder),
+            Err(CheckFailure { reason, kind, test_cases }) => {
+                self.refuse(rule_id, last, reason, kind, test_cases, recorder);
+            }
         }
     }
 
     /// Checks a candidate: its signature, the gate, the compiler, and its test cases under the tenant's limits.
-    fn prove(
+    fn check(
         &self,
         candidate: &Arc<Candidate>,
         store: &mut Store,
         proof: Proof,
         clock: fn() -> Timestamp,
-    ) -> Result<Proved, NotProved> {
+    ) -> Result<Checked, CheckFailure> {
         let package = store.compile(candidate).map_err(|error| {
-            let again = error.is_passing().then(|| clock() + AGAIN);
-            NotProved { reason: error.reason(), why: again.map_or(Why::Failed, Why::Passing), test_cases: None }
+            let again = error.is_transient().then(|| clock() + RETRY_AFTER);
+            CheckFailure {
+                reason: error.reason(),
+                kind: again.map_or(RefusalKind::Failed, RefusalKind::RetryAt),
+                test_cases: None,
+            }
         })?;
         if proof == Proof::WithoutTestCases {
-            return Ok(Proved { package, test_cases: TestCounts { passed: 0, failed: 0 } });
+            return Ok(Checked { package, test_cases: TestCounts { passed: 0, failed: 0 } });
         }
         let results = test_cases::run(&package, self.limits, |_| true);
         let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
         let test_cases = TestCounts { passed: results.len() - failed.len(), failed: failed.len() };
         match failed.first() {
-            None => Ok(Proved { package, test_cases }),
+            None => Ok(Checked { package, test_cases }),
             Some(first) => {
                 let reason = format!(
                     "{} of its {} test cases fail; {:?}: expected {}, found {}",
@@ -182,33 +188,33 @@ impl Following {
                     first.expectation(),
                     first.found()
                 );
-                Err(NotProved { reason: one_line(&reason), why: Why::Failed, test_cases: Some(test_cases) })
+                Err(CheckFailure { reason: one_line(&reason), kind: RefusalKind::Failed, test_cases: Some(test_cases) })
             }
         }
     }
 
     /// Activates a candidate that has passed its checks, begins its shadow, or lets it wait. Returns whether the rule
     /// set changes.
-    fn take(&mut self, rule_id: &str, proved: Proved, is_named: bool, recorder: &Recorder) -> bool {
+    fn take(&mut self, rule_id: &str, checked: Checked, is_pinned: bool, recorder: &Recorder) -> bool {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let sha256 = proved.package.sha256();
-        let goes_on = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
+        let sha256 = checked.package.sha256();
+        let resumes = rule.active.is_none() && rule.last.as_ref().is_some_and(|(_, last)| last == sha256);
         match self.policy.activate {
-            _ if is_named || goes_on => self.activate(rule_id, proved, recorder),
-            Activate::Auto => self.activate(rule_id, proved, recorder),
+            _ if is_pinned || resumes => self.activate(rule_id, checked, recorder),
+            Activate::Auto => self.activate(rule_id, checked, recorder),
             // Without an active version, or for a disabled rule, a shadow has nothing to compare.
-            Activate::ShadowThenAuto if rule.active.is_none() || !proved.package.spec().enabled => {
-                self.activate(rule_id, proved, recorder);
+            Activate::ShadowThenAuto if rule.active.is_none() || !checked.package.spec().enabled => {
+                self.activate(rule_id, checked, recorder);
             }
-            Activate::ShadowThenAuto => self.begin_shadow(rule_id, proved, recorder),
+            Activate::ShadowThenAuto => self.begin_shadow(rule_id, checked, recorder),
             Activate::Manual => {
-                let version = proved.package.version();
+                let version = checked.package.version();
                 let reason =
                     format!("to activate it, pin it in the config: versions = {{ {rule_id:?} = \"{version}\" }}");
                 rule.waiting = Some(sha256.to_owned());
                 let entry = Entry {
                     reason: Some(reason),
-                    ..self.entry(Action::Waiting, &proved.package, Some(proved.test_cases), recorder)
+                    ..self.entry(Action::Waiting, &checked.package, Some(checked.test_cases), recorder)
                 };
                 recorder.record(entry);
                 return false;
@@ -217,8 +223,8 @@ impl Following {
         true
     }
 
-    pub(super) fn activate(&mut self, rule_id: &str, proved: Proved, recorder: &Recorder) {
-        let Proved { package, test_cases } = proved;
+    pub(super) fn activate(&mut self, rule_id: &str, checked: Checked, recorder: &Recorder) {
+        let Checked { package, test_cases } = checked;
         let entry = self.entry(Action::Activated, &package, Some(test_cases), recorder);
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         let last = rule.last.take().filter(|_| self.is_starting);
@@ -235,7 +241,7 @@ impl Following {
         rule.waiting = None;
         // An operator who pins an older version does not want to return to the newer one.
         let is_newer = |before: &Package| before.version() < package.version();
-        rule.before = rule.active.take().filter(is_newer);
+        rule.predecessor = rule.active.take().filter(is_newer);
         rule.active = Some(package);
         recorder.record(Entry { action, from, ..entry });
     }
@@ -246,12 +252,12 @@ impl Following {
         rule_id: &str,
         candidate: &Candidate,
         reason: String,
-        why: Why,
+        kind: RefusalKind,
         test_cases: Option<TestCounts>,
         recorder: &Recorder,
     ) {
         let rule = self.rules.get_mut(rule_id).expect("it is there");
-        let refused = Refused { reason: reason.clone(), why, is_stale: false };
+        let refused = Refused { reason: reason.clone(), kind, is_stale: false };
         let before = rule.refused.insert(candidate.sha256().to_owned(), refused);
         if before.is_some_and(|before| before.reason == reason) {
             return;
@@ -283,15 +289,16 @@ impl Following {
     fn rule_set(&self) -> RuleSet {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
-        let before = self.rules.values().filter_map(|rule| rule.before.as_ref()).filter(enabled).cloned().collect();
+        let predecessors =
+            self.rules.values().filter_map(|rule| rule.predecessor.as_ref()).filter(enabled).cloned().collect();
         let reinstatement = |rule: &RuleState| {
             let active = rule.active.as_ref()?;
             Some((active.clone(), rule.rolled_back.get(active.sha256())?.reinstatement?))
         };
-        let again = self.rules.values().filter_map(reinstatement).collect();
+        let reinstated = self.rules.values().filter_map(reinstatement).collect();
         let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
         let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
         let rules = RuleSet::new(active).expect("one package of each rule");
-        rules.with_predecessors(before).with_reinstated(again).with_shadows(shadows)
+        rules.with_predecessors(predecessors).with_reinstated(reinstated).with_shadows(shadows)
     }
 }
