@@ -115,8 +115,8 @@ fn on_one_machine_packages_go_into_the_folder_that_is_followed() {
         ("PUT", "/v1/packages/acme", &version("1.0.0", Does::Nothing)[..], 409, "other content"),
         ("PUT", "/v1/packages/acme", b"no package", 400, "not WebAssembly"),
         ("PUT", "/v1/packages/globex", b"", 404, "unknown tenant globex"),
-        ("DELETE", "/v1/packages/acme/..%2f..%2fapi", b"", 404, "no package"),
-        ("DELETE", "/v1/packages/acme/none.wasm", b"", 404, "no package"),
+        ("DELETE", "/v1/packages/acme/..%2f..%2fapi", b"", 404, "unknown package"),
+        ("DELETE", "/v1/packages/acme/none.wasm", b"", 404, "unknown package"),
         ("PUT", "/v1/activation/acme", b"activate = \"never\"", 400, "line 1"),
         ("PUT", "/v1/activation/acme", b"\"trusted\\u002dkeys\" = []", 403, "trusted-keys"),
     ] {
