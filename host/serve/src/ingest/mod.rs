@@ -99,7 +99,7 @@ impl Ingest {
     /// Opens the sinks and the logs, and starts the judges.
     pub(crate) fn open(settings: &Settings, opening: Opening) -> Result<Self, ServeError> {
         let Opening { tenants, cells, notifier, stats, jetstream, replica, threads, stopping } = opening;
-        let names: Arc<[Arc<str>]> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
+        let names = Arc::clone(&stats.names);
         let open = |path: &std::path::Path| {
             let log = AppendLog::open(path).with_context(|| format!("{}: cannot be opened", path.display()));
             log.map_err(ServeError::Io)
@@ -201,8 +201,9 @@ impl Ingest {
                 let place = &report.place;
                 notifications
                     .extend(report.unclaimed.as_ref().and_then(|unclaimed| notifier.unclaimed(unclaimed, place)));
-                for verdict in report.tenant.iter().flat_map(|_| &report.verdicts) {
-                    notifications.extend(notifier.verdict(report.tenant.unwrap_or_default(), verdict, place));
+                if let Some(tenant) = report.tenant {
+                    let verdicts = report.verdicts.iter();
+                    notifications.extend(verdicts.flat_map(|verdict| notifier.verdict(tenant, verdict, place)));
                 }
                 notifications.extend(report.wanted_networks.then(|| notifier.networks(place)).flatten());
             }

@@ -95,6 +95,21 @@ impl RuleSeries<'_> {
 struct Writer<'e>(DescriptorEncoder<'e>);
 
 impl Writer<'_> {
+    fn descriptor<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        of: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        // Help texts of the library's own metrics end with a full stop, too.
+        self.0.encode_descriptor(name, &format!("{help}."), None, of)
+    }
+
+    /// Writes a metric without labels.
+    fn single(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.descriptor(name, help, metric.metric_type())?)
+    }
+
     fn family<M: EncodeMetric>(
         &mut self,
         name: &str,
@@ -102,8 +117,7 @@ impl Writer<'_> {
         metric_type: MetricType,
         series: impl IntoIterator<Item = (Labels, M)>,
     ) -> fmt::Result {
-        // Help texts of the library's own metrics end with a full stop, too.
-        let mut encoder = self.0.encode_descriptor(name, &format!("{help}."), None, metric_type)?;
+        let mut encoder = self.descriptor(name, help, metric_type)?;
         for (labels, metric) in series {
             metric.encode(encoder.encode_family(&labels)?)?;
         }
@@ -116,16 +130,12 @@ impl Writer<'_> {
     }
 
     fn gauges(&mut self, name: &str, help: &str, series: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
-        let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let series = series.into_iter().map(|(labels, value)| (labels, gauge(value)));
-        self.family(name, help, MetricType::Gauge, series)
+        self.family(name, help, MetricType::Gauge, series.into_iter().map(|(labels, value)| (labels, gauge(value))))
     }
+}
 
-    /// Writes a gauge of one series.
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge.encode(self.0.encode_descriptor(name, &format!("{help}."), None, MetricType::Gauge)?)
-    }
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 impl Collector for Live {
@@ -208,18 +218,12 @@ impl Live {
         writer.counters("ignored_batches", help, ignored)?;
         let handled = counted.handled.iter().map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
         writer.counters("messages", "Batches from the stream, by result", handled)?;
-        writer.gauge("stream_waiting_messages", "Batches that wait in the stream", counted.waiting)?;
-        let in_flight = self.ingest.budget.used();
-        writer.gauge("in_flight_bytes", "Bytes of batches that are being read or judged", in_flight)?;
-        writer.gauge("ready", "Whether the service takes records", u64::from(self.ingest.not_ready().is_empty()))?;
-        let help = "Time that judging a batch took";
-        let judging = Histogram(&counted.judging);
-        judging.encode(writer.0.encode_descriptor(
-            "judging_seconds",
-            &format!("{help}."),
-            None,
-            MetricType::Histogram,
-        )?)
+        writer.single("stream_waiting_messages", "Batches that wait in the stream", &gauge(counted.waiting))?;
+        let in_flight = gauge(self.ingest.budget.used());
+        writer.single("in_flight_bytes", "Bytes of batches that are being read or judged", &in_flight)?;
+        let ready = gauge(u64::from(self.ingest.not_ready().is_empty()));
+        writer.single("ready", "Whether the service takes records", &ready)?;
+        writer.single("judging_seconds", "Time that judging a batch took", &Histogram(&counted.judging))
     }
 
     fn sinks(&self, writer: &mut Writer<'_>) -> fmt::Result {

@@ -70,7 +70,7 @@ impl Sinks {
     pub(crate) fn open(
         sinks: &[SinkSettings],
         data: &Path,
-        tenants: &[Arc<str>],
+        tenants: &Arc<[Arc<str>]>,
         dead_letters: &AppendLog,
         jetstream: Option<&Arc<JetStream>>,
     ) -> anyhow::Result<Self> {
@@ -84,7 +84,7 @@ impl Sinks {
                 SinkKind::Stdout => Box::new(file::FileSink { log: AppendLog::standard_output()?, ocsf }),
                 SinkKind::JetStream => {
                     let jetstream = Arc::clone(jetstream.context("needs a table [serve.jetstream]")?);
-                    Box::new(jetstream::JetStreamSink { jetstream, tenants: tenants.into(), ocsf })
+                    Box::new(jetstream::JetStreamSink { jetstream, tenants: Arc::clone(tenants), ocsf })
                 }
                 SinkKind::Webhook(webhook) => {
                     let folder = data.join(format!("{name}.spool"));

@@ -191,11 +191,14 @@ impl Stats {
         let verdicts = report.tenant.into_iter().flat_map(|tenant| report.verdicts.iter().map(move |it| (tenant, it)));
         verdicts.filter_map(move |(tenant, RuleVerdict { package, verdict, notices, .. })| {
             let Verdict::Fault(fault) = verdict else { return None };
+            if !is_news(fault, notices) {
+                return None;
+            }
             let text = json!({
                 "time": now.to_string(), "tenant": &*self.names[tenant], "rule_id": package.rule_id(),
                 "rule_version": package.version().to_string(), "place": report.place, "reason": fault.to_string(),
             });
-            is_news(fault, notices).then(|| LiveEvent { tenant, kind: "fault", text: text.to_string().into() })
+            Some(LiveEvent { tenant, kind: "fault", text: text.to_string().into() })
         })
     }
 
