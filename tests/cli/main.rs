@@ -9,6 +9,7 @@ mod cases;
 mod detector;
 mod docs;
 mod enrichment;
+mod envelope_search;
 mod envelopes;
 mod exclusions;
 mod explain;
