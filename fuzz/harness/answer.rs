@@ -60,7 +60,7 @@ fn evaluate(memory: &[u8]) -> Result<Option<Answer>, Fault> {
     let answer = sandbox.evaluate(&serde_json::to_string(&event).expect("an event is JSON"));
 
     let rules = RuleSet::new(vec![PACKAGE.clone()]).expect("one rule is a rule set");
-    let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event).into_asked().pop();
+    let verdict = Judge::new(Arc::new(rules), Limits::default()).event(&event).into_judged().pop();
     match (&answer, verdict.map(|RuleVerdict { verdict, .. }| verdict)) {
         (Ok(None), Some(Verdict::NoMatch)) => {}
         (Ok(Some(answer)), Some(Verdict::Alert(alert))) => check(answer, &alert),

@@ -175,7 +175,7 @@ impl Run {
     /// Compares the verdicts with `unfiltered`, the verdicts without prefilters.
     fn verdicts(&mut self, verdicts: &Verdicts, unfiltered: &Verdicts) {
         assert_eq!(verdicts.all().count(), unfiltered.all().count());
-        assert!(verdicts.asked().iter().all(|verdict| verdict.notices.is_empty()));
+        assert!(verdicts.judged().iter().all(|verdict| verdict.notices.is_empty()));
         for ((package, verdict), (other_package, unfiltered)) in verdicts.all().zip(unfiltered.all()) {
             assert_eq!(package, other_package);
             let spec = package.spec();

@@ -58,7 +58,7 @@ proptest! {
 
     /// Whatever stands around it, a whole line is judged as it is alone.
     #[test]
-    fn any_bytes_are_accounted_for_and_cost_their_neighbours_nothing(
+    fn any_bytes_are_accounted_for_and_do_not_affect_other_records(
         lines in prop::collection::vec(line(), 0..60), ends in any::<bool>(),
     ) {
         static ALONE: LazyLock<Vec<Vec<String>>> =
@@ -80,7 +80,7 @@ proptest! {
 
 /// What is wrong with a record is kept with the record, its place and the reason.
 #[test]
-fn what_is_wrong_is_kept() {
+fn wrong_records_are_kept() {
     let input = b"{}\nno JSON\n\n\xff\n{\"p_log_type\":\"Amazon.EKS.Audit\",\"verb\":5}\n";
     let run = run_accounted(input, &[]);
     let rejects: Vec<String> = run.rejects.iter().map(ToString::to_string).collect();

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_candidate_that_does_not_prove_itself_is_seen_by_no_event() {
+fn a_candidate_that_fails_its_checks_judges_no_event() {
     let keys = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| keys.path().join(name).to_str().expect("UTF-8").to_owned();
     let key = run(["keygen", &path("key")]).stdout;
@@ -80,7 +80,7 @@ fn a_candidate_that_does_not_prove_itself_is_seen_by_no_event() {
 }
 
 #[test]
-fn an_older_version_comes_back_only_by_name() {
+fn an_older_version_is_activated_only_by_a_pin() {
     let mut live = live("", &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     live.wait_for("activated", "2.0.0");
@@ -108,7 +108,7 @@ fn an_older_version_comes_back_only_by_name() {
 }
 
 #[test]
-fn other_bytes_as_a_version_that_was_active_are_refused() {
+fn other_bytes_for_a_known_version_are_refused() {
     let live = live("", &["--watch"]);
     live.put(FIRST, &version("1.0.0", Does::Nothing));
     let refused = live.wait_for("refused", "1.0.0");
@@ -121,7 +121,7 @@ fn other_bytes_as_a_version_that_was_active_are_refused() {
 }
 
 #[test]
-fn what_spoke_against_a_version_is_looked_at_again() {
+fn a_refused_version_is_checked_again() {
     let mut live = live("", &["--watch"]);
     live.put("rules/a.wasm", &version("2.0.0", Does::Nothing));
     live.wait_for("activated", "2.0.0");
@@ -141,7 +141,7 @@ fn what_spoke_against_a_version_is_looked_at_again() {
 }
 
 #[test]
-fn by_hand_nobody_switches_a_rule_off_with_a_file() {
+fn with_manual_activation_a_file_deactivates_nothing() {
     let mut live = live("", &["--watch"]);
     live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
     std::thread::sleep(std::time::Duration::from_millis(500));
@@ -187,7 +187,7 @@ fn test_cases_use_up_no_budget_of_alerts() {
 }
 
 #[test]
-fn a_pin_of_nothing_is_said() {
+fn a_pin_of_a_missing_version_is_reported() {
     let config = "[activation]\nversions = { \"Test.Versionned\" = \"1.0.0\" }\n";
     let (run, _) = live(config, &["--watch"]).end();
     let said = "versions: no package has the RuleID Test.Versionned; expected one of Test.Versioned";
@@ -223,7 +223,7 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
 }
 
 #[test]
-fn by_hand_nothing_becomes_active_until_it_is_pinned() {
+fn with_manual_activation_a_version_waits_for_its_pin() {
     let pinned_by_hand =
         |number: &str| format!("[activation]\nactivate = \"manual\"\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n");
     let mut live = live(&pinned_by_hand("1.0.0"), &["--watch"]);
@@ -270,7 +270,7 @@ fn by_hand_nothing_becomes_active_until_it_is_pinned() {
 }
 
 #[test]
-fn the_readmes_config_is_one() {
+fn the_documented_config_is_valid() {
     let readme = fs::read_to_string(project("docs/rules.md")).expect("the page");
     let configs = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
     let configs: Vec<&str> =
@@ -288,7 +288,7 @@ fn the_readmes_config_is_one() {
 }
 
 #[test]
-fn a_key_that_is_trusted_no_more_takes_its_rules_with_it() {
+fn rules_signed_by_a_revoked_key_are_deactivated() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let keys = ["a", "b"].map(|name| run(["keygen", &path(name)]).stdout.trim().to_owned());
@@ -325,7 +325,7 @@ fn each_tenant_has_its_own_versions_of_a_rule() {
 }
 
 #[test]
-fn a_package_whose_test_cases_fail_runs_nowhere_and_is_explained_all_the_same() {
+fn a_package_whose_test_cases_fail_runs_nowhere_but_can_be_explained() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("rule.wasm");
     fs::write(&file, version_that_fails("1.0.0", Does::Nothing)).expect("written");

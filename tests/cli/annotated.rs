@@ -34,7 +34,7 @@ fn alerts_of(line: &[u8]) -> (Vec<String>, Value) {
 }
 
 #[test]
-fn all_samples_come_out_as_they_came_and_those_that_alert_with_the_very_alerts() {
+fn all_samples_come_out_unchanged_and_those_that_alert_have_their_alerts() {
     let names = ["eks.ndjson", "aks.ndjson", "gke.ndjson", "broken.ndjson"];
     let input: Vec<u8> = names.iter().flat_map(|name| fs::read(sample(name)).expect("the sample")).collect();
     let mut found: Vec<Value> = Vec::new();
@@ -64,7 +64,7 @@ fn all_samples_come_out_as_they_came_and_those_that_alert_with_the_very_alerts()
 
 /// What is no record, or broken, or goes on in the next line, is a line like any other.
 #[test]
-fn bytes_that_nothing_is_said_about_are_left_alone() {
+fn bytes_outside_of_known_ranges_are_ignored() {
     for line in [
         "",
         "{",
@@ -91,7 +91,7 @@ fn bytes_that_nothing_is_said_about_are_left_alone() {
 }
 
 #[test]
-fn the_member_takes_the_place_of_what_had_its_name() {
+fn the_member_replaces_a_member_of_the_same_name() {
     let inside = &RECORD[1..];
     for line in [
         format!(r#"{{"portcullis":{{"verdict":"none"}},{inside}"#),
@@ -124,7 +124,7 @@ fn a_line_with_many_records_has_the_alerts_of_all() {
 }
 
 #[test]
-fn of_a_line_that_is_too_long_the_beginning_comes() {
+fn a_line_that_is_too_long_is_passed_on_up_to_the_limit() {
     let mut input = vec![b'x'; (64 << 20) + 1];
     input.extend(b"\n{}\n");
     let out = annotated(&input, &[]);
@@ -132,7 +132,7 @@ fn of_a_line_that_is_too_long_the_beginning_comes() {
 }
 
 #[test]
-fn it_is_not_grouped() {
+fn annotated_output_cannot_be_combined_with_incidents() {
     let ended = run(["run", &sample("eks.ndjson"), "--format", "annotated", "--incidents"]);
     let message = "portcullis: --incidents: cannot be combined with --format annotated, which does not group alerts\n";
     assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(2), "", message));

@@ -51,7 +51,7 @@ fn the_steps_that_new_prints_make_a_package_that_passes() {
 }
 
 #[test]
-fn new_takes_names_that_a_crate_can_have_and_leaves_alone_what_is_there() {
+fn new_accepts_names_of_crates_and_overwrites_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let new = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));

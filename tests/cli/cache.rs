@@ -26,7 +26,7 @@ fn kept(cache: &Path) -> Vec<PathBuf> {
 const NO_COMPILER: &str = "compile-memory = '64 MiB'";
 
 #[test]
-fn what_has_been_compiled_is_not_compiled_again() {
+fn a_compiled_package_is_not_compiled_again() {
     let (rules, _) = exported();
     let cache = rules.path().join("cache");
     let compiled = cached(rules.path(), &cache, "");
@@ -39,7 +39,7 @@ fn what_has_been_compiled_is_not_compiled_again() {
 }
 
 #[test]
-fn what_is_damaged_or_anothers_is_compiled_anew() {
+fn a_damaged_or_foreign_cache_entry_is_compiled_again() {
     let (rules, _) = exported();
     let cache = rules.path().join("cache");
     let compiled = cached(rules.path(), &cache, "");

@@ -35,7 +35,7 @@ fn warns(run: &Run, texts: &[&str]) -> bool {
 
 /// The same two events: in a list without `kind` on its items, and in what shippers make of them.
 #[test]
-fn whoever_carries_a_record_its_alerts_are_the_same() {
+fn enrichment_by_the_sender_changes_no_alert_id() {
     let plain = alerts("k01");
     assert_eq!(plain.iter().map(|(rule, _)| &**rule).collect::<Vec<_>>(), [NODEPORT, SYSTEM_PRINCIPAL]);
     for name in ["w01", "w02", "w03", "w05", "w06", "w11"] {
@@ -57,7 +57,7 @@ fn rows_of_the_clouds_tables_are_records() {
 }
 
 #[test]
-fn what_is_cut_off_is_judged_on_what_is_whole() {
+fn a_cut_off_record_is_judged_on_its_complete_part() {
     for (name, rules) in [("a01", &[][..]), ("a17", &[SYSTEM_PRINCIPAL])] {
         let run = run(name);
         assert_eq!(run.ledger[0]["malformed"], Value::from(vec!["cut off"]), "{name}");
@@ -82,7 +82,7 @@ fn a_dry_run_deploys_nothing() {
 }
 
 #[test]
-fn what_is_created_by_a_generated_name_is_called_by_it() {
+fn an_object_with_a_generated_name_is_called_by_its_prefix() {
     let run = run("s07");
     assert_eq!(run.alerts.len(), 2);
     for alert in &run.alerts {
@@ -96,7 +96,7 @@ fn what_is_created_by_a_generated_name_is_called_by_it() {
 
 /// Of names that no record says, those that are made of something else are others.
 #[test]
-fn what_is_created_by_another_generated_name_is_another_incident() {
+fn another_generated_name_is_another_incident() {
     let text = fs::read_to_string(project("fixtures/cases/s07-generateName.json")).expect("the case");
     let without_stored = |line: &str| {
         let mut record: Value = serde_json::from_str(line).expect("JSON");
@@ -110,14 +110,14 @@ fn what_is_created_by_another_generated_name_is_another_incident() {
 }
 
 #[test]
-fn a_rule_that_is_blind_for_the_audit_policy_says_so() {
+fn a_rule_that_the_audit_policy_blinds_is_reported() {
     let run = run("s08");
     assert_eq!((run.alerts.len(), run.ledger[0]["outcome"].as_str()), (0, Some("evaluated")));
     assert!(warns(&run, &[NODEPORT, "audit policy", "Metadata", "level: Request"]), "{}", run.ended.stderr);
 }
 
 #[test]
-fn whom_the_user_acted_as_stands_in_the_context() {
+fn the_context_names_the_impersonated_user() {
     let run = run("s10");
     assert_eq!(run.alerts[0]["rule_id"], SYSTEM_PRINCIPAL);
     assert_eq!(run.alerts[0]["context"]["impersonatedUser"], "mira@example.com");

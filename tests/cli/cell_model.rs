@@ -80,7 +80,7 @@ fn every_event_is_judged_by_one_rule_set_and_none_goes_back() {
 }
 
 #[test]
-fn two_who_publish_do_not_lose_each_other() {
+fn two_publishers_do_not_overwrite_each_other() {
     loom::model(|| {
         let alive = Arc::new(AtomicUsize::new(0));
         let cell = Arc::new(SwapCell::new(Rules::new(0, &alive)));

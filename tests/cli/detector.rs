@@ -105,7 +105,7 @@ fn its_findings_are_the_alerts_of_the_command() {
 }
 
 #[test]
-fn what_is_no_record_is_an_error_that_says_what_it_is() {
+fn input_that_is_not_a_record_is_an_error_that_names_it() {
     let mut embedder = Embedder::new();
     let mut error = |record: &str| format!("{:?}", embedder.detect(record).expect_err("no record"));
     insta::assert_snapshot!(

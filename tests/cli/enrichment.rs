@@ -116,7 +116,7 @@ const ASN_DB: &str = "--asn-db";
 const RANGES: &str = "--cloud-ranges";
 
 #[test]
-fn a_node_in_its_own_clouds_network_is_no_intruder() {
+fn a_node_in_its_own_clouds_network_does_not_alert() {
     let sources = Sources::new();
     let aks = |addresses: &[&str]| {
         let mut event = node(addresses);
@@ -203,7 +203,7 @@ fn explain_says_where_each_network_comes_from() {
 }
 
 #[test]
-fn without_enrichment_one_warning_says_what_will_look_like_an_intruder() {
+fn without_enrichment_one_warning_names_the_missing_networks() {
     let sources = Sources::new();
     let warning = |ended: &Ended| ended.stderr.matches("the network of the public source address is unknown").count();
     let record = node(&["3.5.141.9"]).to_string();
@@ -264,7 +264,7 @@ fn a_second_file_of_ranges_is_not_taken_for_records() {
 }
 
 #[test]
-fn a_file_that_cannot_serve_is_named_with_what_was_expected() {
+fn an_invalid_file_is_reported_with_what_was_expected() {
     let sources = Sources::new();
     sources.write("records.json", node(&["1.2.3.4"]).to_string().as_bytes());
     sources.write("cut.json", b"{\"prefixes\": [{\"ip_prefix\": \"3.0.0.0/15\"");

@@ -32,7 +32,7 @@ fn verdicts(lines: &str, records: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_excluded_is_no_alert_and_is_counted_with_its_reason() {
+fn an_excluded_match_is_not_an_alert_and_is_counted_with_its_reason() {
     let config = format!(
         "[[exclusions]]\nrule = \"{SYSTEM_PRINCIPAL}\"\nusername = \"system:serviceaccount:ci:*\"\nreason = \"CI runs at the office\"\n"
     );
@@ -62,7 +62,7 @@ fn all_fields_must_hold_and_one_of_each_fields_values() {
 }
 
 #[test]
-fn an_exclusion_is_of_its_rule_only() {
+fn an_exclusion_applies_only_to_its_rule() {
     let config = format!("[[exclusions]]\nrule = \"{NODEPORT}\"\nnamespace = \"shop\"\nreason = \"agreed\"\n");
     let run = run_with_config(&config, &[used("ci:build", &["1.2.3.4"], None)]);
     assert_eq!(run.verdict(0, SYSTEM_PRINCIPAL), "alert");
@@ -109,7 +109,7 @@ fn an_exclusion_ends_by_the_events_own_time() {
 }
 
 #[test]
-fn an_exclusion_that_has_expired_is_said() {
+fn an_expired_exclusion_is_reported() {
     let config = format!(
         "[[exclusions]]\nrule = \"{SYSTEM_PRINCIPAL}\"\nnamespace = \"shop\"\nreason = \"move\"\nexpires = 2020-01-01\n"
     );
@@ -137,7 +137,7 @@ fn explain_says_that_an_event_is_excluded() {
 }
 
 #[test]
-fn files_in_the_config_are_relative_to_it_and_give_way_to_the_command_line() {
+fn paths_in_the_config_are_relative_to_it_and_arguments_override_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     fs::create_dir(folder.path().join("ranges")).expect("made");
@@ -157,7 +157,7 @@ fn files_in_the_config_are_relative_to_it_and_give_way_to_the_command_line() {
 }
 
 #[test]
-fn a_wrong_config_is_named_with_file_line_key_and_what_would_be_right() {
+fn a_config_error_names_file_line_key_and_the_valid_values() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("portcullis.toml");
     let rule = format!("rule = \"{SYSTEM_PRINCIPAL}\"\nreason = \"agreed\"\n");

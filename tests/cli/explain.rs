@@ -9,19 +9,19 @@ fn explain_sample(file: &str, n: &str) -> Ended {
 }
 
 #[test]
-fn it_shows_the_event_and_what_each_rule_said() {
+fn explain_shows_the_event_and_each_verdict() {
     let ended = explain_sample("eks.ndjson", "11");
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     insta::assert_snapshot!(ended.stdout);
 }
 
 #[test]
-fn it_says_why_a_rule_was_not_asked_and_that_one_was_in_vain() {
+fn explain_says_why_a_rule_was_skipped_and_which_call_was_unnecessary() {
     insta::assert_snapshot!(explain_sample("aks.ndjson", "3").stdout);
 }
 
 #[test]
-fn it_says_why_a_record_is_no_event() {
+fn explain_says_why_a_record_is_not_an_event() {
     let ended = explain_sample("gke.ndjson", "7");
     assert_eq!(ended.stdout, "ignored: protoPayload.serviceName is \"iam.googleapis.com\", not k8s.io\n");
     let ended = explain_sample("broken.ndjson", "2");
@@ -38,13 +38,13 @@ fn one_record_may_span_lines_and_come_from_standard_input() {
 }
 
 #[test]
-fn a_mark_before_the_record_is_no_part_of_it() {
+fn a_byte_order_mark_is_not_part_of_the_record() {
     let ended = run_with_input(["explain"], b"\xef\xbb\xbf{}\r\n");
     assert_eq!(ended.stdout, "ignored: not the shape of a Kubernetes audit record of EKS, AKS or GKE\n");
 }
 
 #[test]
-fn what_a_client_wrote_does_not_steer_the_terminal() {
+fn control_characters_of_clients_do_not_reach_the_terminal() {
     let record = r#"{"p_log_type":"Amazon.EKS.Audit","userAgent":"\u009b31m\u202e","verb":"\u001b[2J"}"#;
     let ended = run_with_input(["explain"], record.as_bytes());
     assert!(ended.stdout.contains("\\u{9b}31m\\u{202e}"), "{}", ended.stdout);
@@ -52,7 +52,7 @@ fn what_a_client_wrote_does_not_steer_the_terminal() {
 }
 
 #[test]
-fn which_record_must_be_clear() {
+fn explain_needs_a_single_record() {
     let sample = project("fixtures/samples/eks.ndjson");
     let sample = sample.to_str().expect("UTF-8");
     let ended = run(["explain", sample]);

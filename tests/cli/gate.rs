@@ -52,7 +52,7 @@ fn rule(component: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_larger_than_a_rule_is_refused_with_the_limit() {
+fn a_package_that_is_too_large_is_refused_with_the_limit() {
     let refusal = |bytes: &[u8]| said(bytes, "").replace("not a rule's component: it has ", "");
     let mut large = rule(&component(&module_with("")));
     assert_eq!(said(&large, ""), "runs");
@@ -109,7 +109,7 @@ fn the_limits_of_packages_can_be_raised() {
 
 /// Every proposal beyond what compilers emit for `wasm32-unknown-unknown`.
 #[test]
-fn what_the_engine_does_not_take_is_refused_by_the_gate() {
+fn the_gate_refuses_proposals_that_the_engine_does_not_support() {
     for (feature, text, message) in [
         ("multi-memory", "(memory 1)", "multiple memories"),
         ("memory64", "(func (drop (i64.const 1))) (table i64 1 funcref)", "memory64 must be enabled"),
@@ -161,7 +161,7 @@ fn exporting(interface: &str) -> Vec<u8> {
 
 #[test]
 fn an_interface_of_our_name_with_something_else_in_it_is_refused() {
-    let expected = "it must have the function evaluate and no other: func(event-json: string) -> option<record {title: \
+    let expected = "it must have only the function evaluate: func(event-json: string) -> option<record {title: \
         string, dedup: string, severity: option<enum {info, low, medium, high, critical}>, context: string}>";
     for (instance, found) in [
         ("", "nothing"),
@@ -210,7 +210,7 @@ fn compile_bomb() -> Vec<u8> {
 }
 
 #[test]
-fn a_compile_bomb_dies_alone_and_the_reason_is_told() {
+fn a_compile_bomb_kills_only_its_child_process_and_the_reason_is_reported() {
     let bomb = compile_bomb();
     let compile = "its component does not compile: it takes more than";
     assert_eq!(
@@ -226,7 +226,7 @@ fn a_compile_bomb_dies_alone_and_the_reason_is_told() {
 /// Types that are as wide as a type may be, and lowered thousands of times: to validate that takes a minute, though there is
 /// little of it.
 #[test]
-fn a_validation_bomb_dies_alone_too() {
+fn a_validation_bomb_kills_only_its_child_process() {
     let variant = |name: &str, cases: usize, inner: &str| {
         let cases: String = (0..cases).map(|n| format!("(case \"c{n}\" {inner})")).collect();
         format!("(type ${name} (variant {cases}))")
@@ -247,7 +247,7 @@ fn a_validation_bomb_dies_alone_too() {
 
 /// The child reports in one line of JSON, and is no command for people.
 #[test]
-fn the_process_that_compiles_says_why_it_does_not() {
+fn the_child_process_reports_why_it_cannot_compile() {
     let child = |input: &[u8]| crate::support::run_with_input(["portcullis-compile-child", "5", "1000000000"], input);
     let ended = child(b"\0asm");
     assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
@@ -270,7 +270,7 @@ fn without_a_main_that_can_be_the_child_a_package_is_refused() {
 
 /// A file that never ends, one that cannot be read, one that is a package and a little more.
 #[test]
-fn no_more_of_a_file_is_read_than_a_package_may_have() {
+fn a_file_is_read_only_up_to_the_limit_of_a_package() {
     let ended = run(["inspect", "/dev/zero"]);
     let message = "portcullis: /dev/zero: not a rule's component: it has 1048577 bytes; the limit is 1048576 (package in the config's limits)\n";
     assert_eq!((ended.code, &*ended.stderr), (Some(3), message));
@@ -282,7 +282,7 @@ fn no_more_of_a_file_is_read_than_a_package_may_have() {
 }
 
 #[test]
-fn what_stands_beside_the_component_is_bounded_too() {
+fn custom_sections_are_bounded() {
     let component = component(&module_with(""));
     let long = spec("A.Rule") + "Runbook: " + &"a".repeat(300 << 10) + "\n";
     let found = said(&package(&component, &long, OPEN_MANIFEST), "");
@@ -299,7 +299,7 @@ fn what_stands_beside_the_component_is_bounded_too() {
 
 /// What stands in every line that is written is short, and a spec's aliases make no more of it than a spec may be.
 #[test]
-fn what_is_written_again_and_again_is_bounded() {
+fn repeated_sections_are_bounded() {
     let whole = component(&module_with(""));
     let found = said(&package(&whole, &spec(&"a".repeat(151)), OPEN_MANIFEST), "");
     assert!(
@@ -321,7 +321,7 @@ fn what_is_written_again_and_again_is_bounded() {
 
 /// Instance types in instance types, thousands deep.
 #[test]
-fn deep_nesting_ends_nobody_but_the_child() {
+fn deep_nesting_kills_only_the_child_process() {
     let depth = 200_000;
     let mut section = [&[0x01][..], &[0x42, 0x01, 0x01].repeat(depth)].concat();
     let mut length = section.len();

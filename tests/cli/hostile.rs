@@ -86,7 +86,7 @@ fn judged(judge: &mut Judge) -> Vec<String> {
         let others: Vec<&str> = verdicts.all().skip(1).map(|(_, verdict)| verdict.as_str()).collect();
         let nodeport = if n < 3 { "alert" } else { "fault" };
         assert_eq!(others, [nodeport, "skipped"], "the other rules judge as ever");
-        let hostile = verdicts.into_asked().swap_remove(0);
+        let hostile = verdicts.into_judged().swap_remove(0);
         assert!(hostile.package.rule_id().starts_with("Hostile."));
         match hostile.verdict {
             Verdict::Fault(fault) => fault.to_string(),
@@ -118,18 +118,18 @@ fn every_hostile_component_is_expected() {
 }
 
 #[test]
-fn each_costs_its_own_verdict_on_an_ordinary_thread() {
+fn a_hostile_rule_costs_its_own_verdict_on_an_ordinary_thread() {
     check_all(2 << 20);
 }
 
 /// Deep recursion reaches the end of the rule's stack, and never that of the thread.
 #[test]
-fn each_costs_its_own_verdict_on_a_thread_with_a_short_stack() {
+fn a_hostile_rule_costs_its_own_verdict_on_a_thread_with_a_short_stack() {
     check_all(192 << 10);
 }
 
 #[test]
-fn each_costs_its_own_verdict_on_a_thread_with_a_long_stack() {
+fn a_hostile_rule_costs_its_own_verdict_on_a_thread_with_a_long_stack() {
     check_all(64 << 20);
 }
 
@@ -139,7 +139,7 @@ fn one(name: &str, limits: Limits, stack: usize) -> Verdict {
     let package = Package::load(&engine, &hostile(name), name).expect("a package");
     let mut judge = Judge::new(Arc::new(RuleSet::new(vec![package]).expect("one rule")), limits);
     let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
-    verdicts.into_asked().remove(0).verdict
+    verdicts.into_judged().remove(0).verdict
 }
 
 /// No limit is the one and only value that it can have.
@@ -179,7 +179,7 @@ fn each_limit_is_where_it_is_set() {
 
 /// An instance answers this many events, wherever they come from, and ends with them.
 #[test]
-fn no_rule_carries_anything_from_instance_to_instance() {
+fn no_rule_keeps_state_between_instances() {
     let alerts = |events_per_instance| {
         let engine = Engine::new().expect("an engine");
         let package = Package::load(&engine, &hostile("remembers"), "remembers").expect("a package");
@@ -189,7 +189,7 @@ fn no_rule_carries_anything_from_instance_to_instance() {
         );
         let is_alert = |_: &u32| {
             let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
-            matches!(verdicts.asked()[0].verdict, Verdict::Alert(_))
+            matches!(verdicts.judged()[0].verdict, Verdict::Alert(_))
         };
         (0..1000).filter(is_alert).collect::<Vec<u32>>()
     };
@@ -199,7 +199,7 @@ fn no_rule_carries_anything_from_instance_to_instance() {
 
 /// An instance that a large event has let grow beyond what a rule may hold does not stay for the next.
 #[test]
-fn what_a_large_event_takes_is_given_back() {
+fn memory_of_a_large_event_is_freed() {
     let engine = Engine::new().expect("an engine");
     let package = Package::load(&engine, &hostile("remembers-size"), "remembers-size").expect("a package");
     let mut sandbox = portcullis::sandbox::Sandbox::new(package, Limits { memory: 1 << 20, ..Limits::default() });
@@ -233,7 +233,7 @@ fn without_hostile(run: &Run) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn with_all_of_them_loaded_the_real_rules_say_the_same_of_the_whole_corpus() {
+fn the_real_rules_give_the_same_verdicts_with_all_hostile_rules_loaded() {
     let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
     let folder = folder_of_all();
     let run = run_accounted(&records, &["--rules", folder.path().to_str().expect("UTF-8")]);
@@ -273,7 +273,7 @@ fn peak_memory(rules: &Path, times: usize) -> u64 {
 /// fault stays.
 #[cfg(target_os = "linux")]
 #[test]
-fn with_all_of_them_loaded_memory_is_bounded() {
+fn memory_is_bounded_with_all_hostile_rules_loaded() {
     let folder = folder_of_all();
     let (once, often) = (peak_memory(folder.path(), 1), peak_memory(folder.path(), 5));
     assert!(once < 100_000, "{once} KB at most");
@@ -282,7 +282,7 @@ fn with_all_of_them_loaded_memory_is_bounded() {
 
 /// The table of SECURITY.md is of tests that are there, and has every component.
 #[test]
-fn the_table_of_walls_is_whole() {
+fn the_table_of_limits_is_complete() {
     let table = fs::read_to_string(project("SECURITY.md")).expect("SECURITY.md");
     let rows: Vec<&str> =
         table.lines().skip_while(|line| !line.contains("Wall by wall")).filter(|line| line.starts_with("| ")).collect();

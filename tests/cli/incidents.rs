@@ -23,7 +23,7 @@ fn run_incidents(args: &[&str], input: &str) -> (Vec<Value>, String) {
 }
 
 #[test]
-fn of_an_incident_the_first_alert_is_shown_and_in_the_end_the_sum() {
+fn an_incident_shows_its_first_alert_and_a_summary_at_its_end() {
     let input = [
         used("system:serviceaccount:a:one", "1.2.3.4", "10:00:00"),
         used("system:serviceaccount:a:two", "1.2.3.4", "10:20:00"),
@@ -75,7 +75,7 @@ fn a_rule_with_a_threshold_is_quiet_until_it_is_reached() {
 }
 
 #[test]
-fn an_incident_for_a_person() {
+fn an_incident_is_shown_as_text() {
     let input = [
         used("system:serviceaccount:a:one", "1.2.3.4", "10:00:00"),
         used("system:serviceaccount:a:two", "1.2.3.4", "10:20:00"),
@@ -103,7 +103,7 @@ fn an_incident_is_over_as_soon_as_a_later_event_is_seen() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_run_sums_up_what_is_open() {
+fn an_interrupted_run_summarizes_open_incidents() {
     let mut child = spawn(["run", "--incidents"]);
     let mut stdin = child.stdin.take().expect("piped");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));

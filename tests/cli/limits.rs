@@ -18,7 +18,7 @@ fn judge() -> Judge {
 
 /// A wrong embedder must hear what is wrong: the trap's backtrace names it.
 #[test]
-fn what_is_no_normalized_event_is_a_trap_that_says_so() {
+fn invalid_events_cause_a_trap_with_the_reason() {
     let engine = Engine::new().expect("an engine");
     for package in embedded::packages(&engine).expect("the embedded rules") {
         let mut sandbox = portcullis::sandbox::Sandbox::new(package, Limits::default());
@@ -40,8 +40,8 @@ fn ports_that_cannot_be_read_still_alert() {
         let record =
             String::from_utf8_lossy(RECORD).replace(r#""NodePort"}"#, &format!(r#""NodePort","ports":{ports}}}"#));
         let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("not evaluated") };
-        let asked = verdicts.asked();
-        let Verdict::Alert(alert) = &asked[0].verdict else { panic!("{ports}: {asked:?}") };
+        let judged = verdicts.judged();
+        let Verdict::Alert(alert) = &judged[0].verdict else { panic!("{ports}: {judged:?}") };
         let context = serde_json::to_string(&alert.context).expect("JSON");
         assert!(context.contains("NodePort"), "{context}");
     }
@@ -64,7 +64,7 @@ fn many_source_addresses_with_their_networks_are_judged() {
     let Judgement::Evaluated { verdicts, .. } = judge().record(record.to_string().as_bytes()) else {
         panic!("not evaluated")
     };
-    let [RuleVerdict { verdict: Verdict::Alert(alert), .. }] = verdicts.asked() else { panic!("{verdicts:?}") };
+    let [RuleVerdict { verdict: Verdict::Alert(alert), .. }] = verdicts.judged() else { panic!("{verdicts:?}") };
     assert_eq!((&alert.context["source_ip"], &alert.context["asn"]), (&"8.1.134.159".into(), &"AS1".into()));
     assert_eq!(alert.context["sourceIPs"][31], "8.1.134.159");
 }
@@ -107,7 +107,7 @@ fn an_object_of_any_shape_still_alerts() {
             r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","objectRef":{{"resource":"services"}},"requestObject":{object}}}"#
         );
         let Judgement::Evaluated { verdicts, .. } = judge.record(record.as_bytes()) else { panic!("not evaluated") };
-        let [RuleVerdict { verdict, .. }] = verdicts.asked() else { panic!("one is asked") };
+        let [RuleVerdict { verdict, .. }] = verdicts.judged() else { panic!("one is asked") };
         assert!(matches!(verdict, Verdict::Alert(_)), "{}…: {verdict:?}", &content[..20]);
     }
 }

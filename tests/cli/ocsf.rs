@@ -130,7 +130,7 @@ fn each_record_of_the_parity_corpus_that_alerts_is_a_finding_of_the_class() {
 
 /// The test of the test: what is wrong is seen.
 #[test]
-fn what_is_no_finding_of_the_class_is_told() {
+fn an_invalid_finding_is_reported() {
     let schema = Schema::read();
     let right = findings(&[]).swap_remove(0);
     for (pointer, wrong, error) in [
@@ -155,7 +155,7 @@ fn what_is_no_finding_of_the_class_is_told() {
 
 /// The whole of one, for each rule.
 #[test]
-fn the_findings_of_the_rules_look_so() {
+fn the_findings_of_the_embedded_rules() {
     let findings = findings(&[]);
     for rule in [crate::support::NODEPORT, crate::support::SYSTEM_PRINCIPAL] {
         let own = findings.iter().find(|finding| finding["finding_info"]["analytic"]["uid"] == rule).expect(rule);
@@ -166,7 +166,7 @@ fn the_findings_of_the_rules_look_so() {
 }
 
 #[test]
-fn as_whom_the_actor_acted_is_found_by_its_name() {
+fn a_finding_names_the_impersonated_user() {
     let record = json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "get", "sourceIPs": ["1.2.3.4"],
         "user": {"username": "system:serviceaccount:a:b"},
@@ -184,7 +184,7 @@ fn as_whom_the_actor_acted_is_found_by_its_name() {
 }
 
 #[test]
-fn an_incident_that_is_over_updates_the_finding() {
+fn a_closed_incident_updates_the_finding() {
     let record = |seconds: u32| {
         json!({
             "kind": "Event", "apiVersion": "audit.k8s.io/v1", "verb": "get",

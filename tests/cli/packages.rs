@@ -77,7 +77,7 @@ fn inspect_describes_a_package() {
 }
 
 #[test]
-fn export_leaves_alone_what_is_there() {
+fn export_does_not_overwrite_files() {
     let (folder, files) = exported();
     let export = || run([std::ffi::OsStr::new("export"), folder.path().as_os_str()]);
     assert_eq!(export().code, Some(0), "the same files again are no change");
@@ -123,7 +123,7 @@ const ANSWERS: &str = r#"(module
     (func (export "portcullis:detection/rule@1.0.0#evaluate") (param i32 i32) (result i32) i32.const 16))"#;
 
 #[test]
-fn what_is_no_component_of_the_world_is_refused() {
+fn a_component_of_another_world_is_refused() {
     let wat = |text: &str| wat::parse_str(text).expect("the text is right");
     let whole = hostile("loops");
     for (bytes, message) in [
@@ -167,7 +167,7 @@ fn what_is_no_component_of_the_world_is_refused() {
 }
 
 #[test]
-fn a_spec_that_is_not_panthers_is_refused_and_the_key_named() {
+fn an_invalid_spec_is_refused_with_the_key() {
     let with = |line: &str| spec("A") + line + "\n";
     let mut report = String::new();
     for spec in [
@@ -283,7 +283,7 @@ fn a_file_whose_name_says_another_version_is_refused() {
 }
 
 #[test]
-fn a_rule_that_is_not_enabled_is_left_out_and_said_so() {
+fn a_disabled_rule_is_left_out_and_reported() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let spec = spec("A").replace("Enabled: true", "Enabled: false");
     fs::write(file.path(), package(&component(ANSWERS), &spec, OPEN_MANIFEST)).expect("written");

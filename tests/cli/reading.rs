@@ -195,7 +195,7 @@ fn a_broken_item_is_rejected_with_its_place_and_the_others_are_judged() {
 }
 
 #[test]
-fn what_is_no_audit_log_in_a_envelope_is_ignored() {
+fn other_logs_in_an_envelope_are_ignored() {
     for document in [
         json!({"messageType": "CONTROL_MESSAGE", "logStream": "", "logEvents": [{"message": "CWL CONTROL MESSAGE: Checking"}]}),
         json!({"messageType": "DATA_MESSAGE", "logStream": "kube-scheduler-1a2b", "logEvents": [{"message": "I1118 text"}]}),
@@ -212,7 +212,7 @@ fn what_is_no_audit_log_in_a_envelope_is_ignored() {
 }
 
 #[test]
-fn what_is_compressed_and_cut_off_gives_what_is_whole_and_an_error() {
+fn a_truncated_compressed_input_gives_its_complete_records_and_an_error() {
     let lines = sample_lines();
     for (name, compress) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -234,7 +234,7 @@ fn what_is_compressed_and_cut_off_gives_what_is_whole_and_an_error() {
 /// An input that is one line and one document, far larger than the memory that the command takes for it.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_envelope_of_any_length_takes_little_memory() {
+fn an_envelope_of_any_length_takes_little_memory() {
     let good = sample_lines().swap_remove(0);
     let record = format!("{},", good.replacen('{', &format!("{{\"filler\":\"{}\",", "x".repeat(1 << 16)), 1));
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

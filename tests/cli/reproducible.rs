@@ -66,7 +66,7 @@ impl Elsewhere {
 }
 
 #[test]
-fn a_clean_build_elsewhere_gives_the_same_packages_and_an_edit_rebuilds_what_it_must() {
+fn a_clean_build_in_another_folder_gives_the_same_packages_and_an_edit_rebuilds_its_dependents() {
     let elsewhere = Elsewhere::new();
     let [nodeport, system] = <[_; 2]>::try_from(elsewhere.build()).expect("two rules");
 

@@ -17,7 +17,7 @@ fn rolled_back() -> Live {
 }
 
 #[test]
-fn a_version_that_fails_on_live_events_is_rolled_back_on_record_and_for_good() {
+fn a_version_that_fails_on_live_events_is_rolled_back_permanently_with_a_history_entry() {
     let mut live = live("", &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
     live.wait_for("activated", "2.0.0");
@@ -61,7 +61,7 @@ fn a_version_that_fails_on_live_events_is_rolled_back_on_record_and_for_good() {
 }
 
 #[test]
-fn a_version_that_was_rolled_back_judges_again_when_it_is_named() {
+fn a_version_that_was_rolled_back_judges_again_when_it_is_pinned() {
     let mut live = rolled_back();
     let before = live.history().len();
     live.put("config.toml", pinned("2.0.0").as_bytes());
@@ -72,7 +72,7 @@ fn a_version_that_was_rolled_back_judges_again_when_it_is_named() {
 
 /// Who writes the pin pardons it once; a pin that is in the config, and what else happens to a file, pardon nothing.
 #[test]
-fn a_roll_back_outlives_whatever_else_happens_to_the_version() {
+fn a_roll_back_is_permanent() {
     let mut live = live(&pinned("1.0.0"), &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
     live.put("config.toml", pinned("2.0.0").as_bytes());
@@ -111,7 +111,7 @@ fn a_roll_back_outlives_whatever_else_happens_to_the_version() {
 }
 
 #[test]
-fn what_takes_over_at_a_start_has_something_to_go_back_to() {
+fn a_version_activated_at_the_start_can_be_rolled_back() {
     let (_, folder) = live("", &["--watch"]).end();
     fs::write(folder.path().join(SECOND), version("2.0.0", Does::TrapOnLong)).expect("written");
     let mut live = Live::in_folder(folder, &[]);
@@ -123,7 +123,7 @@ fn what_takes_over_at_a_start_has_something_to_go_back_to() {
 }
 
 #[test]
-fn a_pardon_ends_with_its_pin_over_a_start_too() {
+fn a_reinstatement_ends_with_its_pin_even_after_a_restart() {
     let live = rolled_back();
     for number in ["2.0.0", "1.0.0"] {
         let before = live.history().len();

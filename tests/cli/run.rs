@@ -55,7 +55,7 @@ fn an_alert_is_one_line_of_json() {
 }
 
 #[test]
-fn every_sample_has_the_verdicts_that_it_was_made_for() {
+fn every_sample_has_its_expected_verdicts() {
     let mut input = Vec::new();
     for name in ["eks.ndjson", "aks.ndjson", "gke.ndjson"] {
         input.extend(fs::read(sample(name)).expect("the sample"));
@@ -71,7 +71,7 @@ fn every_sample_has_the_verdicts_that_it_was_made_for() {
 }
 
 #[test]
-fn alerts_come_out_at_once() {
+fn alerts_are_written_immediately() {
     let mut child = spawn(["run", "-"]);
     let mut stdin = child.stdin.take().expect("piped");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -117,18 +117,18 @@ fn large_and_deep_records_are_judged_like_any_other() {
 }
 
 #[test]
-fn a_record_that_is_longer_than_memory_should_hold_is_rejected_and_the_next_goes_on() {
+fn a_record_over_the_limit_is_rejected_and_the_next_is_judged() {
     let mut input = vec![b'x'; (64 << 20) + 1];
     input.push(b'\n');
     input.extend(line(nodeport_record(json!({}))));
     let run = run_accounted(&input, &[]);
-    assert_eq!(run.rejects[0]["reason"], "67108865 bytes long, and 67108864 is the most");
+    assert_eq!(run.rejects[0]["reason"], "67108865 bytes long; the limit is 67108864");
     assert_eq!(run.rejects[0]["record"].as_str().map(str::len), Some(64 << 10), "its beginning is kept");
     assert_eq!(run.verdict(1, NODEPORT), "alert");
 }
 
 #[test]
-fn inputs_that_cannot_be_read_are_named_before_anything_is_read() {
+fn unreadable_inputs_are_reported_before_anything_is_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("UTF-8");
     let failed = |file: &str| {
@@ -176,7 +176,7 @@ fn a_file_without_permission_is_named() {
 }
 
 #[test]
-fn outputs_that_cannot_be_written_are_named_before_anything_is_read() {
+fn outputs_that_cannot_be_written_are_reported_before_anything_is_read() {
     for option in ["--output", "--rejects", "--ledger"] {
         let ended = run(["run", &sample("eks.ndjson"), option, "/nowhere/file"]);
         assert_eq!((ended.code, &*ended.stdout), (Some(4), ""));
@@ -237,7 +237,7 @@ fn a_pipe_with_a_name_is_read() {
 }
 
 #[test]
-fn an_empty_input_is_said_and_is_no_error() {
+fn an_empty_input_is_reported_and_is_not_an_error() {
     let ended = run_with_input(["run"], b"");
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
     assert!(
@@ -301,7 +301,7 @@ fn an_interrupted_run_closes_its_account() {
 }
 
 #[test]
-fn help_says_what_can_be_asked() {
+fn help_lists_commands_and_options() {
     let mut text = String::new();
     for args in [
         vec!["--help"],
@@ -319,7 +319,7 @@ fn help_says_what_can_be_asked() {
 }
 
 #[test]
-fn a_wrong_word_is_answered_with_the_right_ones() {
+fn an_invalid_argument_lists_the_valid_ones() {
     for args in [vec!["run", "--format", "xml"], vec!["watch"], vec![]] {
         let ended = run(&args);
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{args:?}");

@@ -18,7 +18,7 @@ fn blind(stderr: &str) -> Vec<&str> {
 }
 
 #[test]
-fn each_input_that_no_rule_has_seen_is_told_once_with_the_first_record_and_the_reason() {
+fn each_input_that_no_rule_saw_is_reported_once_with_its_first_record_and_the_reason() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |name: &str, lines: &[String]| {
         fs::write(folder.path().join(name), lines.join("\n") + "\n").expect("written");
@@ -44,7 +44,7 @@ fn each_input_that_no_rule_has_seen_is_told_once_with_the_first_record_and_the_r
 }
 
 #[test]
-fn of_an_input_that_does_not_end_it_is_told_as_soon_as_there_is_enough() {
+fn an_endless_input_is_reported_as_soon_as_it_is_clear() {
     let mut child = spawn(["run", "-", "--quiet"]);
     let mut stdin = child.stdin.take().expect("piped");
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
@@ -53,7 +53,7 @@ fn of_an_input_that_does_not_end_it_is_told_as_soon_as_there_is_enough() {
     }
     let mut told = String::new();
     stderr.read_line(&mut told).expect("a warning while the input is still open");
-    let start = "portcullis: standard input: warning: none of 1000 records was evaluated: 1000 ignored. ";
+    let start = "portcullis: standard input: warning: no record was evaluated: 1000 read, 1000 ignored. ";
     assert!(told.starts_with(start), "{told}");
     stdin.write_all(format!("{OTHER}\n").as_bytes()).expect("it reads");
     drop(stdin);
@@ -64,7 +64,7 @@ fn of_an_input_that_does_not_end_it_is_told_as_soon_as_there_is_enough() {
 }
 
 #[test]
-fn the_ledger_says_where_what_was_not_evaluated_stands_and_why() {
+fn the_ledger_has_place_and_reason_of_each_record_that_was_not_evaluated() {
     let long = "x".repeat(10_000);
     let lines = [
         SUSPECT.to_owned(),
@@ -79,7 +79,7 @@ fn the_ledger_says_where_what_was_not_evaluated_stands_and_why() {
     let run = run_accounted(lines.join("\n").as_bytes(), &[]);
     let shape = "not the shape of a Kubernetes audit record of EKS, AKS or GKE";
     let expected = [
-        (Some("a-1"), format!("{shape}, and yet it has the text audit.k8s.io/")),
+        (Some("a-1"), format!("{shape}, but its text contains audit.k8s.io/")),
         (Some("a-2"), shape.to_owned()),
         (Some("a-3"), shape.to_owned()),
         (None, shape.to_owned()),
@@ -101,7 +101,7 @@ fn the_ledger_says_where_what_was_not_evaluated_stands_and_why() {
 }
 
 #[test]
-fn a_rule_that_cannot_see_what_it_goes_by_is_told_once() {
+fn a_blind_rule_is_reported_once() {
     for change in [
         json!({}),
         json!({"requestObject": null}),
@@ -136,7 +136,7 @@ fn a_rule_that_cannot_see_what_it_goes_by_is_told_once() {
 }
 
 #[test]
-fn a_rule_is_blind_to_nothing_that_it_would_not_match_anyway() {
+fn a_rule_is_blind_only_to_records_that_it_could_match() {
     let changes = [
         json!({"requestObject": {"spec": {"type": "NodePort"}}}),
         json!({"requestObject": {"spec": {"ports": []}}}),
@@ -175,7 +175,7 @@ fn a_judge_knows_the_rules_that_the_last_event_left_blind() {
 }
 
 #[test]
-fn each_tenants_rule_is_told_of() {
+fn blind_rules_are_reported_for_each_tenant() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("config.toml");
     let tenant = |name: &str| format!("[[tenants]]\nname = {name:?}\nrecords = [{{ p_source_label = {name:?} }}]\n");

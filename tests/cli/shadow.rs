@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Does, FIRST, Live, SECOND, VERSIONED, history, live, pairs, record, said, version};
 
 #[test]
-fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
+fn a_shadow_candidate_is_checked_against_pins_and_other_files() {
     let shadow = "[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 3\n";
     let mut live = live(shadow, &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
@@ -26,7 +26,7 @@ fn a_candidate_in_shadow_is_held_against_pins_and_other_files() {
 }
 
 #[test]
-fn what_the_config_wants_reaches_a_candidate_in_shadow() {
+fn config_changes_reach_a_shadow_candidate() {
     let shadow = "[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 1000000\n";
     let live = live(shadow, &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
@@ -61,7 +61,7 @@ fn after_a_start_a_candidate_is_in_the_shadow_of_what_was_active() {
 }
 
 #[test]
-fn a_candidate_in_shadow_sends_nothing_reports_and_then_takes_over() {
+fn a_shadow_candidate_sends_no_alerts_reports_and_then_becomes_active() {
     let mut live = live("[activation]\nactivate = \"shadow-then-auto\"\nshadow-events = 5\n", &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     live.wait_for("shadow-began", "2.0.0");

@@ -77,7 +77,7 @@ fn a_signed_package_runs_and_inspect_names_its_signer() {
 }
 
 #[test]
-fn what_nobody_trusted_vouches_for_is_refused() {
+fn an_untrusted_package_is_refused() {
     let workshop = Workshop::new();
     assert_eq!(
         workshop.refused(&version("1.0.0", Does::Nothing)),
@@ -149,7 +149,7 @@ fn a_signature_is_of_one_component_one_spec_one_rule_and_one_version() {
 
 /// Whichever byte is changed, and wherever a byte is put in or left out, the package is none.
 #[test]
-fn a_changed_byte_anywhere_is_seen() {
+fn a_changed_byte_anywhere_is_detected() {
     let key = SigningKey::generate().expect("a key");
     let recipe = Recipe { key: Some(&key), ..Recipe::default() };
     let signed = pack(&version("1.0.0", Does::Nothing), "test", &recipe).expect("a package").bytes;
@@ -189,7 +189,7 @@ fn a_changed_byte_anywhere_is_seen() {
 }
 
 #[test]
-fn a_key_is_never_written_over_and_its_file_is_its_owners() {
+fn a_key_file_is_never_overwritten_and_only_its_owner_can_read_it() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let workshop = Workshop::new();
@@ -215,7 +215,7 @@ fn a_key_of_openssl_signs_too() {
 }
 
 #[test]
-fn what_is_no_key_is_named() {
+fn an_invalid_key_is_reported() {
     let workshop = Workshop::new();
     let package = workshop.put("rule.wasm", &version("1.0.0", Does::Nothing));
     let ended = run(["pack", &package, "--key", &package, "-o", &workshop.path("out.wasm")]);
@@ -232,7 +232,7 @@ fn what_is_no_key_is_named() {
     for (key, wrong) in [
         ("ed25519:AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
         ("ssh-ed25519 AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
-        ("ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is a weak key, with which anyone can sign"),
+        ("ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is a weak key, with which anyone can sign; expected another key"),
     ] {
         let config = format!("[activation]\ntrusted-keys = [\"{key}\"]\n");
         let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes()), "--rules", &package]);
@@ -265,7 +265,7 @@ fn a_refusal_is_one_line_of_bounded_length() {
 }
 
 #[test]
-fn pack_makes_nothing_good_that_was_changed_and_says_when_it_takes_a_signature_away() {
+fn pack_refuses_changed_packages_and_reports_removed_signatures() {
     let workshop = Workshop::new();
     let signed = workshop.sign(&version("1.0.0", Does::Nothing), "key");
     let changed = signed_by(&version("1.0.0", Does::Alert), &section(&signed, "portcullis:signature"));

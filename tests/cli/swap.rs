@@ -23,7 +23,7 @@ fn rules(packages: &[&Package]) -> Arc<RuleSet> {
 fn verdict(judge: &mut Judge, long: bool) -> RuleVerdict {
     let Judgement::Evaluated { verdicts, .. } = judge.record(record(long).as_bytes()) else { panic!("evaluated") };
     assert_eq!(verdicts.all().count(), 1);
-    verdicts.into_asked().remove(0)
+    verdicts.into_judged().remove(0)
 }
 
 fn said(verdict: &RuleVerdict) -> (String, &'static str) {
@@ -53,7 +53,7 @@ fn two_thousand_swaps_under_full_load() {
                     let judgement = judge.record(record.as_bytes());
                     accounting.count(&judgement);
                     let Judgement::Evaluated { verdicts, .. } = &judgement else { panic!("evaluated") };
-                    let [verdict] = verdicts.asked() else { panic!("one rule has one verdict") };
+                    let [verdict] = verdicts.judged() else { panic!("one rule has one verdict") };
                     assert!(verdict.notices.is_empty(), "{:?}", verdict.notices);
                     ledger.push(said(verdict));
                     judged.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +145,7 @@ fn a_version_that_is_active_again_has_its_own_prefilter() {
 }
 
 #[test]
-fn who_publishes_says_what_can_be_gone_back_to_and_what_is_meant_to_come_back() {
+fn the_publisher_sets_which_versions_can_be_rolled_back_to() {
     let engine = Engine::new().expect("an engine");
     let [first, second] = ["1.0.0", "2.0.0"].map(|number| load(&engine, number, Does::Alert));
     let bad = load(&engine, "3.0.0", Does::TrapOnLong);
@@ -185,7 +185,7 @@ fn an_event_on_which_both_fail_rolls_nothing_back() {
 }
 
 #[test]
-fn after_its_first_events_a_version_is_on_its_own() {
+fn after_its_first_events_a_version_is_not_rolled_back() {
     let engine = Engine::new().expect("an engine");
     let (first, second) = (load(&engine, "1.0.0", Does::Nothing), load(&engine, "2.0.0", Does::TrapOnLong));
     let cell = Arc::new(RuleSetCell::new(rules(&[&first])));
@@ -216,7 +216,7 @@ fn an_event_on_which_a_replaced_version_fails_is_judged_again_by_the_new_one() {
 }
 
 #[test]
-fn what_is_removed_judges_no_more_and_what_comes_back_does() {
+fn a_removed_rule_stops_judging_and_a_restored_one_judges_again() {
     let engine = Engine::new().expect("an engine");
     let package = load(&engine, "1.0.0", Does::Alert);
     let cell = Arc::new(RuleSetCell::new(rules(&[&package])));

@@ -1,4 +1,4 @@
-//! Tenants: whose a record is, and that nobody else's rules see it, wait for it or pay for it.
+//! Tenants: each record belongs to one tenant, and other tenants' rules are not affected by it.
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +56,7 @@ records = [{ p_source_label = ["globex-prod", "globex-test"] }]
 "#;
 
 #[test]
-fn each_record_is_judged_for_the_tenant_whose_it_is() {
+fn each_record_is_judged_for_its_tenant() {
     let records = record("acme-1", "a") + &record("globex-prod", "b") + &record("acme-2", "c");
     let run = Place::new(TWO, &[]).run(&records);
     assert_eq!(run.ended.code, Some(0));
@@ -71,7 +71,7 @@ fn each_record_is_judged_for_the_tenant_whose_it_is() {
 }
 
 #[test]
-fn a_record_that_is_not_one_tenants_is_rejected_and_kept() {
+fn a_record_of_no_single_tenant_is_rejected_and_kept() {
     let config = TWO.replace("\"globex-prod\", ", "\"globex-prod\", \"acme-shared\", ");
     let records =
         record("acme-1", "a") + &record("umbrella", "b") + &record("acme-shared", "c") + "no JSON\n" + r#"{"a":1}"#;
@@ -209,7 +209,7 @@ fn budgets_and_suspensions_are_each_tenants_own() {
 }
 
 #[test]
-fn a_suspended_rule_is_tried_again_and_comes_back() {
+fn a_suspended_rule_is_tried_again_and_resumes() {
     let config = "[limits]\nsuspend-after = 1\n[[tenants]]\nname = \"acme\"\nrules = [\"traps-every-second-time.wasm\"]\nrecords = [{ p_source_label = \"acme\" }]";
     let place = Place::new(config, &["traps-every-second-time"]);
     // Which of the events of several threads are the first ones is nobody's to say.
@@ -248,7 +248,7 @@ fn rules_exclusions_and_incidents_are_each_tenants_own() {
 }
 
 #[test]
-fn rules_that_no_tenant_would_have_are_wrong_usage() {
+fn rules_without_a_tenant_that_uses_them_are_wrong_usage() {
     let config = format!("{TWO}rules = [\"traps.wasm\"]").replace(
         "records = [{ p_source_label = \"acme",
         "rules = [\"traps.wasm\"]\nrecords = [{ p_source_label = \"acme",
@@ -260,7 +260,7 @@ fn rules_that_no_tenant_would_have_are_wrong_usage() {
 }
 
 #[test]
-fn explain_says_whose_a_record_is() {
+fn explain_names_the_tenant_of_a_record() {
     let place = Place::new(TWO, &[]);
     let explain = |record: String| {
         let ended = run_with_input(["explain", "--config", &place.config(), "-"], record.as_bytes());
@@ -276,7 +276,7 @@ fn explain_says_whose_a_record_is() {
 }
 
 #[test]
-fn a_wrong_config_is_named_with_line_key_and_what_would_be_right() {
+fn a_config_error_names_line_key_and_the_valid_values() {
     let tenant = "[[tenants]]\nname = \"a\"\n";
     let whole = format!("{tenant}records = [{{ kind = \"Event\" }}]\n");
     let mut report = String::new();
@@ -320,7 +320,7 @@ fn a_wrong_config_is_named_with_line_key_and_what_would_be_right() {
 
 /// The example of the README.
 #[test]
-fn the_readmes_config_is_one() {
+fn the_documented_config_is_valid() {
     let readme = fs::read_to_string(crate::support::project("docs/config.md")).expect("the page");
     let configs: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(configs.iter().any(|config| config.contains("[[tenants]]")), "there is one of tenants");
@@ -348,7 +348,7 @@ fn no_output_empties_a_package() {
 
 /// Whoever can write a line into a stream can write a record; where a tenant claims the stream, it is that tenant's, whatever it says.
 #[test]
-fn a_line_of_an_application_is_no_other_tenants() {
+fn an_applications_line_belongs_to_its_inputs_tenant() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let config = format!(

@@ -46,7 +46,7 @@ fn on_terminal(args: &[&str], ends: Ends, variables: &[(&str, &str)]) -> String 
 const RED: &str = "\u{1b}[1m\u{1b}[31m[HIGH]\u{1b}[0m ";
 
 #[test]
-fn severity_is_in_colour_on_a_terminal_unless_the_person_said_otherwise() {
+fn severity_is_in_colour_on_a_terminal_unless_no_color_is_set() {
     let shown = |variables: &[(&str, &str)]| on_terminal(&["run", "-q", &sample("eks.ndjson")], Ends::Both, variables);
     assert!(shown(&[]).contains(RED), "{}", shown(&[]));
     assert!(shown(&[("NO_COLOR", "")]).contains(RED));
@@ -57,7 +57,7 @@ fn severity_is_in_colour_on_a_terminal_unless_the_person_said_otherwise() {
 }
 
 #[test]
-fn a_file_has_no_colours_and_what_a_person_asks_for_is_there() {
+fn a_file_has_no_colours_unless_they_are_requested() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("alerts");
     let args = [

@@ -105,7 +105,7 @@ fn a_test_case_whose_record_is_rejected_fails() {
     fs::write(file.path(), support::package(&component(SILENT), &spec, OPEN_MANIFEST)).expect("written");
     let ended = run([std::ffi::OsStr::new("test"), file.path().as_os_str()]);
     assert_eq!(ended.code, Some(1));
-    let found = "found    a rejected record: properties.log is not a JSON object: properties is no object";
+    let found = "found    a rejected record: properties.log is not a JSON object: properties is not an object";
     assert!(ended.stdout.contains(found), "{}", ended.stdout);
 }
 

@@ -26,7 +26,7 @@ fn written(folder: &Path, input: &Path, threads: usize) -> BTreeMap<&'static str
 }
 
 #[test]
-fn whatever_their_number_they_write_the_same_in_the_same_order() {
+fn any_number_of_threads_writes_the_same_output() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let input = folder.path().join("records.ndjson");
     let mut text = String::new();
@@ -55,7 +55,7 @@ fn whatever_their_number_they_write_the_same_in_the_same_order() {
 
 /// A version that fails is rolled back by each judge for itself, and once on record.
 #[test]
-fn a_version_that_fails_in_several_is_rolled_back_once() {
+fn a_version_that_fails_on_several_threads_is_rolled_back_once() {
     let mut live = live("", &["--watch", "--threads", "4"]);
     live.put(SECOND, &version("2.0.0", Does::TrapOnLong));
     live.wait_for("activated", "2.0.0");

@@ -156,7 +156,7 @@ fn files_are_swapped_while_records_flow_and_none_is_lost() {
 }
 
 #[test]
-fn removing_and_re_adding_are_swaps_and_a_vanished_folder_is_not() {
+fn removing_and_adding_a_package_are_swaps_and_a_missing_folder_is_not() {
     let mut live = live("", &["--watch"]);
     live.send(&[&record(false)]);
     live.alert();
@@ -189,7 +189,7 @@ fn removing_and_re_adding_are_swaps_and_a_vanished_folder_is_not() {
 }
 
 #[test]
-fn a_hangup_has_rules_and_config_read_again_without_watching() {
+fn a_hangup_reloads_rules_and_config_without_watching() {
     let mut live = live("", &[]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     live.signal(Signal::HUP);
@@ -209,7 +209,7 @@ fn a_hangup_has_rules_and_config_read_again_without_watching() {
 
 /// Editors and careless copiers: files that are no packages by their names, and files that are changed in their place.
 #[test]
-fn what_editors_leave_behind_is_no_package() {
+fn temporary_files_of_editors_are_not_packages() {
     let mut live = live("", &["--watch"]);
     for name in [
         ".Test.Versioned@2.0.0.wasm.swp",
@@ -236,7 +236,7 @@ fn what_editors_leave_behind_is_no_package() {
 }
 
 #[test]
-fn rules_lists_what_is_there_what_is_active_since_when_and_why_others_are_not() {
+fn rules_lists_packages_with_their_states_times_and_reasons() {
     let mut live = live("", &["--watch"]);
     live.put(SECOND, &version("2.0.0", Does::Nothing));
     live.wait_for("activated", "2.0.0");
@@ -275,7 +275,7 @@ fn rules_lists_what_is_there_what_is_active_since_when_and_why_others_are_not() 
 }
 
 #[test]
-fn a_history_whose_end_is_broken_is_gone_on_with() {
+fn a_history_with_a_broken_end_is_continued() {
     let live = live("", &[]);
     let (_, folder) = live.end();
     let file = folder.path().join("history");
@@ -290,7 +290,7 @@ fn a_history_whose_end_is_broken_is_gone_on_with() {
 }
 
 #[test]
-fn what_is_no_history_is_not_appended_to() {
+fn a_file_that_is_not_a_history_is_not_appended_to() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     fs::write(path("rule.wasm"), version("1.0.0", Does::Nothing)).expect("written");

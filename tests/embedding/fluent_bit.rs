@@ -85,7 +85,7 @@ fn all_records_have_the_alerts_of_the_command_and_memory_stays_as_it_is() {
 }
 
 #[test]
-fn what_was_annotated_is_annotated_once() {
+fn an_annotated_record_is_not_annotated_again() {
     let mut host = Host::new();
     let mut count = 0;
     for (record, _) in CORPUS.iter().filter(|(_, alerts)| !alerts.is_empty()) {
@@ -100,7 +100,7 @@ fn what_was_annotated_is_annotated_once() {
 }
 
 #[test]
-fn the_text_in_a_record_that_nobody_parsed_is_looked_at() {
+fn unparsed_text_in_a_record_is_searched() {
     let mut host = Host::new();
     let matching: Vec<_> = CORPUS.iter().filter(|(_, alerts)| !alerts.is_empty()).collect();
     for (n, (record, of_command)) in matching.into_iter().enumerate() {
@@ -118,7 +118,7 @@ fn the_text_in_a_record_that_nobody_parsed_is_looked_at() {
 }
 
 #[test]
-fn what_is_no_audit_event_comes_back_as_it_was() {
+fn other_records_come_back_unchanged() {
     let mut host = Host::new();
     let others = [
         "{}",
@@ -160,7 +160,7 @@ fn a_record_stays_as_it_was_written() {
 }
 
 #[test]
-fn large_records_come_through_and_give_their_room_back() {
+fn large_records_pass_and_their_memory_is_freed() {
     let mut host = Host::new();
     let mut sizes = Vec::new();
     for _ in 0..3 {

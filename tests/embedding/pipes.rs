@@ -46,7 +46,7 @@ fn each_alert_is_there_before_the_next_record_is_written() {
 
 /// The reader of alerts goes, and the writer of records stays and is silent: the next alert ends it, at the latest.
 #[test]
-fn with_nobody_to_read_alerts_the_next_one_ends_it() {
+fn a_closed_output_ends_the_run_at_the_next_alert() {
     for threads in ["1", "2"] {
         let mut piped = Piped::start(&["--threads", threads]);
         let mut read = record(0, true);
@@ -68,7 +68,7 @@ fn with_nobody_to_read_alerts_the_next_one_ends_it() {
 }
 
 #[test]
-fn a_reader_of_alerts_that_goes_costs_no_line_of_the_ledger() {
+fn a_closed_output_costs_no_line_of_the_ledger() {
     for (threads, before) in [("1", 1), ("2", 1), ("1", 50), ("2", 50), ("2", 300)] {
         let mut piped = Piped::start(&["--threads", threads]);
         let writing = piped.write_stream();
@@ -102,7 +102,7 @@ fn a_termination_signal_under_full_load_loses_nothing_that_was_read() {
 
 /// What had come of a record when the signal came is a broken record, and kept.
 #[test]
-fn a_record_that_is_half_written_when_the_signal_comes_is_judged_on_what_is_whole_and_kept() {
+fn a_record_cut_off_by_a_signal_is_judged_on_its_complete_part_and_kept() {
     for threads in ["1", "2"] {
         let mut piped = Piped::start(&["--threads", threads]);
         let (first, second) = (record(0, true), record(1, true));
@@ -164,7 +164,7 @@ fn wait_until_open(piped: &Piped, file: &Path) {
 
 /// A named pipe that is written to, closed and written to again is one input, up to when nobody has it open.
 #[test]
-fn a_named_pipe_is_read_until_nobody_writes_to_it() {
+fn a_named_pipe_is_read_until_all_writers_close_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let named: PathBuf = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&named).status().expect("mkfifo runs").success());

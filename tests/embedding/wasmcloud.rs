@@ -45,7 +45,7 @@ fn results_of_records() -> Vec<Result<(), String>> {
     let mut judge = Judge::new(rules.into(), Limits::default());
     let of_record = |record: &Vec<u8>| match judge.record(record) {
         Judgement::Evaluated { .. } | Judgement::Ignored(_) => Ok(()),
-        Judgement::Rejected(rejected) => Err(format!("the message on {SUBJECT} is no record: {rejected}")),
+        Judgement::Rejected(rejected) => Err(format!("the message on {SUBJECT} is not a record: {rejected}")),
         Judgement::Unclaimed(unclaimed) => panic!("there are no tenants: {unclaimed:?}"),
     };
     records().iter().map(of_record).collect()
@@ -86,7 +86,7 @@ fn alerts_go_where_the_message_came_from() {
 }
 
 #[test]
-fn an_alert_that_is_not_published_is_an_error_and_the_last_thing_that_is_tried() {
+fn an_alert_that_is_not_published_is_an_error_and_ends_the_message() {
     let two = &lines("fixtures/samples/eks.ndjson")[10];
     let mut handler = Handler::new();
     assert_eq!(handler.handle(SUBJECT, two), Ok(()));
@@ -113,14 +113,14 @@ fn an_alert_that_is_not_published_is_an_error_and_the_last_thing_that_is_tried()
 }
 
 #[test]
-fn what_is_no_single_record_is_an_error_that_says_why() {
+fn input_that_is_not_one_record_is_an_error_with_the_reason() {
     let record = String::from_utf8(lines("fixtures/samples/eks.ndjson")[0].clone()).expect("UTF-8");
     let item: Value = serde_json::from_str(&record).expect("JSON");
     let event_list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [item, item]}).to_string();
     let mut handler = Handler::new();
     for (body, reason) in [
-        (&b""[..], "nothing where a record should be"),
-        (b" \n", "nothing where a record should be"),
+        (&b""[..], "empty; expected a JSON object"),
+        (b" \n", "empty; expected a JSON object"),
         (b"\xff", "not UTF-8 at byte 0"),
         (b"{\"kind\":\"\xc3\"}", "not UTF-8 at byte 9"),
         (b"[{}]", "not a JSON object"),
@@ -129,7 +129,7 @@ fn what_is_no_single_record_is_an_error_that_says_why() {
         (br#"{"items":[]}"#, "not a record, but a list of them in items: take them out first"),
     ] {
         let error = handler.handle(SUBJECT, body).expect_err("no record");
-        let expected = format!("the message on {SUBJECT} is no record: {reason}");
+        let expected = format!("the message on {SUBJECT} is not a record: {reason}");
         assert!(error.starts_with(&expected), "{error}\n{expected}");
         assert!(handler.published().is_empty());
     }

@@ -30,7 +30,7 @@ fn assert_all_is_judged(run: &Run) {
 }
 
 #[test]
-fn its_log_gives_the_alerts_of_what_was_deployed_and_no_others() {
+fn its_log_gives_exactly_the_alerts_of_its_deployments() {
     let run = of_the_log();
     assert_all_is_judged(&run);
     assert!(run.alerts.iter().all(|alert| alert["rule_id"] == NODEPORT), "{:?}", run.alerts);
@@ -50,7 +50,7 @@ fn its_log_gives_the_alerts_of_what_was_deployed_and_no_others() {
 }
 
 #[test]
-fn what_its_webhook_posts_has_the_alerts_of_its_log() {
+fn webhook_batches_give_the_alerts_of_the_log() {
     let log = of_the_log();
     let files = batches().concat();
     let webhook = run_accounted(&files, &[]);
@@ -63,7 +63,7 @@ fn what_its_webhook_posts_has_the_alerts_of_its_log() {
 }
 
 #[test]
-fn what_its_webhook_posts_to_the_service_has_the_alerts_of_its_log() {
+fn webhook_batches_to_the_service_give_the_alerts_of_the_log() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let mut records = 0;
@@ -89,7 +89,7 @@ fn what_its_webhook_posts_to_the_service_has_the_alerts_of_its_log() {
 /// What the tests take for an API server posts what a real one did, member for member in the same order. The files have `&`, `<` and
 /// `>` as themselves.
 #[test]
-fn the_one_of_the_tests_writes_what_it_wrote() {
+fn the_simulated_api_server_writes_the_recorded_log() {
     let log = String::from_utf8(file("audit.log")).expect("UTF-8");
     let mut lines = log.lines();
     for batch in batches() {

@@ -34,7 +34,7 @@ fn wait_for(service: &Service, version: &str, word: &str, replicas: usize) {
 }
 
 #[test]
-fn a_version_is_published_once_and_proved_by_every_replica() {
+fn a_version_is_published_once_and_checked_by_every_replica() {
     let mut nats = Nats::start();
     let folders = [(); 2].map(|()| service_folder(&replica(&nats)));
     let mut services = folders.each_ref().map(|folder| Service::start(folder.path(), &[]));

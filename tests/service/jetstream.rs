@@ -79,7 +79,7 @@ fn a_batch_that_is_too_large_for_a_message_is_judged_too() {
 }
 
 #[test]
-fn what_others_publish_is_judged_and_what_cannot_be_is_put_aside_with_the_reason() {
+fn batches_of_other_publishers_are_judged_or_become_dead_letters_with_the_reason() {
     let nats = Nats::start();
     let folder = replica(&nats, "");
     let service = start(&folder);
@@ -101,7 +101,7 @@ fn what_others_publish_is_judged_and_what_cannot_be_is_put_aside_with_the_reason
 }
 
 #[test]
-fn without_the_server_batches_are_refused_and_later_taken() {
+fn without_the_server_batches_are_refused_and_later_accepted() {
     let mut nats = Nats::start();
     let folder = replica(&nats, "");
     let service = start(&folder);
@@ -117,7 +117,7 @@ fn without_the_server_batches_are_refused_and_later_taken() {
 }
 
 #[test]
-fn an_incident_is_the_same_on_whichever_replica() {
+fn an_incident_is_the_same_on_every_replica() {
     let nats = Nats::start();
     let folders = [(); 2].map(|()| replica(&nats, ""));
     let services = folders.each_ref().map(start);

@@ -99,7 +99,7 @@ fn kill_again_and_again(mut service: Service, kills: u64, folder: &Path, address
 }
 
 #[test]
-fn what_is_accepted_is_safe_whenever_the_service_is_killed() {
+fn accepted_batches_survive_a_kill_at_any_moment() {
     let kills = kills();
     let folder = service_folder(&config(BUDGET));
     let service = Service::start(folder.path(), &[]);
@@ -195,6 +195,6 @@ fn two_replicas_on_one_stream_lose_nothing_whichever_is_killed() {
 }
 
 #[test]
-fn nor_do_four() {
+fn four_replicas_on_one_stream_lose_nothing_whichever_is_killed() {
     replicas(4, kills());
 }

@@ -49,7 +49,7 @@ fn sum(series: &BTreeMap<String, f64>, name: &str, labels: &[(&str, &str)]) -> u
 }
 
 #[test]
-fn figures_add_up_to_the_ledger() {
+fn metrics_add_up_to_the_ledger() {
     let tenants = "[[tenants]]\nname = \"google\"\nrecords = [{ \"resource.type\" = \"k8s_cluster\" }]\n\
          [[tenants]]\nname = \"amazon\"\nrecords = [{ kind = \"Event\" }]\n";
     let folder = service_folder(&config(tenants));
@@ -74,7 +74,7 @@ fn figures_add_up_to_the_ledger() {
             assert_eq!(sum(&series, "portcullis_records_total", &labels), count as u64, "{tenant:?} {outcome}");
         }
         assert_eq!(sum(&series, "portcullis_records_total", &[("tenant", tenant)]), own.len() as u64);
-        let is_suspect = |line: &&&Value| line["reason"].as_str().is_some_and(|reason| reason.contains(", and yet "));
+        let is_suspect = |line: &&&Value| line["reason"].as_str().is_some_and(|reason| reason.contains(", but its text contains "));
         let suspect = own.iter().filter(is_suspect).count() as u64;
         assert_eq!(sum(&series, "portcullis_suspect_records_total", &[("tenant", tenant)]), suspect, "{tenant:?}");
         let mut verdicts: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -98,7 +98,7 @@ fn figures_add_up_to_the_ledger() {
 }
 
 #[test]
-fn a_termination_answers_what_is_in_flight_and_loses_nothing_that_was_accepted() {
+fn after_a_termination_signal_batches_in_flight_are_answered_and_nothing_accepted_is_lost() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let addresses = Mutex::new(vec![service.address.clone()]);
@@ -127,7 +127,7 @@ fn a_termination_answers_what_is_in_flight_and_loses_nothing_that_was_accepted()
 }
 
 #[test]
-fn an_interrupt_ends_it_well_and_an_open_connection_does_not_hold_it_up() {
+fn an_interrupt_stops_the_service_even_with_an_open_connection() {
     let folder = service_folder(&config("").replace("[serve]", "[serve]\ndrain = \"500ms\""));
     let service = Service::start(folder.path(), &[]);
     let idle = service.connect();
@@ -256,7 +256,7 @@ fn faults_are_told_apart_by_their_kind() {
 }
 
 #[test]
-fn what_is_served_is_in_the_help() {
+fn every_route_is_documented() {
     let help = run(["--help"]).stdout;
     assert!(help.lines().any(|line| line.trim_start().starts_with("serve ")), "{help}");
     let ended = run(["serve"]);

@@ -8,25 +8,17 @@ use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
 use crate::support::nats::Nats;
-use crate::support::service::{EYES, Service, agent, ask, config, service_folder, wait_until};
+use crate::support::service::{EYES, Service, TWO_TENANTS, agent, ask, config, service_folder, wait_until};
 use crate::support::{NODEPORT, SYSTEM_PRINCIPAL, project, sample};
 
 const ENTER: &str = "\u{E007}";
 
-const TENANTS: &str = r#"
+const VIEWER_OF_ACME: &str = r#"
 [[serve.clients]]
 name = "acme-eyes"
 tenant = "acme"
 roles = ["view"]
 token-file = "acme-eyes"
-
-[[tenants]]
-name = "acme"
-records = [{ p_source_label = "acme" }]
-
-[[tenants]]
-name = "globex"
-records = [{ p_source_label = "globex" }]
 "#;
 
 const ACME: &str = "the-token-of-who-looks-for-acme";
@@ -63,7 +55,7 @@ fn assert_no_error(browser: &Browser, but: &str) {
 const ALERTS: &str = "document.querySelectorAll('#alerts > li').length";
 
 #[test]
-fn the_page_shows_what_happens_to_whom_it_may() {
+fn the_page_shows_each_client_what_it_may_see() {
     let (_folder, service) = service("");
     let browser = Browser::start(1280, 900);
     log_in(&browser, &service, "a-token-that-nobody-has");
@@ -123,8 +115,8 @@ fn the_page_shows_what_happens_to_whom_it_may() {
 }
 
 #[test]
-fn a_tenants_token_shows_the_tenants_alerts_and_a_restart_is_lived_through() {
-    let (folder, service) = service(TENANTS);
+fn a_tenants_token_shows_the_tenants_alerts_and_the_page_survives_a_restart() {
+    let (folder, service) = service(&[VIEWER_OF_ACME, TWO_TENANTS].concat());
     for (tenant, user) in [("acme", "ada"), ("globex", "grace"), ("acme", "alan")] {
         assert_eq!(service.post(record(tenant, user)).status, 200);
     }
@@ -141,7 +133,7 @@ fn a_tenants_token_shows_the_tenants_alerts_and_a_restart_is_lived_through() {
     let address = service.address.clone();
     service.kill();
     browser.wait_for("document.body.classList.contains('lost')");
-    let again = config(TENANTS).replace("127.0.0.1:0", &address);
+    let again = config(&[VIEWER_OF_ACME, TWO_TENANTS].concat()).replace("127.0.0.1:0", &address);
     fs::write(folder.path().join("config.toml"), again).expect("written");
     let service = Service::start(folder.path(), &[]);
     browser.wait_for("document.getElementById('status').textContent === 'Live'");

@@ -15,11 +15,11 @@ fn warned<'l>(log: &'l [Value], text: &str) -> Vec<&'l str> {
 }
 
 #[test]
-fn a_service_tells_whoever_brings_what_no_rule_sees_and_whoever_operates_it() {
+fn a_batch_that_no_rule_sees_is_reported_to_client_and_operator() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let unseen = format!("{OTHER}\n{SUSPECT}\n");
-    let warning = "none of 2 records was evaluated: 2 ignored. The first ignored record is api:1: not the shape of a \
+    let warning = "no record was evaluated: 2 read, 2 ignored. The first ignored record is api:1: not the shape of a \
                    Kubernetes audit record of EKS, AKS or GKE. portcullis explain FILE shows how a record is \
                    understood";
     for _ in 0..2 {
@@ -79,7 +79,7 @@ fn figure(service: &Service, name: &str) -> String {
 
 /// Names that clients give themselves make no series without end, and no others than theirs.
 #[test]
-fn what_lies_in_a_stream_is_told_in_the_same_way() {
+fn unseen_batches_of_a_stream_are_reported_too() {
     let nats = crate::support::nats::Nats::start();
     let folder = service_folder(&config(&format!("[serve.jetstream]\nurl = {:?}\n", nats.url())));
     let service = Service::start(folder.path(), &[]);
@@ -88,7 +88,7 @@ fn what_lies_in_a_stream_is_told_in_the_same_way() {
     assert_eq!((&receipt["stored"], &receipt["suspect"]), (&json!(true), &json!(1)));
     let warning = receipt["warning"].as_str().expect("a warning");
     assert!(
-        warning.starts_with("none of 1 records was evaluated: 1 ignored. The first ignored record is api:1: "),
+        warning.starts_with("no record was evaluated: 1 read, 1 ignored. The first ignored record is api:1: "),
         "{warning}"
     );
     assert_eq!(service.ask(API, "POST", "/v1/records", EVENT.as_bytes()).json().get("warning"), None);
@@ -101,5 +101,5 @@ fn what_lies_in_a_stream_is_told_in_the_same_way() {
     }
     assert_eq!(figure(&service, r#"portcullis_suspect_records_total{tenant="default"}"#), "1");
     let (_, log, _) = service.end();
-    assert_eq!(warned(&log, "api: warning: none of 1 records was evaluated").len(), 1, "{log:#?}");
+    assert_eq!(warned(&log, "api: warning: no record was evaluated: 1 read").len(), 1, "{log:#?}");
 }

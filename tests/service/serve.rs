@@ -48,7 +48,7 @@ fn post_with(service: &Service, headers: &[(&str, &str)], body: &[u8]) -> Answer
 }
 
 #[test]
-fn a_batch_is_answered_when_all_of_it_is_kept() {
+fn a_batch_is_answered_after_all_of_it_is_stored() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let answer = service.post(eks());
@@ -70,7 +70,7 @@ fn a_batch_is_answered_when_all_of_it_is_kept() {
 }
 
 #[test]
-fn every_wrapping_and_compression_gets_the_verdicts_of_a_run() {
+fn every_envelope_and_compression_gets_the_verdicts_of_a_run() {
     let lines = sample_lines();
     let expected = run_accounted(lines.join("\n").as_bytes(), &[]);
     let folder = service_folder(&config(""));
@@ -125,7 +125,7 @@ fn one_broken_line_among_others_is_a_dead_letter() {
 }
 
 #[test]
-fn a_list_that_is_broken_is_refused_and_nothing_of_it_is_kept() {
+fn a_broken_list_is_refused_and_nothing_of_it_is_stored() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let records = String::from_utf8(eks()).expect("UTF-8");
@@ -151,7 +151,7 @@ fn a_list_that_is_broken_is_refused_and_nothing_of_it_is_kept() {
 }
 
 #[test]
-fn what_holds_nothing_that_can_be_read_is_refused() {
+fn a_batch_without_a_readable_record_is_refused() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     for body in ["", "\n \n", "no JSON\n", "<html></html>", "\0\0\0", "7\n", "[1, 2]", "\"text\""] {
@@ -178,7 +178,7 @@ fn answer_text(service: &Service, method: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn what_is_larger_than_a_batch_may_be_is_refused() {
+fn a_batch_that_is_too_large_is_refused() {
     let (folder, service) = small();
     // Small as it comes, and huge when it is decompressed.
     for huge in [vec![b' '; 4 << 20], eks_of(1 << 20), eks().repeat(10)] {

@@ -12,7 +12,7 @@ fn refusal(folder: &Path, config: &str, log: &str) -> Refusal {
 }
 
 #[test]
-fn a_wrong_config_is_named_with_file_line_and_what_was_expected() {
+fn a_config_error_names_file_line_and_what_was_expected() {
     let right = config("");
     let in_serve = |more: &str| right.replace("[serve]", &format!("[serve]\n{more}"));
     let client = |more: &str| config(&format!("[[serve.clients]]\n{more}"));
@@ -63,7 +63,7 @@ fn a_wrong_config_is_named_with_file_line_and_what_was_expected() {
 
 /// What the files hold shows after the config has been read, when there is a log already: it says so at any level.
 #[test]
-fn tokens_that_cannot_serve_are_named_by_client_and_file() {
+fn invalid_tokens_are_reported_with_client_and_file() {
     let folder = service_folder("");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
     let mut text = String::new();
@@ -95,7 +95,7 @@ fn tokens_that_cannot_serve_are_named_by_client_and_file() {
 }
 
 #[test]
-fn two_services_do_not_work_in_one_folder() {
+fn two_services_cannot_share_a_data_folder() {
     let folder = service_folder(&config(""));
     let service = Service::start(folder.path(), &[]);
     let said = Service::try_start(folder.path(), &[], "info").err().expect("it does not serve");

@@ -44,7 +44,7 @@ fn drip(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn who_is_slow_is_closed_and_others_are_served_meanwhile() {
+fn a_slow_client_is_closed_and_others_are_served_meanwhile() {
     let (_folder, service) = service("timeout = \"500ms\"");
     std::thread::scope(|scope| {
         let bodies: Vec<_> = (0..20)
@@ -85,7 +85,7 @@ fn who_is_slow_is_closed_and_others_are_served_meanwhile() {
 }
 
 #[test]
-fn one_more_than_may_be_connected_waits_until_one_goes() {
+fn a_connection_over_the_limit_waits_for_another_to_close() {
     let (_folder, service) = service("connections = 4");
     let ask = |stream: &mut TcpStream| {
         write!(stream, "GET /v1/none HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is connected");
@@ -113,7 +113,7 @@ fn one_more_than_may_be_connected_waits_until_one_goes() {
 }
 
 #[test]
-fn a_client_that_fills_its_room_is_told_to_come_again_and_others_are_served() {
+fn a_client_that_uses_up_its_budget_is_refused_and_others_are_served() {
     let (_folder, service) = service("max-body = \"1MiB\"\nin-flight = \"2MiB\"");
     let (length, all) = (1_000_000, eks());
     let in_flight = || service.figure("portcullis_in_flight_bytes");
@@ -146,7 +146,7 @@ fn a_client_that_fills_its_room_is_told_to_come_again_and_others_are_served() {
 /// However much is sent at once, plain or compressed, what is held is bounded by the config.
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_is_bounded_whatever_is_sent_at_once() {
+fn memory_is_bounded_under_concurrent_batches() {
     let (_folder, service) = service("max-body = \"8MiB\"\nin-flight = \"32MiB\"");
     let highest = || crate::support::status(service.process(), "VmHWM:") >> 10;
     let before = highest();

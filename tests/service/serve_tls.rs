@@ -75,7 +75,7 @@ impl Secured {
 }
 
 #[test]
-fn a_certificate_says_who_asks_and_whose_the_records_are() {
+fn a_certificate_identifies_the_client_and_its_tenant() {
     let secured = secured();
     assert_eq!(secured.post(&Name::Common("prod-apiserver")), 200);
     assert_eq!(secured.post(&Name::Dns("apiserver.globex.example")), 200);
@@ -100,7 +100,7 @@ fn a_certificate_says_who_asks_and_whose_the_records_are() {
 }
 
 #[test]
-fn who_does_not_come_to_tls_with_a_trusted_certificate_is_not_served() {
+fn a_client_without_a_trusted_certificate_is_refused() {
     let secured = secured();
     let strange = Authority::new("clients").client(&Name::Common("prod-apiserver"));
     let answer = secured.ask(Some(&strange), &[], "POST", "/v1/records");
@@ -120,7 +120,7 @@ fn who_does_not_come_to_tls_with_a_trusted_certificate_is_not_served() {
 }
 
 #[test]
-fn a_hangup_has_certificates_read_again_and_wrong_ones_change_nothing() {
+fn a_hangup_reloads_certificates_and_ignores_invalid_ones() {
     let mut secured = secured();
     let path = secured.folder.path().to_owned();
     let works = |secured: &Secured| secured.ask(None, &[], "GET", "/healthz").is_ok_and(|answer| answer.status == 200);

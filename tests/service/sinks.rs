@@ -63,7 +63,7 @@ fn each_of_several_sinks_has_every_alert_once_in_its_format() {
 }
 
 #[test]
-fn alerts_are_there_once_also_after_a_start_and_a_torn_line_is_taken_away() {
+fn alerts_are_stored_once_even_after_a_restart_and_a_torn_line_is_removed() {
     let sinks = [sink("plain", "file", ""), sink("findings", "file", "format = \"ocsf\"")].concat();
     let (folder, service) = service(&sinks);
     assert_eq!(service.post(eks()).status, 200);
@@ -93,7 +93,7 @@ fn fill_disk(service: &Service, file: &Path, reloads: usize) {
 }
 
 #[test]
-fn a_file_on_a_full_disk_has_batches_refused_until_there_is_room() {
+fn batches_are_refused_while_the_disk_of_a_sink_is_full() {
     let (folder, service) = service(&[sink("first", "file", ""), sink("second", "file", "")].concat());
     let alerts = |name: &str| lines_of(&data(&folder, name)).len();
     let second = data(&folder, "second.ndjson");
@@ -125,7 +125,7 @@ fn a_file_on_a_full_disk_has_batches_refused_until_there_is_room() {
 }
 
 #[test]
-fn a_ledger_or_dead_letters_on_a_full_disk_have_batches_refused_too() {
+fn batches_are_refused_while_the_disk_of_ledger_or_dead_letters_is_full() {
     for name in ["ledger.ndjson", "dead-letters.ndjson"] {
         let (folder, service) = service("");
         fill_disk(&service, &data(&folder, name), 1);

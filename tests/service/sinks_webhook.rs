@@ -88,7 +88,7 @@ fn each_alert_is_posted_once_and_in_order_also_after_failures() {
 }
 
 #[test]
-fn batches_are_lines_and_no_larger_than_they_may_be() {
+fn requests_are_lines_and_have_at_most_the_configured_number_of_alerts() {
     let address = Endpoint::nobody();
     let (_folder, service) = service(&format!("http://{address}/hook"), "alerts-per-request = 10\nformat = \"ocsf\"");
     let events = nodeports("batch", 25);
@@ -105,7 +105,7 @@ fn batches_are_lines_and_no_larger_than_they_may_be() {
 }
 
 #[test]
-fn of_a_batch_that_is_refused_only_those_become_dead_letters_that_are_refused_alone() {
+fn only_alerts_that_are_refused_alone_become_dead_letters() {
     let address = Endpoint::nobody();
     let (folder, service) = service(&format!("http://{address}/hook"), "alerts-per-request = 10");
     let events = nodeports("mixed", 3);
@@ -119,7 +119,7 @@ fn of_a_batch_that_is_refused_only_those_become_dead_letters_that_are_refused_al
 }
 
 #[test]
-fn what_is_not_taken_becomes_a_dead_letter_with_sink_and_reason() {
+fn a_refused_alert_becomes_a_dead_letter_with_sink_and_reason() {
     let endpoint = Endpoint::start(&[400, 200]);
     let (folder, refused) = service(&endpoint.url(), "");
     let events = nodeports("refused", 2);
@@ -144,7 +144,7 @@ fn what_is_not_taken_becomes_a_dead_letter_with_sink_and_reason() {
 }
 
 #[test]
-fn of_a_batch_only_those_are_given_up_whose_time_is_over() {
+fn only_alerts_whose_time_is_over_are_given_up() {
     let endpoint = Endpoint::start(&[503, 200]);
     let folder = service_folder(&with_webhook(&endpoint.url(), "alerts-per-request = 10\ngive-up = \"1h\""));
     // Alerts that wait, each behind the time since which it does: the first two for half a century.
@@ -163,7 +163,7 @@ fn of_a_batch_only_those_are_given_up_whose_time_is_over() {
 
 /// Addresses of webhooks are often all that it takes to post there.
 #[test]
-fn what_follows_the_host_in_an_address_is_told_to_nobody() {
+fn paths_and_queries_of_endpoints_are_not_shown() {
     let endpoint = Endpoint::start(&[503, 400]);
     let url = format!("http://{}/services/a-secret-path?key=a-secret-key", endpoint.address);
     let (folder, service) = service(&url, "");
@@ -178,7 +178,7 @@ fn what_follows_the_host_in_an_address_is_told_to_nobody() {
 }
 
 #[test]
-fn an_endpoint_with_tls_is_posted_to_and_one_that_nobody_vouches_for_is_not() {
+fn an_untrusted_tls_endpoint_gets_no_alerts() {
     let (authority, other) = (Authority::new("endpoints"), Authority::new("others"));
     let endpoint = Endpoint::start_with_tls(&[200], &authority.server());
     let strange = Endpoint::start_with_tls(&[200], &other.server());
@@ -199,7 +199,7 @@ fn an_endpoint_with_tls_is_posted_to_and_one_that_nobody_vouches_for_is_not() {
 }
 
 #[test]
-fn what_waits_when_the_service_is_killed_arrives_after_the_next_start() {
+fn waiting_alerts_are_posted_after_a_kill_and_a_restart() {
     let address = Endpoint::nobody();
     let url = format!("http://{address}/hook");
     let (folder, mut running) = service(&url, "alerts-per-request = 7");
@@ -231,7 +231,7 @@ fn what_waits_when_the_service_is_killed_arrives_after_the_next_start() {
 }
 
 #[test]
-fn a_full_spool_has_batches_refused_until_the_endpoint_is_back() {
+fn batches_are_refused_while_the_spool_is_full() {
     let address = Endpoint::nobody();
     let (folder, service) = service(&format!("http://{address}/hook"), "spool = \"1MiB\"\nalerts-per-request = 1000");
     let mut accepted = Vec::new();

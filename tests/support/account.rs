@@ -20,7 +20,7 @@ impl Sums {
         *self.outcomes.entry(text(&line["outcome"])).or_default() += 1;
         self.malformed += u64::from(has_malformed(line));
         let reason = line["reason"].as_str().filter(|_| line["outcome"] == "ignored");
-        self.suspect += u64::from(reason.is_some_and(|reason| reason.contains(", and yet it has the text ")));
+        self.suspect += u64::from(reason.is_some_and(|reason| reason.contains(", but its text contains ")));
         for (rule, entry) in line["rules"].as_object().into_iter().flatten() {
             let counts = self.verdicts.entry((rule.clone(), text(&entry["version"]))).or_default();
             *counts.entry(text(&entry["verdict"])).or_default() += 1;

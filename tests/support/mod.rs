@@ -30,6 +30,9 @@ use serde_json::Value;
 pub(crate) const NODEPORT: &str = "Kubernetes.Service.NodePort.Deployed";
 pub(crate) const SYSTEM_PRINCIPAL: &str = "Kubernetes.System.Principal.PublicIP";
 
+/// The tokens of JSON's structure, which mutations put anywhere.
+pub(crate) const JSON_TOKENS: [&[u8]; 8] = [b"{", b"}", b"[", b"]", b"\"", b"\\", b",", b":"];
+
 /// The path of a sample, as an argument.
 pub(crate) fn sample(name: &str) -> String {
     project("fixtures/samples").join(name).to_str().expect("UTF-8").to_owned()

@@ -77,7 +77,7 @@ impl Nats {
         })
     }
 
-    /// How things stand with deliveries, for a person.
+    /// Returns the state of the stream as text.
     pub(crate) fn state(&self) -> String {
         self.block_on(async |jetstream| {
             let stream = jetstream.get_stream("portcullis-records").await.expect("the stream is there");

@@ -25,6 +25,17 @@ pub(crate) const EYES: &str = "the-token-of-who-looks";
 /// The token of the client `publisher`, who brings packages.
 pub(crate) const PUBLISHER: &str = "the-token-of-who-publishes";
 
+/// The tables of two tenants, `acme` and `globex`, whose records carry a label.
+pub(crate) const TWO_TENANTS: &str = r#"
+[[tenants]]
+name = "acme"
+records = [{ p_source_label = "acme" }]
+
+[[tenants]]
+name = "globex"
+records = [{ p_source_label = "globex" }]
+"#;
+
 /// The config that most tests want, with more tables behind it.
 pub(crate) fn config(more: &str) -> String {
     format!(

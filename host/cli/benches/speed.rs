@@ -155,7 +155,7 @@ fn judged(judge: &mut Judge, record: &[u8]) -> u64 {
 
 fn alerts(judgement: &Judgement) -> u64 {
     let Judgement::Evaluated { verdicts, .. } = judgement else { return 0 };
-    verdicts.asked().iter().filter(|verdict| matches!(verdict.verdict, Verdict::Alert(_))).count() as u64
+    verdicts.judged().iter().filter(|verdict| matches!(verdict.verdict, Verdict::Alert(_))).count() as u64
 }
 
 /// Returns the number of alerts of an input, with its account.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis::activation::{Activator, History, Policy, Proof, Watched};
+use portcullis::activation::{Activator, FollowedFiles, History, Policy, RequiredChecks};
 use portcullis::package::{Recipe, pack};
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Compiler, Engine, Judge, Limits, embedded};
@@ -30,7 +30,7 @@ const ROUNDS: usize = 5;
 struct Stretch {
     /// Records per second.
     rate: f64,
-    /// The longest time between two records.
+    /// Maximum time between two records.
     gap: Duration,
 }
 
@@ -57,12 +57,12 @@ fn main() {
         fs::write(folder.path().join(package.file_name()), package.bytes()).expect("written");
     }
     let program = env!("CARGO_BIN_EXE_portcullis").into();
-    let mut activator = Activator::new(Arc::<History>::default(), Proof::TestCases, Timestamp::now, |_| {});
+    let mut activator = Activator::new(Arc::<History>::default(), RequiredChecks::TestCases, Timestamp::now, |_| {});
     let store = activator.add_store(vec![folder.path().to_owned()], Compiler::new(engine.clone()).in_child_of(program));
     let tenant = activator.add_tenant("default".into(), store, Policy::default(), Limits::default());
     activator.start_strictly().expect("the rules are good");
     let cell = activator.cell(tenant);
-    let watched = Watched { stores: true, configs: Vec::new() };
+    let watched = FollowedFiles { stores: true, configs: Vec::new() };
     let _control = activator.run(watched, Box::new(|| Ok(Vec::new()))).expect("a thread");
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/events.ndjson");

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, anyhow};
-use portcullis::activation::{Action, Activator, Control, History, Listed, News, Policy, Proof, Reload, Watched};
+use portcullis::activation::{
+    Action, ActivationNotice, Activator, Control, FollowedFiles, History, ListedPackage, Policy, Reload, RequiredChecks,
+};
 use portcullis::package::{Cache, PublicKey};
 use portcullis::report::Notification;
 use portcullis::rule_set::RuleSetCell;
@@ -64,7 +66,7 @@ type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
 pub(crate) struct Activation {
     activator: Activator,
     is_lenient: bool,
-    /// Whether news is written to the terminal or the log.
+    /// Whether notices are written to the terminal or the log.
     notifies: bool,
     several: bool,
     /// The names of the tenants, by their numbers at the activator.
@@ -76,24 +78,25 @@ pub(crate) struct Activation {
     /// The progress bar, which notifications must not overwrite.
     progress: Arc<OnceLock<Arc<Progress>>>,
     /// A further listener.
-    listener: Arc<OnceLock<NewsListener>>,
+    listener: Arc<OnceLock<NoticeListener>>,
 }
 
-/// Gets news of rules.
-pub(crate) type NewsListener = Box<dyn Fn(&News) + Send + Sync>;
+/// Receives activation notices.
+pub(crate) type NoticeListener = Box<dyn Fn(&ActivationNotice) + Send + Sync>;
 
 impl Activation {
     pub(crate) fn new(start: &Start<'_>, several: bool, cache: Option<Cache>) -> Result<Self, Failure> {
-        let proof = if matches!(start, Start::Explain) { Proof::WithoutTestCases } else { Proof::TestCases };
+        let checks =
+            if matches!(start, Start::Explain) { RequiredChecks::WithoutTestCases } else { RequiredChecks::TestCases };
         let notifies = !matches!(start, Start::List { .. });
         let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
-        let listener: Arc<OnceLock<NewsListener>> = Arc::default();
+        let listener: Arc<OnceLock<NoticeListener>> = Arc::default();
         let (bar, further) = (Arc::clone(&progress), Arc::clone(&listener));
-        let on_news = move |news: News| {
+        let on_notice = move |notice: ActivationNotice| {
             if let Some(listener) = further.get() {
-                listener(&news);
+                listener(&notice);
             }
-            let notification = notification(&news, several);
+            let notification = notification(&notice, several);
             match bar.get() {
                 _ if !notifies => {}
                 Some(progress) => progress.aside(|| notify(&notification)),
@@ -101,7 +104,7 @@ impl Activation {
             }
         };
         Ok(Self {
-            activator: Activator::new(start.history()?, proof, jiff::Timestamp::now, on_news),
+            activator: Activator::new(start.history()?, checks, jiff::Timestamp::now, on_notice),
             is_lenient: start.is_lenient(),
             notifies,
             several,
@@ -168,17 +171,22 @@ impl Activation {
         self.activator.cell(tenant)
     }
 
-    pub(crate) fn list(&self, tenant: usize) -> Vec<Listed> {
+    pub(crate) fn list(&self, tenant: usize) -> Vec<ListedPackage> {
         self.activator.list(tenant)
     }
 
-    /// Sets a listener that gets all further news.
-    pub(crate) fn set_listener(&self, listener: NewsListener) {
+    /// Sets a listener that gets all further notices.
+    pub(crate) fn set_listener(&self, listener: NoticeListener) {
         let _ = self.listener.set(listener);
     }
 
     /// Starts to follow the stores.
-    pub(crate) fn run(self, watched: Watched, reload: Reload, progress: &Arc<Progress>) -> Result<Control, Failure> {
+    pub(crate) fn run(
+        self,
+        watched: FollowedFiles,
+        reload: Reload,
+        progress: &Arc<Progress>,
+    ) -> Result<Control, Failure> {
         let _ = self.progress.set(Arc::clone(progress));
         self.activator.run(watched, reload).or_exit(Exit::Setup)
     }
@@ -194,11 +202,11 @@ impl Rules {
     }
 }
 
-/// Returns news as a notification, which names the tenant if there are several.
-fn notification(news: &News, several: bool) -> Notification {
+/// Returns a notice as a notification, which names the tenant if there are several.
+fn notification(notice: &ActivationNotice, several: bool) -> Notification {
     let of = |tenant: &str| if several { format!("tenant {tenant}: ") } else { String::new() };
-    match news {
-        News::Entry(entry) => {
+    match notice {
+        ActivationNotice::Entry(entry) => {
             let file = entry.file.as_ref().filter(|_| entry.action == Action::Refused && entry.rule_id.is_some());
             let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
             let text = format!("{}{file}{entry}", of(&entry.tenant));
@@ -207,9 +215,9 @@ fn notification(news: &News, several: bool) -> Notification {
                 _ => Notification::info(text),
             }
         }
-        News::Problem { tenant, text } => {
+        ActivationNotice::Problem { tenant, text } => {
             Notification::warning(format!("{}{text}", tenant.as_deref().map(of).unwrap_or_default()))
         }
-        News::HistoryFails(error) => Notification::warning(format!("warning: {error}")),
+        ActivationNotice::HistoryFails(error) => Notification::warning(format!("warning: {error}")),
     }
 }

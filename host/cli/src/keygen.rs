@@ -27,7 +27,7 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
-/// The most bytes of a key file.
+/// Maximum number of bytes of a key file.
 const LONGEST_KEY: usize = 64 << 10;
 
 /// Writes the private key to the file, and the public key to standard output in the form of `trusted-keys` in a config.

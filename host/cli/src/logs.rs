@@ -5,6 +5,13 @@ use std::io::IsTerminal as _;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+/// The environment variable with the level.
+const LEVEL: &str = "PORTCULLIS_LOG";
+
+/// The levels, with their filters. Of libraries, only warnings are of interest.
+const LEVELS: [(&str, &str); 3] =
+    [("warn", "warn"), ("info", "warn,portcullis=info"), ("debug", "warn,portcullis=debug")];
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Human-readable text
@@ -17,12 +24,18 @@ pub(crate) enum Format {
 pub(crate) fn begin(format: Option<Format>) {
     let on_terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if on_terminal { Format::Text } else { Format::Json });
-    let filter = EnvFilter::builder().with_env_var("PORTCULLIS_LOG").try_from_env();
-    // Of libraries, only warnings are of interest.
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn,portcullis=info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let level = std::env::var(LEVEL).ok().filter(|level| !level.is_empty());
+    let known = LEVELS.iter().find(|(name, _)| *name == level.as_deref().unwrap_or("info"));
+    let (_, filter) = known.unwrap_or(&LEVELS[1]);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_target(false);
     match format {
         Format::Text => log.with_ansi(on_terminal).init(),
         Format::Json => log.json().flatten_event(true).init(),
+    }
+    if let (None, Some(level)) = (known, level) {
+        tracing::warn!("{LEVEL}: unknown level {level}; expected warn, info or debug; info is used");
     }
 }

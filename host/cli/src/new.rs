@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The most bytes of a name, which is part of the `RuleID` and of a file's name.
+/// Maximum number of bytes of a name, which is part of the `RuleID` and of a file's name.
 const LONGEST: usize = 50;
 
 /// Returns what is wrong with a name. Cargo must accept it, a `RuleID` must be able to contain it, and the crates of

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The most bytes of a module, which may still contain names and debug information.
+/// Maximum number of bytes of a module, which may still contain names and debug information.
 const LONGEST_MODULE: usize = 64 << 20;
 
 /// Makes the package, checks it as a host does, and warns if test cases fail.

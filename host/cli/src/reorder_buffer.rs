@@ -10,7 +10,7 @@ use crate::stop::Stop;
 use crate::worker::JudgedBatch;
 use crate::writer::Writer;
 
-/// The most bytes of batches in flight. Beyond it the reader waits, so that memory is bounded. One batch may be larger.
+/// Maximum number of bytes of batches in flight. Beyond it the reader waits, so that memory is bounded. One batch may be larger.
 const IN_FLIGHT: usize = 32 << 20;
 
 /// A buffer that writes batches in their order.
@@ -18,8 +18,8 @@ pub(crate) struct ReorderBuffer {
     state: Mutex<State>,
     moved: Condvar,
     stop: Arc<Stop>,
-    /// Records that have been written.
-    written: AtomicU64,
+    /// Number of records that were judged and of entries that were written, which grows while the run makes progress.
+    steps: Arc<AtomicU64>,
     /// Whether all batches have been written.
     is_finishing: AtomicBool,
 }
@@ -39,14 +39,9 @@ struct State {
 impl ReorderBuffer {
     /// Returns a buffer that sets `stop` when a write fails.
     pub(crate) fn new(writer: Writer, stop: Arc<Stop>) -> Self {
+        let steps = Arc::clone(&writer.steps);
         let state = State { writer, next: 0, waiting: BTreeMap::new(), in_flight: 0, failed: Ok(()) };
-        Self {
-            state: Mutex::new(state),
-            moved: Condvar::new(),
-            stop,
-            written: AtomicU64::new(0),
-            is_finishing: AtomicBool::new(false),
-        }
+        Self { state: Mutex::new(state), moved: Condvar::new(), stop, steps, is_finishing: AtomicBool::new(false) }
     }
 
     /// Waits until a batch of this many bytes may be in flight, and counts it.
@@ -67,7 +62,7 @@ impl ReorderBuffer {
         while let Some(batch) = waiting.remove(next) {
             *in_flight -= batch.size;
             *next += 1;
-            let written = writer.write(batch, &self.written);
+            let written = writer.write(batch);
             if written.is_err() {
                 self.stop.set();
             }
@@ -88,16 +83,17 @@ impl ReorderBuffer {
         both(failed, state.writer.finish())
     }
 
-    /// Waits for a stopped run to finish. Returns `false` if no record is written for a second, or if `is_interrupted`.
+    /// Waits for a stopped run to finish. Returns `false` if no record is judged or written for a second, or if
+    /// `is_interrupted`.
     pub(crate) fn wait_for_end(&self, is_interrupted: &mut dyn FnMut() -> bool) -> bool {
-        let (mut written, mut since) = (self.written.load(Ordering::Relaxed), Instant::now());
+        let (mut before, mut since) = (self.steps.load(Ordering::Relaxed), Instant::now());
         while !self.is_finishing.load(Ordering::Relaxed) {
             if since.elapsed() >= Duration::from_secs(1) || is_interrupted() {
                 return false;
             }
-            let now = self.written.load(Ordering::Relaxed);
-            if now != written {
-                (written, since) = (now, Instant::now());
+            let now = self.steps.load(Ordering::Relaxed);
+            if now != before {
+                (before, since) = (now, Instant::now());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -5,7 +5,7 @@ mod fleet;
 
 use std::path::PathBuf;
 
-use portcullis::activation::Listed;
+use portcullis::activation::ListedPackage;
 use portcullis::alert::printable;
 use serde_json::{Value, json};
 
@@ -72,10 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// Returns each rule with one line for each of its versions.
-fn text(listed: &[Listed]) -> String {
+fn text(listed: &[ListedPackage]) -> String {
     let mut text = String::new();
     let mut rule = None;
-    for Listed { rule_id, version, state, since, reason, file, .. } in listed {
+    for ListedPackage { rule_id, version, state, since, reason, file, .. } in listed {
         let heading = rule_id.as_deref().unwrap_or("no package");
         if rule.replace(heading) != Some(heading) {
             text.push_str(&format!("{}\n", printable(heading)));

@@ -11,12 +11,12 @@ use portcullis::rule_set::RuleSetWatch;
 
 use crate::activation::Start;
 use crate::batch::{self, Batch};
-use crate::failure::{Exit, Failure, OrExit, both};
+use crate::failure::{Exit, Failure, OrExit, both, warn};
 use crate::input::{Identity, Input};
 use crate::outputs::OutputOptions;
 use crate::progress::Progress;
 use crate::reorder_buffer::ReorderBuffer;
-use crate::setup::{Setup, SetupArgs};
+use crate::setup::{Setup, SetupArgs, number_of_threads};
 use crate::signals::Interruption;
 use crate::sink::Format;
 use crate::stop::Stop;
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     follow: FollowArgs,
     /// Number of threads that judge records. Alerts are always in the order of the records [default: one for each core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_of_threads)]
     threads: Option<NonZeroUsize>,
     /// Show no progress and no summary. Warnings and errors are still shown
     #[arg(long, short)]
@@ -171,18 +171,26 @@ fn judge(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let mut own = workers.pop().expect("there is a worker for each thread, and this is one");
+    let threads = workers.len() + 1;
     let (sender, receiver) = mpsc::sync_channel::<Batch>(2 * workers.len());
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {
-        for mut worker in workers {
+        for (number, mut worker) in workers.into_iter().enumerate() {
             let receiver = &receiver;
-            scope.spawn(move || {
+            let serve = move || {
                 let _abort = AbortOnPanic;
                 let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(batch) = next() {
                     buffer.put(worker.judge(&batch));
                 }
-            });
+            };
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, serve) {
+                warn(format!(
+                    "warning: only {} of {threads} threads judge: no more can be started: {error}",
+                    number + 1
+                ));
+                break;
+            }
         }
         let mut hand_over = |batch: Batch| {
             buffer.admit(batch.size());

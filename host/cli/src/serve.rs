@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use portcullis::activation::{News, PublishedFolder};
+use portcullis::activation::{ActivationNotice, PublishedFolder};
 use portcullis::pipeline::threads;
 use portcullis_serve::{DataFolder, Parts, ServeError, Settings, Stats};
 
@@ -14,7 +14,7 @@ use crate::config::{Config, policy_over};
 use crate::failure::{Exit, Failure, OrExit, use_log};
 use crate::logs;
 use crate::progress::Progress;
-use crate::setup::{Published, Setup, SetupArgs};
+use crate::setup::{Published, Setup, SetupArgs, number_of_threads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     setup: SetupArgs,
     /// Number of threads that judge records [default: one for each core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_of_threads)]
     threads: Option<NonZeroUsize>,
     /// Format of the log on standard error. The environment variable PORTCULLIS_LOG sets its level: warn, info (the
     /// default) or debug [default: text on a terminal, else json]
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let names: Vec<Arc<str>> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
     let stats = Arc::new(Stats::new(names.into()));
     let counted = Arc::clone(&stats);
-    setup.set_listener(Box::new(move |news| {
-        if let News::Entry(entry) = news {
+    setup.set_listener(Box::new(move |notice| {
+        if let ActivationNotice::Entry(entry) = notice {
             counted.count_entry(entry);
         }
     }));

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis::read::Records;
 use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
@@ -17,6 +18,8 @@ pub(crate) struct Worker {
     tenants: Tenants,
     records: Records,
     options: ReportOptions,
+    /// Counts the records that it judges.
+    steps: Arc<AtomicU64>,
 }
 
 /// A batch that was judged.
@@ -48,12 +51,12 @@ pub(crate) enum Entry {
 }
 
 impl Worker {
-    pub(crate) fn new(number: usize, tenants: Tenants, options: ReportOptions) -> Self {
-        Self { number, tenants, records: Records::default(), options }
+    pub(crate) fn new(number: usize, tenants: Tenants, options: ReportOptions, steps: Arc<AtomicU64>) -> Self {
+        Self { number, tenants, records: Records::default(), options, steps }
     }
 
     pub(crate) fn judge(&mut self, batch: &Batch) -> JudgedBatch {
-        let Self { number: worker, tenants, records, options } = self;
+        let Self { number: worker, tenants, records, options, steps } = self;
         for (tenant, rules) in batch.rules.iter().enumerate() {
             tenants.judge(tenant).set_rules(rules);
         }
@@ -66,6 +69,7 @@ impl Worker {
             let before = entries.len();
             let done = records.for_each(&document, &mut |record, outcome| {
                 let report = judge_record(tenants, *options, &mut outcomes, origin, record, outcome);
+                steps.fetch_add(1, Ordering::Relaxed);
                 entries.extend(report.map(Box::new).map(Entry::Report));
                 Ok::<(), Infallible>(())
             });

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use portcullis::incidents::{Incident, Incidents};
 use portcullis::package::Spec;
-use portcullis::report::{Notification, Notifier, Outcomes, RecordReport, ReportOptions, Warned};
+use portcullis::report::{Notification, Notifier, Outcomes, RecordReport, ReportOptions, WarningState};
 use portcullis::{Accounting, Alert, Tenants, Verdict};
 
 use crate::batch::Source;
@@ -37,6 +37,8 @@ pub(crate) struct Writer {
     rejects: Option<Output>,
     ledger: Option<Output>,
     progress: Arc<Progress>,
+    /// Number of records that were judged and of entries that were written, which grows while the run makes progress.
+    pub(crate) steps: Arc<AtomicU64>,
     quiet: bool,
     pub(crate) notifier: Notifier,
     finished: bool,
@@ -49,7 +51,7 @@ const ENOUGH: u64 = 1_000;
 struct InputSoFar {
     source: Arc<Source>,
     outcomes: Outcomes,
-    warned: Warned,
+    warned: WarningState,
 }
 
 /// The open incidents of a tenant, and the number of those that are over.
@@ -87,6 +89,7 @@ impl Writer {
             rejects: options.rejects.as_deref().map(Output::create).transpose()?,
             ledger: options.ledger.as_deref().map(Output::create).transpose()?,
             progress,
+            steps: Arc::default(),
             quiet: options.quiet,
             notifier,
             finished: false,
@@ -97,13 +100,15 @@ impl Writer {
             times: writer.incidents.is_some(),
         };
         let workers = tenants.into_iter().enumerate();
-        let workers = workers.map(|(number, tenants)| Worker::new(number, tenants, reported)).collect();
+        let workers =
+            workers.map(|(number, tenants)| Worker::new(number, tenants, reported, Arc::clone(&writer.steps)));
+        let workers = workers.collect();
         Ok((writer, workers))
     }
 
-    /// Writes the entries of a batch, and counts them in `written`. An output that fails gets no more. The others get
+    /// Writes the entries of a batch, and counts them in `steps`. An output that fails gets no more. The others get
     /// the whole batch, so that they agree with the account.
-    pub(crate) fn write(&mut self, batch: JudgedBatch, written: &AtomicU64) -> Result<(), Failure> {
+    pub(crate) fn write(&mut self, batch: JudgedBatch) -> Result<(), Failure> {
         let first = self.records;
         let records = batch.outcomes.records;
         self.records += records;
@@ -121,7 +126,7 @@ impl Writer {
                 Entry::Line(line) => self.sink.line(&line),
             };
             result = both(result, written_entry);
-            written.fetch_add(1, Ordering::Relaxed);
+            self.steps.fetch_add(1, Ordering::Relaxed);
         }
         // The next batch may take long to come.
         let result = both(result, self.sink.flush());
@@ -138,17 +143,17 @@ impl Writer {
         let input = self.input.get_or_insert_with(|| InputSoFar {
             source: Arc::clone(source),
             outcomes: Outcomes::default(),
-            warned: Warned::default(),
+            warned: WarningState::default(),
         });
         let others = match &self.rejects {
             Some(_) => "It is in the rejects, and further ones are too",
             None => "Further ones in this input are only counted; --rejects FILE keeps them all",
         };
-        warnings.extend(input.warned.of_records(&outcomes, others).map(Notification::warning));
+        warnings.extend(input.warned.record_warnings(&outcomes, others).map(Notification::warning));
         warnings.extend(outcomes.blind.iter().filter_map(|blind| self.notifier.blind(blind)));
         input.outcomes.add(outcomes);
         if !source.ends && input.outcomes.records >= ENOUGH {
-            let warning = input.warned.of_all(&input.outcomes, &source.name);
+            let warning = input.warned.input_warning(&input.outcomes, &source.name);
             warnings.extend(warning.map(Notification::warning));
         }
         for warning in warnings {
@@ -159,7 +164,7 @@ impl Writer {
     /// Ends the current input, and returns the warning about the whole input, if there is one.
     fn end_input(&mut self) -> Option<Notification> {
         let InputSoFar { source, outcomes, mut warned } = self.input.take()?;
-        warned.of_all(&outcomes, &source.name).map(Notification::warning)
+        warned.input_warning(&outcomes, &source.name).map(Notification::warning)
     }
 
     fn write_report(&mut self, n: u64, report: RecordReport) -> Result<(), Failure> {

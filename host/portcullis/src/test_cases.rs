@@ -110,16 +110,16 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
 fn verdict(judge: &mut Judge, event: &Event<'_>) -> TestOutcome {
     let verdicts = judge.event(event);
     let is_subscribed = verdicts.all().next().is_some();
-    match verdicts.into_asked().pop() {
-        Some(asked) => TestOutcome::Verdict(asked.verdict),
+    match verdicts.into_judged().pop() {
+        Some(judged) => TestOutcome::Verdict(judged.verdict),
         None if is_subscribed => TestOutcome::Verdict(Verdict::Skipped),
         None => TestOutcome::NotSubscribed,
     }
 }
 
 /// Returns the outcome of a test case that the prefilter skipped, given the outcome without the prefilter.
-fn without_prefilter_outcome(asked: TestOutcome) -> TestOutcome {
-    match asked {
+fn without_prefilter_outcome(judged: TestOutcome) -> TestOutcome {
+    match judged {
         TestOutcome::Verdict(Verdict::Alert(_)) => TestOutcome::PrefilterHides,
         fault @ TestOutcome::Verdict(Verdict::Fault(_)) => fault,
         _ => TestOutcome::Verdict(Verdict::Skipped),

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::settings::{ClientSettings, Credential, Role};
 
-/// The fewest characters of a token. A shorter one could be guessed.
+/// Minimum number of characters of a token. A shorter one could be guessed.
 const MIN_TOKEN: usize = 16;
 
 /// A client that has authenticated.

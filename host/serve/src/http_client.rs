@@ -17,13 +17,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
-/// The longest time to connect.
+/// Maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The longest time from a request to the end of its answer.
+/// Maximum time from a request to the end of its answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The most bytes of an answer.
+/// Maximum number of bytes of an answer.
 const LONGEST: usize = 64 << 20;
 
 /// A client for HTTP/1.1, with or without TLS. It follows no redirects, because another server could answer there.

@@ -10,6 +10,7 @@
 //! starts and stops everything.
 
 mod app;
+mod backoff;
 mod clients;
 mod error;
 mod http;

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use portcullis::activation::{Control, Listed, PublishedFolder};
+use portcullis::activation::{Control, ListedPackage, PublishedFolder};
 use portcullis::report::Notifier;
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Engine, PackageLimits, Tenants};
@@ -41,7 +41,7 @@ pub struct Parts {
     /// Each tenant's number at the control, if its rules come from files.
     pub followed: Vec<Option<usize>>,
     /// The list of each tenant's rules, if they do not come from files.
-    pub listed: Vec<Vec<Listed>>,
+    pub listed: Vec<Vec<ListedPackage>>,
     /// The folder of packages that each tenant follows, if it follows one, and the limits of its packages.
     pub folders: Vec<(Option<PathBuf>, PackageLimits)>,
     /// The folder of published packages and chosen versions.
@@ -279,12 +279,12 @@ impl Service {
 }
 
 /// Keeps the list of rules up to date, on a thread that can block on the control.
-fn keep_list(control: Control, stats: &Arc<Stats>, followed: Vec<Option<usize>>, listed: Vec<Vec<Listed>>) {
+fn keep_list(control: Control, stats: &Arc<Stats>, followed: Vec<Option<usize>>, listed: Vec<Vec<ListedPackage>>) {
     let stats = Arc::downgrade(stats);
     std::thread::spawn(move || {
         while let Some(lists) = control.list() {
             let Some(stats) = stats.upgrade() else { return };
-            let of = |(number, own): (&Option<usize>, &Vec<Listed>)| match number {
+            let of = |(number, own): (&Option<usize>, &Vec<ListedPackage>)| match number {
                 Some(number) => lists[*number].clone(),
                 None => own.clone(),
             };

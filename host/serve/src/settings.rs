@@ -15,15 +15,15 @@ pub struct Settings {
     pub data: PathBuf,
     /// TLS. Without it, the service speaks plain HTTP.
     pub tls: Option<Tls>,
-    /// The most bytes of a batch, both as sent and when decompressed.
+    /// Maximum number of bytes of a batch, both as sent and when decompressed.
     pub max_body: u64,
-    /// The most bytes of all batches that are being read or judged.
+    /// Maximum number of bytes of all batches that are being read or judged.
     pub in_flight: u64,
-    /// The most connections.
+    /// Maximum number of connections.
     pub connections: usize,
     /// The time in which a request must arrive.
     pub timeout: Duration,
-    /// The longest time for batches in flight after a termination signal.
+    /// Maximum time for batches in flight after a termination signal.
     pub drain: Duration,
     /// The file with one line for each record.
     pub ledger: Option<PathBuf>,
@@ -142,9 +142,9 @@ pub struct WebhookSettings {
     pub authorization_file: Option<PathBuf>,
     /// The file with the certificates to trust, in PEM; without it, the system's.
     pub ca: Option<PathBuf>,
-    /// The most bytes that wait for the endpoint on the disk.
+    /// Maximum number of bytes that wait for the endpoint on the disk.
     pub spool: u64,
-    /// The most alerts in one request.
+    /// Maximum number of alerts in one request.
     pub alerts_per_request: usize,
     /// The time after which an alert that was not accepted becomes a dead letter.
     pub give_up: Duration,
@@ -173,7 +173,7 @@ pub struct JetStreamSettings {
     pub ack_wait: Duration,
     /// The number of attempts after which a batch becomes a dead letter.
     pub attempts: u32,
-    /// The most bytes in the stream. Beyond it, batches are refused.
+    /// Maximum number of bytes in the stream. Beyond it, batches are refused.
     pub max_bytes: u64,
     /// The number of servers that keep each message.
     pub replicas: usize,

@@ -25,7 +25,7 @@ impl PerRecord for Portcullis {
             other => bail!("the record was not evaluated: {other:?}"),
         };
         let mut alerts = Verdicts::default();
-        for verdict in verdicts.into_asked() {
+        for verdict in verdicts.into_judged() {
             let rule = verdict.package.rule_id();
             match verdict.verdict {
                 Verdict::Alert(_) => {

@@ -48,7 +48,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn a_room_uses_only_rooms_below_it() {
+fn a_module_uses_only_modules_below_it() {
     let place = |name: &str| ROOMS.iter().position(|room| *room == name);
     for (file, imports) in imports() {
         let own = place(file.split('/').next().expect("a room"));

@@ -13,7 +13,7 @@ impl Rule for NodePortService {
             && event.is_of_core_group()
             && event.is_complete()
             && !event.is_dry_run()
-            && !request::has_failed(event)
+            && !event.has_failed()
             && event.service_type.as_deref() == Some("NodePort");
         deployed.then(|| alert(event))
     }

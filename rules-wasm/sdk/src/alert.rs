@@ -1,7 +1,8 @@
 //! The alert that a rule returns, limited to a size that the host accepts.
 
-use portcullis_event::json::{Raw, is_written_as_it_is};
-use portcullis_event::{Event, ResponseStatus, Text};
+use portcullis_event::{Event, Text};
+
+use crate::context::{self, Context, ContextValue, truncated};
 
 /// Severity, on Panther's scale of five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,60 +27,15 @@ pub struct Alert {
     context: Context,
 }
 
-/// The members of a context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Context {
-    /// All keys and values as JSON, concatenated.
-    json: String,
-    /// Lengths of each key and value.
-    lengths: Vec<[usize; 2]>,
-}
-
-impl Context {
-    /// Allocates enough for most contexts: the members of every alert, and some that the rule adds.
-    fn new() -> Self {
-        Self { json: String::with_capacity(1024), lengths: Vec::with_capacity(16) }
-    }
-
-    /// Iterates over keys and values.
-    fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = &*self.json;
-        self.lengths.iter().map(move |[key, value]| {
-            let (member, after) = rest.split_at(key + value);
-            rest = after;
-            member.split_at(*key)
-        })
-    }
-
-    fn add(&mut self, key: &str, value: &impl ContextValue) {
-        let begin = self.json.len();
-        key.write(&mut self.json);
-        let middle = self.json.len();
-        value.write(&mut self.json);
-        let position = self.members().position(|(earlier, _)| *earlier == self.json[begin..middle]);
-        match position {
-            None => self.lengths.push([middle - begin, self.json.len() - middle]),
-            Some(position) => {
-                let value = self.json.split_off(middle);
-                self.json.truncate(begin);
-                let [key, length] = self.lengths[position];
-                let from = self.lengths[..position].as_flattened().iter().sum::<usize>() + key;
-                self.json.replace_range(from..from + length, &value);
-                self.lengths[position][1] = value.len();
-            }
-        }
-    }
-}
-
 impl Alert {
     /// Maximum length of the title and of dedup, in bytes.
     pub const MAX_LINE: usize = 1024;
     /// Maximum length of a text in the context, in bytes.
-    pub const MAX_TEXT: usize = 2048;
+    pub const MAX_TEXT: usize = context::MAX_TEXT;
     /// Maximum number of items of a list in the context.
-    pub const MAX_ITEMS: usize = 32;
+    pub const MAX_ITEMS: usize = context::MAX_ITEMS;
     /// Maximum length of the context as JSON, in bytes. A value that would exceed it becomes null.
-    pub const MAX_CONTEXT: usize = 48 << 10;
+    pub const MAX_CONTEXT: usize = context::MAX_JSON;
 
     /// Creates an alert about an event. The title is one line for a person. Alerts of one rule with equal `dedup` are
     /// one incident. The context begins with the event's user, source addresses, request, response and impersonated
@@ -141,25 +97,7 @@ impl Alert {
     /// Returns the context, a JSON object of at most [`MAX_CONTEXT`](Self::MAX_CONTEXT) bytes.
     #[must_use]
     pub fn context(&self) -> String {
-        const NULL: &str = "null";
-        let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
-        // Length of the remaining members if all of them are null.
-        let mut reserve: usize = self.context.members().map(|(key, _)| length_with(key, NULL)).sum();
-        let all: usize = self.context.members().map(|(key, value)| length_with(key, value)).sum();
-        let mut json = String::with_capacity(all.min(Self::MAX_CONTEXT) + "{}".len());
-        json.push('{');
-        for (key, value) in self.context.members() {
-            reserve -= length_with(key, NULL);
-            let fits = json.len() + length_with(key, value) + reserve < Self::MAX_CONTEXT;
-            if json.len() > 1 {
-                json.push(',');
-            }
-            json.push_str(key);
-            json.push(':');
-            json.push_str(if fits { value } else { NULL });
-        }
-        json.push('}');
-        json
+        self.context.to_json()
     }
 }
 
@@ -190,108 +128,10 @@ fn impersonated_groups<'e>(event: &'e Event<'_>) -> Option<Vec<Text<'e>>> {
     (!event.impersonated_groups.is_empty()).then(|| groups.collect())
 }
 
-/// A value that can be in an alert's context.
-pub trait ContextValue {
-    /// Appends the value as JSON, truncated to its limit.
-    fn write(&self, json: &mut String);
-}
-
-impl ContextValue for str {
-    fn write(&self, json: &mut String) {
-        let truncated = (self.len() > Alert::MAX_TEXT).then(|| truncated(self.to_owned(), Alert::MAX_TEXT));
-        let text = truncated.as_deref().unwrap_or(self);
-        if is_written_as_it_is(text) {
-            json.reserve(text.len() + 2);
-            json.push('"');
-            json.push_str(text);
-            json.push('"');
-        } else {
-            // Writing a text to memory cannot fail.
-            json.push_str(&serde_json::to_string(text).unwrap_or_default());
-        }
-    }
-}
-
-impl ContextValue for Text<'_> {
-    fn write(&self, json: &mut String) {
-        str::write(self, json);
-    }
-}
-
-impl ContextValue for i64 {
-    fn write(&self, json: &mut String) {
-        json.push_str(&self.to_string());
-    }
-}
-
-impl ContextValue for bool {
-    fn write(&self, json: &mut String) {
-        json.push_str(if *self { "true" } else { "false" });
-    }
-}
-
-impl ContextValue for ResponseStatus {
-    fn write(&self, json: &mut String) {
-        json.push_str("{\"code\":");
-        self.code.write(json);
-        json.push('}');
-    }
-}
-
-/// Writes the value as it is in the record, or null if it is too long.
-impl ContextValue for Raw<'_> {
-    fn write(&self, json: &mut String) {
-        json.push_str(if self.get().len() > Alert::MAX_TEXT { "null" } else { self.get() });
-    }
-}
-
-impl<T: ContextValue> ContextValue for [T] {
-    fn write(&self, json: &mut String) {
-        json.push('[');
-        for (position, item) in self.iter().take(Alert::MAX_ITEMS).enumerate() {
-            if position > 0 {
-                json.push(',');
-            }
-            item.write(json);
-        }
-        json.push(']');
-    }
-}
-
-impl<T: ContextValue> ContextValue for Vec<T> {
-    fn write(&self, json: &mut String) {
-        self.as_slice().write(json);
-    }
-}
-
-impl<T: ContextValue + ?Sized> ContextValue for &T {
-    fn write(&self, json: &mut String) {
-        T::write(self, json);
-    }
-}
-
-impl<T: ContextValue> ContextValue for Option<T> {
-    fn write(&self, json: &mut String) {
-        match self {
-            Some(value) => value.write(json),
-            None => json.push_str("null"),
-        }
-    }
-}
-
-/// Truncates a text to `max` bytes, including the `…` at its end.
-fn truncated(mut text: String, max: usize) -> String {
-    const ELLIPSIS: char = '…';
-    if text.len() > max {
-        text.truncate(text.floor_char_boundary(max - ELLIPSIS.len_utf8()));
-        text.push(ELLIPSIS);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use portcullis_event::LogType;
+    use portcullis_event::json::Raw;
+    use portcullis_event::{LogType, ResponseStatus};
     use proptest::prelude::*;
 
     use super::*;
@@ -331,19 +171,8 @@ mod tests {
         );
     }
 
-    proptest! {
-        #[test]
-        fn texts_are_written_as_serde_json_writes_them(text in "([a-zé/ ]{0,9}|[\\x00-\\x7f\u{80}\u{1f600}]{0,3}){0,6}") {
-            let mut json = String::new();
-            text.as_str().write(&mut json);
-            prop_assert_eq!(json, serde_json::to_string(&text).expect("the value is JSON"));
-        }
-    }
-
     #[test]
-    fn long_texts_are_truncated_at_a_character() {
-        assert_eq!(truncated("åäö".to_owned(), 6), "åäö");
-        assert_eq!(truncated("åäöå".to_owned(), 6), "å…");
+    fn a_long_title_is_truncated() {
         let title = "é".repeat(Alert::MAX_LINE);
         assert!(Alert::new(&Event::new(LogType::Eks), title, "").title().len() <= Alert::MAX_LINE);
     }
@@ -404,7 +233,7 @@ mod tests {
             let json = alert.context();
             prop_assert!(json.len() <= Alert::MAX_CONTEXT);
             let read: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).expect("the context is an object");
-            prop_assert_eq!(read.len(), alert.context.lengths.len());
+            prop_assert_eq!(read.len(), alert.context.len());
         }
     }
 }

@@ -29,9 +29,11 @@ mod alert;
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
 #[doc(hidden)]
 pub mod component;
+mod context;
 pub mod request;
 
-pub use alert::{Alert, ContextValue, Severity};
+pub use alert::{Alert, Severity};
+pub use context::ContextValue;
 pub use portcullis_event::{Asn, Event, LogType, ResponseStatus, SourceScope, Text, address, json};
 
 /// A detection.

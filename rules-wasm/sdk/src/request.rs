@@ -3,12 +3,6 @@
 use portcullis_event::json::{self, Raw};
 use portcullis_event::{Event, Text};
 
-/// Returns whether the request failed: its response has an HTTP status of 400 or above, or a gRPC code from 1 to 16.
-#[must_use]
-pub fn has_failed(event: &Event) -> bool {
-    event.code().is_some_and(|code| code >= 400 || (1..=16).contains(&code))
-}
-
 /// Returns the object's name. If the API server generates the name, returns the prefix that the client asked for, and
 /// `*`.
 #[must_use]
@@ -49,20 +43,12 @@ pub fn value_at<'e>(value: Option<Raw<'e>>, path: &[&str]) -> Option<Raw<'e>> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_event::{LogType, ResponseStatus};
+    use portcullis_event::LogType;
 
     use super::*;
 
     fn event() -> Event<'static> {
         Event::new(LogType::Eks)
-    }
-
-    #[test]
-    fn http_errors_and_grpc_errors_are_failures() {
-        let failed = |code| has_failed(&Event { response_status: Some(ResponseStatus { code }), ..event() });
-        assert!([1, 16, 400, 599].into_iter().all(failed));
-        assert!(![0, 17, 200, 399, -1].into_iter().any(failed));
-        assert!(!has_failed(&event()));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Guest for Handler {
             Ok(alerts) => alerts,
             Err(NotEvaluated::Ignored(_)) => return Ok(()),
             Err(not_evaluated) => {
-                return Err(format!("the message on {} is no record: {not_evaluated}", message.subject));
+                return Err(format!("the message on {} is not a record: {not_evaluated}", message.subject));
             }
         };
         let subject = format!("alerts.{}", message.subject);

@@ -17,7 +17,7 @@ pub(super) static MODULE: LazyLock<Module> =
 /// Tag, its length, seconds, nanoseconds, record, its length.
 pub(super) type Filter = TypedFunc<(u32, u32, u32, u32, u32, u32), u32>;
 
-/// What stands in the place of Fluent Bit.
+/// A host that calls the module like Fluent Bit.
 pub(super) struct Host {
     pub(super) store: Store<StoreLimits>,
     pub(super) memory: Memory,

@@ -79,7 +79,7 @@ fn the_manifest_of_a_workload_names_what_the_component_has() {
 
 /// An alert that came back as a record would be a message without end.
 #[test]
-fn nobody_subscribes_to_alerts() {
+fn no_subscription_includes_alerts() {
     let first = SUBSCRIPTION.split('.').next().expect("a token");
     assert!(!["*", ">", "alerts"].contains(&first) && SUBJECT.starts_with(&format!("{first}.")));
 }

@@ -29,6 +29,11 @@ impl ActivationTable {
         self.trusted_keys.as_ref().map(Spanned::span)
     }
 
+    /// Returns the place of the first pin, if there is one.
+    pub(super) fn pins(&self) -> Option<Range<usize>> {
+        self.versions.iter().flatten().map(|(_, text)| text.span()).next()
+    }
+
     /// Returns a policy, with the values that the table sets.
     pub(super) fn over(&self, base: &Policy, source: &Source) -> Result<Policy, ConfigError> {
         let mut policy = base.clone();

@@ -18,6 +18,7 @@ mod source;
 mod tenants;
 mod values;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use portcullis::activation::Policy;
@@ -148,17 +149,27 @@ impl Config {
         tables.iter().map(|table| table.exclusion(&self.source, rules)).collect()
     }
 
-    /// Returns the error of a tenant with trusted keys and the embedded rules, which are not signed.
-    #[must_use]
-    pub(crate) fn keys_without_rules(&self, tenant: &str) -> ConfigError {
-        let own = self.tables.tenants.iter().flatten().find(|table| table.name() == tenant);
-        let own = own.and_then(|table| table.activation.as_ref()).and_then(ActivationTable::trusted_keys);
-        let of_all = || self.tables.activation.as_ref().and_then(ActivationTable::trusted_keys);
+    /// Checks the policy of a tenant that uses the embedded rules.
+    ///
+    /// # Errors
+    /// It has trusted keys, although the embedded rules are not signed, or pins, although their versions are fixed.
+    pub(crate) fn check_embedded(&self, tenant: &str, policy: &Policy) -> Result<(), ConfigError> {
+        let place = |of: fn(&ActivationTable) -> Option<Range<usize>>| {
+            let own = self.tables.tenants.iter().flatten().find(|table| table.name() == tenant);
+            let own = own.and_then(|table| table.activation.as_ref()).and_then(of);
+            own.or_else(|| self.tables.activation.as_ref().and_then(of)).unwrap_or_default()
+        };
+        let (key, why, place) = if policy.trusted_keys.is_some() {
+            ("trusted-keys", "which are not signed", place(ActivationTable::trusted_keys))
+        } else if !policy.versions.is_empty() {
+            ("versions", "whose versions are fixed", place(ActivationTable::pins))
+        } else {
+            return Ok(());
+        };
         let what = format!(
-            "trusted-keys: {tenant} uses the embedded rules, which are not signed; name packages with rules or --rules, or \
-             remove trusted-keys"
+            "{key}: {tenant} uses the embedded rules, {why}; name packages with rules or --rules, or remove {key}"
         );
-        self.source.error_at(own.or_else(of_all).unwrap_or_default(), what)
+        Err(self.source.error_at(place, what))
     }
 
     /// Returns the settings of the service, if the config has them.

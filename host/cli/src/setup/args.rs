@@ -1,6 +1,7 @@
 //! The options that select rules, config and enrichment.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use portcullis::TenantLimits;
@@ -117,4 +118,13 @@ impl LimitsArgs {
         let config = self.config.as_deref().map(Config::read).transpose().or_exit(Exit::Setup)?;
         config.map_or_else(|| Ok(TenantLimits::default()), |config| config.limits()).or_exit(Exit::Setup)
     }
+}
+
+/// Maximum number of threads that judge. Each has an instance of each rule, so more of them cost only memory.
+const MAX_THREADS: usize = 1024;
+
+/// Parses the argument of `--threads`.
+pub(crate) fn number_of_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MAX_THREADS);
+    number.ok_or_else(|| format!("expected a number from 1 to {MAX_THREADS}"))
 }

@@ -1,4 +1,4 @@
-//! What records are judged with: tenants with their rules, limits and exclusions; enrichment.
+//! The setup of a command: tenants with their rules, limits and exclusions; enrichment.
 
 mod args;
 mod published;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use portcullis::activation::{Control, Listed, VersionState, Watched};
+use portcullis::activation::{Control, FollowedFiles, ListedPackage, VersionState};
 use portcullis::enrich::Enrichment;
 use portcullis::package::Cache;
 use portcullis::pipeline::Claim;
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Exclusion, Judge, Limits, Package, PackageLimits, Tenants};
 
-use crate::activation::{Activation, NewsListener, Rules, Start};
+use crate::activation::{Activation, NoticeListener, Rules, Start};
 use crate::config::{Config, Tenant};
 use crate::failure::{Exit, Failure, OrExit, warn};
 use crate::progress::Progress;
-pub(crate) use args::{LimitsArgs, RuleArgs, SetupArgs};
+pub(crate) use args::{LimitsArgs, RuleArgs, SetupArgs, number_of_threads};
 pub(crate) use published::Published;
 use published::policies;
 
@@ -78,8 +78,8 @@ impl Setup {
             let paths = tenant.rules.as_ref().or(published.as_ref()).unwrap_or(&args.rules.paths);
             let policy = Published::policy(args.published.as_ref(), &tenant.name, tenant.policy);
             let policy = policy.map_err(|error| Failure::new(Exit::Setup, anyhow!("{error}")))?;
-            if let (true, true, Some(config)) = (paths.is_empty(), policy.trusted_keys.is_some(), config) {
-                return Err(Failure::new(Exit::Setup, config.keys_without_rules(&tenant.name)));
+            if let (true, Some(config)) = (paths.is_empty(), config) {
+                config.check_embedded(&tenant.name, &policy).or_exit(Exit::Setup)?;
             }
             let name: Arc<str> = tenant.name.as_str().into();
             let rules = activation.rules(&name, paths, &tenant.limits, policy);
@@ -172,7 +172,7 @@ impl Setup {
     }
 
     /// Returns each tenant with its packages and their states.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = (&str, Vec<Listed>)> {
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&str, Vec<ListedPackage>)> {
         self.tenants.iter().map(|tenant| {
             let listed = match &tenant.rules {
                 Rules::Embedded(rules) => rules.packages().iter().map(embedded_listed).collect(),
@@ -188,9 +188,9 @@ impl Setup {
         self.tenants.iter().map(|tenant| (tenant.folder.clone(), tenant.package)).collect()
     }
 
-    /// Sets a listener that gets all further news of rules.
+    /// Sets a listener that gets all further notices of rules.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only a service needs it"))]
-    pub(crate) fn set_listener(&self, listener: NewsListener) {
+    pub(crate) fn set_listener(&self, listener: NoticeListener) {
         self.activation.set_listener(listener);
     }
 
@@ -219,7 +219,7 @@ impl Setup {
         let (config, published) = (args.config().cloned(), args.published.clone());
         let activations =
             published.iter().flat_map(|published| names.iter().map(|(name, _)| published.folder.activation(name)));
-        let watched = Watched { stores: watch, configs: config.iter().cloned().chain(activations).collect() };
+        let watched = FollowedFiles { stores: watch, configs: config.iter().cloned().chain(activations).collect() };
         let reload = move || match &config {
             None => Ok(Vec::new()),
             Some(file) => policies(file, published.as_ref(), &names),
@@ -228,8 +228,8 @@ impl Setup {
     }
 }
 
-fn embedded_listed(package: &Package) -> Listed {
-    Listed {
+fn embedded_listed(package: &Package) -> ListedPackage {
+    ListedPackage {
         rule_id: Some(package.rule_id().to_owned()),
         version: Some(package.version().clone()),
         state: VersionState::Active,

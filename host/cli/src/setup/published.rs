@@ -47,8 +47,7 @@ pub(super) fn policies(
         let policy = &tenant.ok_or_else(removed)?.policy;
         match followed {
             Some(number) => policies.push((*number, Published::policy(published, name, policy.clone())?)),
-            None if policy.trusted_keys.is_some() => return Err(config.keys_without_rules(name).to_string()),
-            None => {}
+            None => config.check_embedded(name, policy).map_err(|error| error.to_string())?,
         }
     }
     Ok(policies)

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::history::History;
 use super::policy::Policy;
-use super::recorder::{ActivationError, News, Proof, Recorder};
+use super::recorder::{ActivationError, ActivationNotice, Recorder, RequiredChecks};
 use super::store::Store;
 use super::tenant_rules::TenantRules;
 use crate::limits::Limits;
@@ -29,15 +29,15 @@ impl Activator {
     #[must_use]
     pub fn new(
         history: Arc<History>,
-        proof: Proof,
+        checks: RequiredChecks,
         clock: fn() -> Timestamp,
-        notify: impl Fn(News) + Send + 'static,
+        notify: impl Fn(ActivationNotice) + Send + 'static,
     ) -> Self {
         let recorder = Recorder {
             known: RefCell::new(history.past().clone()),
             history,
             clock,
-            proof,
+            checks,
             notify: Box::new(notify),
             entries: RefCell::default(),
             is_strict: Cell::new(false),

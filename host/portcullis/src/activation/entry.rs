@@ -44,9 +44,9 @@ pub struct Entry {
     pub rule_id: Option<String>,
     /// The version that was active before.
     pub from: Option<Version>,
-    /// The version that this entry is about; for a roll-back, the version that is active again.
+    /// The version that this entry is about; for a rollback, the version that is active again.
     pub to: Option<Version>,
-    /// SHA-256 of the version's package; for a roll-back, of the package that failed.
+    /// SHA-256 of the version's package; for a rollback, of the package that failed.
     pub sha256: Option<String>,
     /// The key that signed it.
     pub signer: Option<String>,

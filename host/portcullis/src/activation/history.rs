@@ -46,7 +46,7 @@ pub struct HistoryError {
 
 /// The history of one rule of one tenant.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub struct RuleHistory {
     /// The version that was active last, its package's SHA-256, and the time since which it was active.
     pub active: Option<(Version, String, String)>,
     /// Every version that was ever active, and its package's SHA-256.
@@ -61,7 +61,7 @@ pub struct Past {
 
 /// The history of each rule, by tenant and rule id.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Histories(HashMap<(String, String), Past>);
+pub(super) struct Histories(HashMap<(String, String), RuleHistory>);
 
 impl Histories {
     /// Adds an entry.
@@ -100,12 +100,12 @@ impl Histories {
     }
 
     /// Returns the history of a tenant's rule.
-    pub(super) fn of(&self, tenant: &str, rule_id: &str) -> Option<&Past> {
+    pub(super) fn of(&self, tenant: &str, rule_id: &str) -> Option<&RuleHistory> {
         self.0.get(&(tenant.to_owned(), rule_id.to_owned()))
     }
 
     /// Returns the rules of a tenant that have a history.
-    pub(super) fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h Past)> {
+    pub(super) fn rules<'h>(&'h self, tenant: &'h str) -> impl Iterator<Item = (&'h str, &'h RuleHistory)> {
         self.0.iter().filter(move |((of, _), _)| of == tenant).map(|((_, rule_id), past)| (&**rule_id, past))
     }
 }

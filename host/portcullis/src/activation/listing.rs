@@ -7,13 +7,13 @@ use semver::Version;
 use serde::Serialize;
 
 use super::activator::Activator;
-use super::history::{Histories, Past};
+use super::history::{Histories, RuleHistory};
 use super::tenant_rules::TenantRules;
 use crate::package::Candidate;
 
 /// A package in a store, or one that was active and is no longer there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ListedPackage {
     /// The rule, if the file is a package.
     pub rule_id: Option<String>,
     /// Its version.
@@ -72,25 +72,25 @@ impl Activator {
     /// # Panics
     /// There is no tenant with this number.
     #[must_use]
-    pub fn list(&self, tenant: usize) -> Vec<Listed> {
+    pub fn list(&self, tenant: usize) -> Vec<ListedPackage> {
         self.list_by(tenant, self.recorder.history.past(), self.recorder.history.is_kept())
     }
 
     /// Returns the list for a process that is judging: entries since its start count as history.
-    pub(super) fn list_serving(&self, tenant: usize) -> Vec<Listed> {
+    pub(super) fn list_serving(&self, tenant: usize) -> Vec<ListedPackage> {
         self.list_by(tenant, &self.recorder.known.borrow(), true)
     }
 
-    fn list_by(&self, tenant: usize, known: &Histories, has_history: bool) -> Vec<Listed> {
+    fn list_by(&self, tenant: usize, known: &Histories, has_history: bool) -> Vec<ListedPackage> {
         let following = &self.tenants[tenant];
-        let mut listed: Vec<Listed> = self.stores[following.store]
+        let mut listed: Vec<ListedPackage> = self.stores[following.store]
             .files()
             .map(|(file, found)| match found {
                 Ok(candidate) => {
                     let past = known.of(&following.name, candidate.rule_id());
                     listed(following, file, candidate, past, has_history)
                 }
-                Err(reason) => Listed {
+                Err(reason) => ListedPackage {
                     rule_id: None,
                     version: None,
                     state: VersionState::Refused,
@@ -105,7 +105,7 @@ impl Activator {
         for (rule_id, past) in known.rules(&following.name) {
             let Some((version, sha256, since)) = &past.active else { continue };
             if !listed.iter().any(|listed| listed.sha256.as_ref() == Some(sha256)) {
-                listed.push(Listed {
+                listed.push(ListedPackage {
                     rule_id: Some(rule_id.to_owned()),
                     version: Some(version.clone()),
                     state: VersionState::Active,
@@ -117,7 +117,7 @@ impl Activator {
                 });
             }
         }
-        let key = |listed: &Listed| (listed.rule_id.is_none(), listed.rule_id.clone());
+        let key = |listed: &ListedPackage| (listed.rule_id.is_none(), listed.rule_id.clone());
         listed.sort_by(|a, b| key(a).cmp(&key(b)).then(b.version.cmp(&a.version)).then(a.file.cmp(&b.file)));
         listed
     }
@@ -127,9 +127,9 @@ fn listed(
     following: &TenantRules,
     file: &Path,
     candidate: &Arc<Candidate>,
-    past: Option<&Past>,
+    past: Option<&RuleHistory>,
     has_history: bool,
-) -> Listed {
+) -> ListedPackage {
     let sha256 = candidate.sha256();
     let state = &following.rules[candidate.rule_id()];
     let is = |other: Option<&str>| other == Some(sha256);
@@ -154,7 +154,7 @@ fn listed(
     } else {
         (VersionState::Inactive, None, None)
     };
-    Listed {
+    ListedPackage {
         rule_id: Some(candidate.rule_id().to_owned()),
         version: Some(candidate.version().clone()),
         state,

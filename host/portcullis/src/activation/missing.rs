@@ -35,7 +35,12 @@ impl TenantRules {
         let idle: BTreeSet<String> = self.policy.versions.keys().filter(idle).cloned().collect();
         for rule_id in idle.difference(&self.unmatched_pins) {
             let known: Vec<&str> = there.keys().map(String::as_str).collect();
-            let text = format!("versions: no package has the RuleID {rule_id}; expected one of {}", known.join(", "));
+            let expected = if known.is_empty() {
+                "there are no packages".to_owned()
+            } else {
+                format!("expected one of {}", known.join(", "))
+            };
+            let text = format!("versions: no package has the RuleID {rule_id}; {expected}");
             recorder.problem(Some(&self.name), text);
         }
         self.unmatched_pins = idle;

@@ -21,9 +21,9 @@ mod watch;
 
 pub use activator::Activator;
 pub use entry::{Action, Entry, TestCounts};
-pub use history::{History, HistoryError, Past};
-pub use listing::{Listed, VersionState};
+pub use history::{History, HistoryError, RuleHistory};
+pub use listing::{ListedPackage, VersionState};
 pub use policy::{Activate, Pin, Policy};
 pub use published::PublishedFolder;
-pub use recorder::{ActivationError, News, Proof};
-pub use watch::{Control, Reload, Watched};
+pub use recorder::{ActivationError, ActivationNotice, RequiredChecks};
+pub use watch::{Control, FollowedFiles, Reload};

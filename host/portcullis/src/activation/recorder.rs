@@ -12,7 +12,7 @@ use crate::rule_set::FolderError;
 
 /// Checks that a candidate must pass, in addition to being a package that compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum RequiredChecks {
     /// Its test cases pass.
     TestCases,
     /// No further check.
@@ -21,7 +21,7 @@ pub enum Proof {
 
 /// A message for the operator.
 #[derive(Debug)]
-pub enum News {
+pub enum ActivationNotice {
     /// Something happened to a version of a rule.
     Entry(Box<Entry>),
     /// A problem that the operator should solve.
@@ -58,8 +58,8 @@ pub enum ActivationError {
 pub(super) struct Recorder {
     pub(super) history: Arc<History>,
     pub(super) clock: fn() -> Timestamp,
-    pub(super) proof: Proof,
-    pub(super) notify: Box<dyn Fn(News) + Send>,
+    pub(super) checks: RequiredChecks,
+    pub(super) notify: Box<dyn Fn(ActivationNotice) + Send>,
     /// The history, and the entries since the start.
     pub(super) known: RefCell<Histories>,
     /// Entries to write after the rule sets that they are about have been published.
@@ -99,10 +99,10 @@ impl Recorder {
     /// Notifies of an entry, and of the failure to write it.
     pub(super) fn notify_written(&self, entry: Entry, written: Result<(), HistoryError>) {
         if let Err(error) = written {
-            (self.notify)(News::HistoryFails(error));
+            (self.notify)(ActivationNotice::HistoryFails(error));
         }
         self.known.borrow_mut().remember(entry.clone());
-        (self.notify)(News::Entry(Box::new(entry)));
+        (self.notify)(ActivationNotice::Entry(Box::new(entry)));
     }
 
     /// Reports that something is missing that the config selects.
@@ -128,14 +128,14 @@ impl Recorder {
     pub(super) fn end_strict_start(&self, is_started: bool) {
         for entry in self.entries.take().iter().filter(|entry| is_started || is_refused(entry)) {
             if let Err(error) = self.history.append(entry) {
-                (self.notify)(News::HistoryFails(error));
+                (self.notify)(ActivationNotice::HistoryFails(error));
             }
             self.known.borrow_mut().remember(entry.clone());
         }
     }
 
     pub(super) fn problem(&self, tenant: Option<&Arc<str>>, text: String) {
-        (self.notify)(News::Problem { tenant: tenant.cloned(), text });
+        (self.notify)(ActivationNotice::Problem { tenant: tenant.cloned(), text });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changes from outside of the store: a config that was read again, and roll-backs by judges.
+//! Changes from outside of the store: a config that was read again, and rollbacks by judges.
 
 use super::entry::{Action, Entry};
 use super::policy::{Pin, Policy};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use semver::Version;
 
 use super::entry::{Action, Entry, TestCounts};
-use super::history::Past;
+use super::history::RuleHistory;
 use super::policy::Pin;
 use super::store::Versions;
 use crate::package::{Candidate, Package};
@@ -37,7 +37,7 @@ pub(super) struct RuleState {
     pub(super) missing: Option<String>,
 }
 
-/// A package that failed on live events. It becomes active again only if its version is pinned force.
+/// A package that failed on live events. It becomes active again only if its version is pinned exactly.
 pub(super) struct RolledBack {
     pub(super) version: Version,
     pub(super) reason: String,
@@ -84,7 +84,7 @@ pub(super) struct InShadow {
 
 impl RuleState {
     /// Returns the state that the history describes.
-    pub(super) fn after(past: &Past) -> Self {
+    pub(super) fn after(past: &RuleHistory) -> Self {
         let active = past.active.as_ref().map(|(_, sha256, _)| sha256);
         let rolled_back = |(sha256, entry): (&String, &Entry)| {
             let version = if entry.action == Action::RolledBack { &entry.from } else { &entry.to };
@@ -102,7 +102,7 @@ impl RuleState {
         }
     }
 
-    /// Returns the roll-back of a package, unless it was reinstated since.
+    /// Returns the rollback of a package, unless it was reinstated since.
     pub(super) fn barred(&self, sha256: &str) -> Option<&RolledBack> {
         self.rolled_back.get(sha256).filter(|rolled_back| rolled_back.reinstatement.is_none())
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::entry::{Action, Entry, TestCounts};
 use super::policy::{Activate, Pin, Policy};
-use super::recorder::{Proof, Recorder};
+use super::recorder::{Recorder, RequiredChecks};
 use super::rule_state::{RefusalKind, Refused, RuleState, in_trial_order};
 use super::store::{Store, Versions};
 use crate::limits::Limits;
@@ -122,7 +122,7 @@ impl TenantRules {
             if !is_pinned && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
                 return changed;
             }
-            match self.check(candidate, store, recorder.proof, recorder.clock) {
+            match self.check(candidate, store, recorder.checks, recorder.clock) {
                 Err(CheckFailure { reason, kind, test_cases }) => {
                     self.refuse(rule_id, candidate, reason, kind, test_cases, recorder);
                 }
@@ -147,7 +147,7 @@ impl TenantRules {
                 && rule.barred(candidate.sha256()).is_none()
         };
         let Some(last) = in_trial_order(versions, None).into_iter().find(is_last) else { return };
-        match self.check(last, store, recorder.proof, recorder.clock) {
+        match self.check(last, store, recorder.checks, recorder.clock) {
             Ok(checked) => self.activate(rule_id, checked, recorder),
             Err(CheckFailure { reason, kind, test_cases }) => {
                 self.refuse(rule_id, last, reason, kind, test_cases, recorder);
@@ -160,7 +160,7 @@ impl TenantRules {
         &self,
         candidate: &Arc<Candidate>,
         store: &mut Store,
-        proof: Proof,
+        checks: RequiredChecks,
         clock: fn() -> Timestamp,
     ) -> Result<Checked, CheckFailure> {
         let package = store.compile(candidate).map_err(|error| {
@@ -171,7 +171,7 @@ impl TenantRules {
                 test_cases: None,
             }
         })?;
-        if proof == Proof::WithoutTestCases {
+        if checks == RequiredChecks::WithoutTestCases {
             return Ok(Checked { package, test_cases: TestCounts { passed: 0, failed: 0 } });
         }
         let results = test_cases::run(&package, self.limits, |_| true);
@@ -281,7 +281,7 @@ impl TenantRules {
     }
 
     /// Publishes the active versions and the shadows, and writes the recorded entries before any entry about their
-    /// roll-back.
+    /// rollback.
     pub(super) fn publish(&self, recorder: &Recorder) {
         recorder.publish(|| self.cell.publish(Arc::new(self.rule_set())));
     }

@@ -16,7 +16,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::activator::Activator;
 use super::entry::{Action, Entry};
 use super::history::{History, HistoryError};
-use super::listing::Listed;
+use super::listing::ListedPackage;
 use super::policy::Policy;
 use crate::package::{Package, one_line};
 use crate::sandbox::Fault;
@@ -42,7 +42,7 @@ pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send
 
 /// Files that are followed.
 #[derive(Default)]
-pub struct Watched {
+pub struct FollowedFiles {
     /// Whether stores are followed. Otherwise only [`Control::reload`] reads them again.
     pub stores: bool,
     /// Config files. When one changes, the config is read again.
@@ -54,7 +54,7 @@ enum Message {
     ConfigChanged,
     Reload,
     RolledBack { tenant: usize, failed: Package, to: Package, entry: Box<Entry>, written: Result<(), HistoryError> },
-    List(Sender<Vec<Vec<Listed>>>),
+    List(Sender<Vec<Vec<ListedPackage>>>),
     End(Sender<()>),
 }
 
@@ -98,7 +98,7 @@ impl Control {
     /// Returns the packages of each tenant with their states, by the tenant's number, once the activator is idle;
     /// `None` if the activator has ended.
     #[must_use]
-    pub fn list(&self) -> Option<Vec<Vec<Listed>>> {
+    pub fn list(&self) -> Option<Vec<Vec<ListedPackage>>> {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::List(sender));
         receiver.recv().ok()
@@ -122,7 +122,7 @@ impl Activator {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn run(mut self, follow: Watched, mut reload: Reload) -> std::io::Result<Control> {
+    pub fn run(mut self, follow: FollowedFiles, mut reload: Reload) -> std::io::Result<Control> {
         let (sender, receiver) = mpsc::channel();
         let alive = Arc::new(());
         let is_alive = Arc::downgrade(&alive);
@@ -222,7 +222,7 @@ fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result
 
 /// The files that the system watches.
 struct FilesWatched {
-    follow: Watched,
+    follow: FollowedFiles,
     watcher: Option<RecommendedWatcher>,
     /// Device and inode of each watched folder: a folder that was removed and created again needs a new watch.
     folders: HashMap<PathBuf, (u64, u64)>,
@@ -232,7 +232,7 @@ struct FilesWatched {
 }
 
 impl FilesWatched {
-    fn new(follow: Watched, stores: &[PathBuf], sender: Sender<Message>) -> Self {
+    fn new(follow: FollowedFiles, stores: &[PathBuf], sender: Sender<Message>) -> Self {
         let names = |paths: &[PathBuf]| -> Vec<OsString> {
             paths.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect()
         };

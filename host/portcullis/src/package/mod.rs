@@ -215,7 +215,7 @@ impl Package {
         self.0.candidate.signer()
     }
 
-    /// Returns the component's imports, which are none, and exports.
+    /// Returns the component's imports, always an empty list, and its exports.
     #[must_use]
     pub fn surface(&self) -> &Surface {
         &self.0.surface

@@ -27,7 +27,10 @@ pub struct Recipe<'a> {
 #[derive(Debug, Error)]
 pub enum PackError {
     /// The file is not WebAssembly.
-    #[error("is not WebAssembly: {0}")]
+    #[error("is not WebAssembly: it does not begin with the bytes \\0asm")]
+    NoMagic,
+    /// The file begins like WebAssembly and is not.
+    #[error("is not valid WebAssembly: {0}")]
     NotWasm(wasmparser::BinaryReaderError),
     /// The core module cannot become a component.
     #[error(
@@ -73,6 +76,9 @@ pub struct Packed {
 /// # Errors
 /// A part is missing or not valid.
 pub fn pack(wasm: &[u8], name: &str, recipe: &Recipe<'_>) -> Result<Packed, PackError> {
+    if !wasm.starts_with(b"\0asm") {
+        return Err(PackError::NoMagic);
+    }
     for name in [sections::SPEC, sections::MANIFEST] {
         let found = sections::find(wasm, name).map_err(PackError::NotWasm)?.len();
         if found > 1 {

@@ -149,7 +149,7 @@ pub enum PrefilterError {
     #[error("names the unknown field {0:?}; expected one of {fields}", fields = Field::ALL.map(Field::name).join(", "))]
     Field(String),
     /// The field's values are not a list of texts, or the list or a text is empty, so that no event could match.
-    #[error("has an invalid value for {0}; expected a list of texts, at least one and none empty")]
+    #[error("has an invalid value for {0}; expected a list of at least one text, without empty texts")]
     Values(&'static str),
 }
 

@@ -73,7 +73,7 @@ pub enum SignatureError {
     #[error("its {0} is not the one that was signed: it was changed after it was signed")]
     Part(&'static str),
     /// The file contains more than its parts, or has them in another order.
-    #[error("it has bytes that belong to none of its signed parts, or their order was changed after it was signed")]
+    #[error("it has bytes outside of its signed parts, or their order was changed after it was signed")]
     Layout,
     /// The signature is for another purpose or world.
     #[error("its signature is for {found:?}; expected {expected:?}")]
@@ -257,7 +257,7 @@ impl FromStr for PublicKey {
         // Anyone can make valid signatures for a weak key.
         let is_weak = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?.is_weak();
         if is_weak {
-            Err(KeyError(format!("{shown:?} is a weak key, with which anyone can sign")))
+            Err(KeyError(format!("{shown:?} is a weak key, with which anyone can sign; expected another key")))
         } else {
             Ok(Self(bytes))
         }

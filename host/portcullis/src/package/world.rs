@@ -38,7 +38,7 @@ pub enum WorldError {
         found: String,
     },
     /// The exported interface has other contents.
-    #[error("its {RULE_INTERFACE} has {found}; it must have the function evaluate and no other: {EVALUATE}")]
+    #[error("its {RULE_INTERFACE} has {found}; it must have only the function evaluate: {EVALUATE}")]
     Interface {
         /// The contents of its interface.
         found: String,

@@ -138,20 +138,20 @@ impl Accounting {
             self.serving = Arc::clone(verdicts.serving());
         }
         self.events[verdicts.log_type() as usize] += 1;
-        for asked in verdicts.asked() {
-            let by_id = |package: &Package| package.rule_id().cmp(asked.package.rule_id());
+        for judged in verdicts.judged() {
+            let by_id = |package: &Package| package.rule_id().cmp(judged.package.rule_id());
             let serving = self.serving.binary_search_by(by_id).ok().map(|place| self.serving[place].clone());
-            if let Some(serving) = serving.filter(|serving| *serving != asked.package) {
+            if let Some(serving) = serving.filter(|serving| *serving != judged.package) {
                 // Another version replaced the serving one on this event, so the event counts for the new one.
                 self.settle();
                 self.of(&serving).events -= 1;
-                self.of(&asked.package).events += 1;
+                self.of(&judged.package).events += 1;
             }
-            let rule = self.of(&asked.package);
-            if let Some(took) = asked.took {
+            let rule = self.of(&judged.package);
+            if let Some(took) = judged.took {
                 rule.times.add(took);
             }
-            match &asked.verdict {
+            match &judged.verdict {
                 Verdict::Alert(_) => rule.alert += 1,
                 Verdict::Excluded { .. } => rule.excluded += 1,
                 Verdict::NoMatch => rule.no_match += 1,

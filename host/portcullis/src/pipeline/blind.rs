@@ -28,9 +28,8 @@ pub(super) fn lacks_type(event: &Event<'_>) -> bool {
 /// Returns whether a request changed a whole object of the core group, so that the object that was sent decides its
 /// state.
 pub(super) fn changed_object(event: &Event<'_>) -> bool {
-    let failed = |code: i64| code >= 400 || (1..=16).contains(&code);
     event.is_complete()
-        && !event.code().is_some_and(failed)
+        && !event.has_failed()
         && event.subresource.is_none()
         && event.is_of_core_group()
         && !event.is_dry_run()

@@ -135,12 +135,12 @@ impl Judge {
         self.refresh();
         let serving = Arc::clone(&self.serving);
         self.find_candidates(event);
-        let asked = if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event) };
+        let judged = if self.candidates.is_empty() && self.shadows.is_empty() { Vec::new() } else { self.ask(event) };
         self.blind.clear();
         if blind::lacks_type(event) {
             self.find_blind(event);
         }
-        Verdicts::new(event.log_type, serving, asked)
+        Verdicts::new(event.log_type, serving, judged)
     }
 
     /// Finds the blind rules: only the type of a service keeps them from being candidates, and the record lacks the

@@ -126,7 +126,7 @@ pub fn reject_line(
     let mut line = match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
             let faults: Vec<Value> = verdicts
-                .asked()
+                .judged()
                 .iter()
                 .filter_map(|verdict| match &verdict.verdict {
                     Verdict::Fault(fault) => {

@@ -23,7 +23,7 @@ pub enum Notice {
         minutes: i64,
     },
     /// The rule was tried again, and answered.
-    Resumed,
+    SuspensionEnded,
     /// The rule has used up its alerts for the event's minute. Further matches in that minute are faults without a
     /// notice.
     AlertsUsedUp,

@@ -18,8 +18,8 @@ const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 /// Maximum event time of a suspension.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// The faults of one rule. Suspension depends on the number and times of events and on no clock, so that a replay
-/// suspends the same events, and the share of time that a rule can waste is bounded under any load.
+/// Counts the faults of one rule. Suspension depends on the number and times of events, not on a clock. So a replay
+/// suspends the same events, and the share of time that a rule can waste is bounded.
 pub(super) struct Suspension {
     /// Faults until it is suspended; 0 means never.
     after: u32,
@@ -59,7 +59,7 @@ impl Suspension {
                 self.next = FIRST;
             }
         }
-        std::mem::take(&mut self.suspended).then_some(Notice::Resumed)
+        std::mem::take(&mut self.suspended).then_some(Notice::SuspensionEnded)
     }
 
     /// Counts a fault on an event of this time. After a suspension, the next fault suspends the rule again, until
@@ -130,7 +130,7 @@ mod tests {
         let suspended = |events, minutes| Some(Notice::Suspended { events, minutes });
         assert_eq!((suspension.faulted(None), suspension.faulted(None)), (None, suspended(64, 1)));
         assert_eq!(asked(&mut suspension, 64, 0, |_| false).len(), 0);
-        assert_eq!((suspension.answered(), suspension.answered()), (Some(Notice::Resumed), None));
+        assert_eq!((suspension.answered(), suspension.answered()), (Some(Notice::SuspensionEnded), None));
         assert_eq!(suspension.faulted(None), suspended(256, 4));
         assert_eq!(asked(&mut suspension, 256 + 1_000, 0, |_| false).len(), 1_000);
         assert_eq!((suspension.faulted(None), suspension.faulted(None)), (None, suspended(64, 1)));

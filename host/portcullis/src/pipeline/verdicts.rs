@@ -34,7 +34,7 @@ pub enum Judgement {
 pub struct Verdicts {
     log_type: LogType,
     serving: Arc<[Package]>,
-    asked: Vec<RuleVerdict>,
+    judged: Vec<RuleVerdict>,
 }
 
 /// One rule's verdict on an event.
@@ -85,30 +85,30 @@ impl Verdict {
 }
 
 impl Verdicts {
-    /// Returns the verdicts of rules on an event of this log type. `serving` has the rules by rule id; `asked` has the
+    /// Returns the verdicts of rules on an event of this log type. `serving` has the rules by rule id; `judged` has the
     /// verdicts of those that were called, in the same order.
-    pub(super) fn new(log_type: LogType, serving: Arc<[Package]>, asked: Vec<RuleVerdict>) -> Self {
-        Self { log_type, serving, asked }
+    pub(super) fn new(log_type: LogType, serving: Arc<[Package]>, judged: Vec<RuleVerdict>) -> Self {
+        Self { log_type, serving, judged }
     }
 
     /// Returns the verdicts of the rules that were called, by rule id, including a rule that another version replaced
     /// on this event.
     #[must_use]
-    pub fn asked(&self) -> &[RuleVerdict] {
-        &self.asked
+    pub fn judged(&self) -> &[RuleVerdict] {
+        &self.judged
     }
 
     /// Returns the verdicts of the rules that were called.
     #[must_use]
-    pub fn into_asked(self) -> Vec<RuleVerdict> {
-        self.asked
+    pub fn into_judged(self) -> Vec<RuleVerdict> {
+        self.judged
     }
 
     /// Returns the verdicts of all rules that subscribe to the event's log type, by rule id, each with its version.
     pub fn all(&self) -> impl Iterator<Item = (&Package, &Verdict)> {
-        let mut asked = self.asked.iter().peekable();
+        let mut judged = self.judged.iter().peekable();
         self.serving.iter().filter_map(move |package| {
-            match asked.next_if(|asked| asked.package.rule_id() == package.rule_id()) {
+            match judged.next_if(|judged| judged.package.rule_id() == package.rule_id()) {
                 Some(RuleVerdict { package, verdict, .. }) => Some((package, verdict)),
                 None => package.subscribes_to(self.log_type).then_some((package, &Verdict::Skipped)),
             }

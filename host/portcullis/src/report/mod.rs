@@ -4,6 +4,6 @@ mod notifier;
 mod outcomes;
 mod record;
 
-pub use notifier::{Level, Notification, Notifier, is_news};
-pub use outcomes::{BlindRule, Outcomes, Warned, of_client};
+pub use notifier::{Level, Notification, Notifier, is_notified};
+pub use outcomes::{BlindRule, Outcomes, WarningState, client_entry};
 pub use record::{Origin, RecordReport, ReportOptions, judge_record};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::outcomes::{BlindRule, Outcomes, Warned, of_client};
+use super::outcomes::{BlindRule, Outcomes, WarningState, client_entry};
 use crate::activation::Control;
 use crate::package::Package;
 use crate::pipeline::{Blind, Notice, RuleVerdict, Unclaimed, Verdict};
@@ -60,11 +60,11 @@ pub struct Notifier {
     names: Vec<Arc<str>>,
     /// Whether notifications name the tenant.
     several: bool,
-    /// The control to report roll-backs to, if rules come from files.
+    /// The control to report rollbacks to, if rules come from files.
     pub control: Option<Control>,
     /// By tenant, its number in the control.
     followed: Vec<Option<usize>>,
-    /// By tenant, the rule set, and the versions whose roll-back was reported. Each judge rolls back on its own, and
+    /// By tenant, the rule set, and the versions whose rollback was reported. Each judge rolls back on its own, and
     /// one report is enough.
     reported: Vec<(Arc<RuleSet>, Vec<Package>)>,
     given: Given,
@@ -79,7 +79,7 @@ struct Given {
     /// By tenant, rule id, and whether records were cut off.
     blind: HashSet<(usize, String, bool)>,
     /// By client.
-    clients: BTreeMap<Arc<str>, Warned>,
+    clients: BTreeMap<Arc<str>, WarningState>,
 }
 
 impl Notifier {
@@ -120,12 +120,12 @@ impl Notifier {
     /// Notifies of a client's first rejected and first suspect record, and of a batch in which nothing was evaluated.
     /// The last is given again only after something was evaluated.
     pub fn client(&mut self, client: &Arc<str>, outcomes: &Outcomes) -> Vec<Notification> {
-        let warned = of_client(&mut self.given.clients, client);
+        let warned = client_entry(&mut self.given.clients, client);
         let others = format!(
             "It is a dead letter. Further rejected records of {client} are dead letters too, and are only counted"
         );
-        let of_records = warned.of_records(outcomes, &others);
-        of_records.chain(warned.of_all(outcomes, client)).map(Notification::warning).collect()
+        let warnings = warned.record_warnings(outcomes, &others);
+        warnings.chain(warned.input_warning(outcomes, client)).map(Notification::warning).collect()
     }
 
     /// Notifies of the first event that a rule was blind to.
@@ -149,14 +149,14 @@ impl Notifier {
         }))
     }
 
-    /// Notifies of a fault and of changes of the rule's state, and reports a roll-back to the control. Faults of a
+    /// Notifies of a fault and of changes of the rule's state, and reports a rollback to the control. Faults of a
     /// suspended rule are only counted.
     pub fn verdict(&mut self, tenant: usize, verdict: &RuleVerdict, place: &str) -> Vec<Notification> {
         let of = self.several.then(|| Arc::clone(&self.names[tenant]));
         let rule = || named(of.as_deref(), &verdict.package, place);
         let mut notifications = Vec::new();
         if let Verdict::Fault(fault) = &verdict.verdict
-            && is_news(fault, &verdict.notices)
+            && is_notified(fault, &verdict.notices)
         {
             notifications.push(Notification::warning(format!("{} failed: it {fault}", rule())));
         }
@@ -173,7 +173,9 @@ impl Notifier {
                      --rejects",
                     rule()
                 )),
-                Notice::Resumed => Notification::info(format!("{} answers again, and is no longer suspended", rule())),
+                Notice::SuspensionEnded => {
+                    Notification::info(format!("{} answers again, and is no longer suspended", rule()))
+                }
                 Notice::AlertsUsedUp => Notification::warning(format!(
                     "{}: warning: its further matches in this minute are faults too, and are kept with --rejects",
                     rule()
@@ -202,7 +204,7 @@ fn named(of: Option<&str>, package: &Package, place: &str) -> String {
 
 /// Returns whether a fault gets a notification of its own, or is only counted.
 #[must_use]
-pub fn is_news(fault: &Fault, notices: &[Notice]) -> bool {
+pub fn is_notified(fault: &Fault, notices: &[Notice]) -> bool {
     match fault {
         Fault::Suspended(_) => false,
         Fault::Alerts(_) => notices.contains(&Notice::AlertsUsedUp),

@@ -17,7 +17,7 @@ const CLIENTS: usize = 256;
 const OTHERS: &str = "(others)";
 
 /// Returns the entry of a client, which others may share.
-pub fn of_client<'m, T: Default>(clients: &'m mut BTreeMap<Arc<str>, T>, client: &Arc<str>) -> &'m mut T {
+pub fn client_entry<'m, T: Default>(clients: &'m mut BTreeMap<Arc<str>, T>, client: &Arc<str>) -> &'m mut T {
     let is_plain = client.len() <= 100 && client.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let has_entry = clients.contains_key(client) || (is_plain && clients.len() < CLIENTS);
     clients.entry(if has_entry { Arc::clone(client) } else { OTHERS.into() }).or_default()
@@ -122,7 +122,7 @@ impl Outcomes {
         };
         let rejected = if *rejected > 0 { format!(" and {rejected} rejected") } else { String::new() };
         Some(format!(
-            "none of {records} records was evaluated: {ignored} ignored{rejected}. The first ignored record is \
+            "no record was evaluated: {records} read, {ignored} ignored{rejected}. The first ignored record is \
              {place}: {reason}. {EXPLAIN}"
         ))
     }
@@ -130,15 +130,15 @@ impl Outcomes {
 
 /// The warnings that were given about one input of a run or one client of a service.
 #[derive(Debug, Default)]
-pub struct Warned {
+pub struct WarningState {
     nothing_evaluated: bool,
     suspect: bool,
     rejected: bool,
 }
 
-impl Warned {
+impl WarningState {
     /// Returns the warnings about single records, each once. `others` says what happens to further rejected records.
-    pub fn of_records(&mut self, outcomes: &Outcomes, others: &str) -> impl Iterator<Item = String> + use<> {
+    pub fn record_warnings(&mut self, outcomes: &Outcomes, others: &str) -> impl Iterator<Item = String> + use<> {
         let suspect = outcomes.first_suspect.as_ref().filter(|_| !self.suspect).map(|(place, marker)| {
             self.suspect = true;
             format!(
@@ -154,7 +154,7 @@ impl Warned {
     }
 
     /// Returns the warning that nothing was evaluated. It is given once, and once more after something was evaluated.
-    pub fn of_all(&mut self, outcomes: &Outcomes, input: &str) -> Option<String> {
+    pub fn input_warning(&mut self, outcomes: &Outcomes, input: &str) -> Option<String> {
         let text = outcomes.nothing_evaluated();
         let was_warned = self.nothing_evaluated;
         self.nothing_evaluated = text.is_some() || (was_warned && outcomes.events == 0);

@@ -88,7 +88,7 @@ pub fn judge_record(
     let reject = if options.rejects { reject_line(&place, name, record.bytes, &judgement) } else { None };
     let (unclaimed, verdicts) = match judgement {
         Judgement::Unclaimed(unclaimed) => (Some(unclaimed), Vec::new()),
-        Judgement::Evaluated { verdicts, .. } => (None, verdicts.into_asked()),
+        Judgement::Evaluated { verdicts, .. } => (None, verdicts.into_judged()),
         Judgement::Ignored(_) | Judgement::Rejected(_) => (None, Vec::new()),
     };
     let verdicts: Vec<RuleVerdict> = verdicts.into_iter().filter(is_reported).collect();

@@ -35,7 +35,7 @@ pub struct RuleSet {
     index: Index,
     /// The versions that some packages have replaced. Without a list, judges use the versions that they had before.
     predecessors: Option<Vec<Package>>,
-    /// Packages that are active again after a roll-back, each with the number of its reinstatement.
+    /// Packages that are active again after a rollback, each with the number of its reinstatement.
     reinstated: Vec<(Package, u64)>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
@@ -97,7 +97,7 @@ impl RuleSet {
         Self { predecessors: Some(predecessors), ..self }
     }
 
-    /// Returns the rule set with packages that are active again after a roll-back, each with the number of its
+    /// Returns the rule set with packages that are active again after a rollback, each with the number of its
     /// reinstatement. A reinstatement takes effect once in each judge.
     #[must_use]
     pub fn with_reinstated(self, reinstated: Vec<(Package, u64)>) -> Self {
@@ -110,7 +110,7 @@ impl RuleSet {
         predecessors.iter().find(|package| package.rule_id() == rule_id).map_or(Predecessor::None, Predecessor::This)
     }
 
-    /// Returns the number of a package's reinstatement, if it is active again after a roll-back.
+    /// Returns the number of a package's reinstatement, if it is active again after a rollback.
     pub(crate) fn reinstatement(&self, package: &Package) -> Option<u64> {
         self.reinstated.iter().find(|(reinstated, _)| reinstated == package).map(|(_, reinstatement)| *reinstatement)
     }

@@ -13,7 +13,7 @@ use crate::ingest::Permit;
 /// The bounds of a body.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// The most bytes.
+    /// Maximum number of bytes.
     pub(super) size: u64,
     /// The time in which it must arrive.
     pub(super) time: Duration,

@@ -22,11 +22,11 @@ use super::tls::Security;
 use crate::clients;
 use crate::settings::Settings;
 
-/// The longest time for a TLS handshake, for the head of a request, and between two requests, unless `timeout` is
+/// Maximum time for a TLS handshake, for the head of a request, and between two requests, unless `timeout` is
 /// shorter.
 const HEAD: Duration = Duration::from_secs(20);
 
-/// The most bytes of a request's head.
+/// Maximum number of bytes of a request's head.
 const LONGEST_HEAD: usize = 64 << 10;
 
 /// Accepts connections until the service stops, and then waits for requests that are in progress.

@@ -20,13 +20,13 @@ pub(crate) struct MemoryBudget {
 /// A part of the budget, returned when the permit is dropped.
 pub(crate) struct Permit {
     all: Arc<Semaphore>,
-    of_client: Arc<Semaphore>,
+    client_entry: Arc<Semaphore>,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     bytes: u64,
 }
 
 impl MemoryBudget {
-    /// Returns a budget of this many bytes. `largest` is the most bytes of one batch.
+    /// Returns a budget of this many bytes. `largest` is the maximum number of bytes of one batch.
     pub(crate) fn new(bytes: u64, largest: u64, clients: usize) -> Self {
         let units = |bytes: u64| usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(Semaphore::MAX_PERMITS);
         let each = if clients > 1 { units((bytes / 2).max(largest)) } else { units(bytes) };
@@ -37,8 +37,8 @@ impl MemoryBudget {
     /// Returns an empty permit for a client.
     pub(crate) fn permit(&self, client: &Arc<str>) -> Permit {
         let mut of_clients = self.of_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_client = of_clients.entry(Arc::clone(client)).or_insert_with(|| Arc::new(Semaphore::new(self.each)));
-        Permit { all: Arc::clone(&self.all), of_client: Arc::clone(of_client), permits: None, bytes: 0 }
+        let client_entry = of_clients.entry(Arc::clone(client)).or_insert_with(|| Arc::new(Semaphore::new(self.each)));
+        Permit { all: Arc::clone(&self.all), client_entry: Arc::clone(client_entry), permits: None, bytes: 0 }
     }
 
     /// Returns the bytes in use.
@@ -56,7 +56,7 @@ impl Permit {
             return true;
         }
         let permits = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_many_owned(needed).ok();
-        let (Some(own), Some(all)) = (permits(&self.of_client), permits(&self.all)) else { return false };
+        let (Some(own), Some(all)) = (permits(&self.client_entry), permits(&self.all)) else { return false };
         match &mut self.permits {
             None => self.permits = Some((own, all)),
             Some((taken, taken_of_all)) => {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_leaves_memory_for_another_and_gives_its_own_back() {
+    fn one_client_leaves_memory_for_another_and_frees_its_own() {
         let budget = MemoryBudget::new(1 << 20, 1 << 18, 2);
         let (first, second): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let mut permit = budget.permit(&first);

@@ -55,7 +55,7 @@ type Answer = Result<JudgedBatch, Refused>;
 /// The options of judges.
 #[derive(Clone, Copy)]
 pub(crate) struct JudgeOptions {
-    /// The most bytes of a decompressed batch.
+    /// Maximum number of bytes of a decompressed batch.
     pub(crate) max_body: u64,
     /// Whether each record gets a ledger line.
     pub(crate) ledger: bool,

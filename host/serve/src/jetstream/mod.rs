@@ -35,17 +35,17 @@ use crate::storage::NotWritten;
 /// How long the server recognizes a repeated batch. After this time, an API server has given the batch up.
 const KNOWN: Duration = Duration::from_mins(10);
 
-/// The longest age of an object. It removes objects whose batch was never judged, or whose replica died before it
+/// Maximum age of an object. It removes objects whose batch was never judged, or whose replica died before it
 /// removed them.
 const OBJECTS: Duration = Duration::from_hours(30 * 24);
 
 /// The interval between checks that all streams exist, because an operator may remove one.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
-/// The longest time for an answer of the server.
+/// Maximum time for an answer of the server.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The most messages that are published at once.
+/// Maximum number of messages that are published at once.
 const AT_ONCE: usize = 256;
 
 /// The headers of messages.

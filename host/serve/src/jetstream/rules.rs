@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{JetStream, token};
 
-/// The longest age of a replica's report.
+/// Maximum age of a replica's report.
 const REPORT_AGE: Duration = Duration::from_secs(10);
 
 impl JetStream {

@@ -18,7 +18,7 @@ use crate::stats::{Stats, is_visible};
 /// The time between two overviews.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The most viewers at once.
+/// Maximum number of viewers at once.
 const VIEWERS: usize = 64;
 
 /// The service as its viewers see it.

@@ -26,7 +26,7 @@ use crate::storage::{write_or_remove, write_whole};
 /// The interval at which the stores are checked and the report is renewed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most bytes of a package that is fetched. A tenant's own limit may be lower.
+/// Maximum number of bytes of a package that is fetched. A tenant's own limit may be lower.
 const LARGEST: usize = 256 << 20;
 
 /// This replica as a member of the fleet.
@@ -94,7 +94,7 @@ impl Fleet {
                 continue;
             }
             if object.size > LARGEST {
-                bail!("{}: is longer than {LARGEST} bytes, the most of a package", object.name);
+                bail!("{}: is too long; a package has at most {LARGEST} bytes", object.name);
             }
             let mut bytes = Vec::new();
             packages.get(&object.name).await?.read_to_end(&mut bytes).await?;

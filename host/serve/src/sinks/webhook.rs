@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{Health, Sink};
+use crate::backoff::{FIRST_PAUSE, LONGEST_PAUSE, pause_after};
 use crate::http_client::{HttpClient, read_line};
 use crate::settings::WebhookSettings;
 use crate::sink_alert::SinkAlert;
@@ -24,12 +25,6 @@ use crate::storage::{AlertId, AppendLog, Line, NotWritten};
 
 /// Statuses below 500 after which an alert is tried again, because an operator may fix a token or an address.
 const RETRIED: [u16; 7] = [401, 403, 404, 407, 408, 425, 429];
-
-/// The pause after the first failure. It doubles with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -126,7 +121,7 @@ fn host(url: &str) -> String {
 
 impl Poster {
     fn run(mut self) {
-        let mut failures = 0;
+        let mut failures: u64 = 0;
         // Number of alerts to post one by one: most alerts of a refused request may be accepted alone.
         let mut alone: usize = 0;
         loop {
@@ -174,12 +169,16 @@ impl Poster {
     }
 
     /// Waits after a failure. Returns whether the spool is closed.
-    fn wait(&self, failures: u32, pause: Option<Duration>, reason: String) -> bool {
+    fn wait(&self, failures: u64, asked: Option<Duration>, reason: String) -> bool {
         if failures == 1 {
-            tracing::warn!(sink = self.sink, reason, "the sink takes no alerts; they wait on the disk");
+            tracing::warn!(
+                sink = self.sink,
+                reason,
+                "the endpoint accepts no alerts; they wait in the spool and are retried"
+            );
         }
         self.set_problem(Some(reason));
-        self.alerts.pause(pause_after(failures, pause, random_share()))
+        self.alerts.pause(pause(failures, asked, random_share()))
     }
 
     /// Posts alerts, each with the time since which it waits.
@@ -275,9 +274,8 @@ fn has_passed(since: i64, time: Duration) -> bool {
 
 /// Returns the pause after this many failures: the time that the endpoint asks for, or a random share of a time that
 /// doubles. So sinks that failed together do not retry together.
-fn pause_after(failures: u32, asked: Option<Duration>, share: f64) -> Duration {
-    let longest = || FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST_PAUSE);
-    asked.unwrap_or_else(|| longest().mul_f64(share).max(SHORTEST_PAUSE)).min(LONGEST_PAUSE)
+fn pause(failures: u64, asked: Option<Duration>, share: f64) -> Duration {
+    asked.unwrap_or_else(|| pause_after(failures).mul_f64(share).max(SHORTEST_PAUSE)).min(LONGEST_PAUSE)
 }
 
 /// Returns a random number from 0 to 1.
@@ -294,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_final_only_where_nobody_can_fix_it() {
+    fn an_answer_is_final_only_if_no_operator_can_fix_it() {
         let judged = |status: u16| judge_answer("https://soc", StatusCode::from_u16(status).expect("a status"), None);
         for status in [200, 202, 204] {
             assert_eq!(judged(status), Answer::Taken);
@@ -308,14 +306,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_doubles_up_to_its_longest_and_obeys_the_endpoint() {
-        let longest = |failures| pause_after(failures, None, 1.0);
-        assert_eq!([1, 2, 3].map(longest), [500, 1_000, 2_000].map(Duration::from_millis));
-        assert_eq!(longest(40), LONGEST_PAUSE);
-        assert_eq!(pause_after(5, None, 0.0), SHORTEST_PAUSE);
-        assert!(pause_after(5, None, 0.5) < longest(5));
-        assert_eq!(pause_after(1, Some(Duration::from_secs(7)), 1.0), Duration::from_secs(7));
-        assert_eq!(pause_after(1, Some(Duration::from_hours(1)), 1.0), LONGEST_PAUSE);
+    fn a_pause_is_random_up_to_its_longest_and_obeys_the_endpoint() {
+        assert_eq!(pause(40, None, 1.0), LONGEST_PAUSE);
+        assert_eq!(pause(5, None, 0.0), SHORTEST_PAUSE);
+        assert!(pause(5, None, 0.5) < pause_after(5));
+        assert_eq!(pause(1, Some(Duration::from_secs(7)), 1.0), Duration::from_secs(7));
+        assert_eq!(pause(1, Some(Duration::from_hours(1)), 1.0), LONGEST_PAUSE);
     }
 
     #[test]

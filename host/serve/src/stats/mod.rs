@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis::activation::{Action, Entry, Listed};
+use portcullis::activation::{Action, Entry, ListedPackage};
 use portcullis::pipeline::{RuleAccounting, RuleVerdict, Times};
-use portcullis::report::{Outcomes, RecordReport, is_news, of_client};
+use portcullis::report::{Outcomes, RecordReport, client_entry, is_notified};
 use portcullis::{Accounting, Verdict};
 use serde_json::json;
 use tokio::sync::broadcast;
@@ -59,7 +59,7 @@ pub(crate) struct Counted {
     /// Changes of rule versions, by tenant, rule and action.
     pub(crate) swaps: BTreeMap<(String, String, Action), u64>,
     /// The list of each tenant's rules.
-    rules: Vec<Vec<Listed>>,
+    rules: Vec<Vec<ListedPackage>>,
 }
 
 /// The stats of a tenant.
@@ -154,7 +154,7 @@ impl Stats {
         let mut counted = self.lock();
         counted.judging.add(took);
         if outcomes.nothing_evaluated().is_some() {
-            *of_client(&mut counted.ignored, client) += 1;
+            *client_entry(&mut counted.ignored, client) += 1;
         }
         for blind in &outcomes.blind {
             let of_rule = counted.tenants[blind.tenant].blind.entry(blind.blind.package.rule_id().to_owned());
@@ -191,7 +191,7 @@ impl Stats {
         let verdicts = report.tenant.into_iter().flat_map(|tenant| report.verdicts.iter().map(move |it| (tenant, it)));
         verdicts.filter_map(move |(tenant, RuleVerdict { package, verdict, notices, .. })| {
             let Verdict::Fault(fault) = verdict else { return None };
-            if !is_news(fault, notices) {
+            if !is_notified(fault, notices) {
                 return None;
             }
             let text = json!({
@@ -219,7 +219,7 @@ impl Stats {
     }
 
     /// Sets the list of each tenant's rules.
-    pub(crate) fn set_rules(&self, rules: Vec<Vec<Listed>>) {
+    pub(crate) fn set_rules(&self, rules: Vec<Vec<ListedPackage>>) {
         self.lock().rules = rules;
     }
 

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_old_falls_off() {
+    fn old_entries_are_dropped() {
         let mut ring = Ring::of_minutes();
         ring.add(1_000_000_020, 3);
         ring.add(1_000_000_079, 4);

@@ -36,10 +36,10 @@ enum Request {
     Reopen,
 }
 
-/// The most requests that wait for the thread. Further callers wait before they are queued.
+/// Maximum number of requests that wait for the thread. Further callers wait before they are queued.
 const WAITING: usize = 1024;
 
-/// The most bytes of several requests that are written at once.
+/// Maximum number of bytes of several requests that are written at once.
 const AT_ONCE: usize = 4 << 20;
 
 /// The interval at which a log that could not be written is checked. Clients send nothing while the service is not
@@ -232,7 +232,7 @@ mod tests {
     const SECOND: &str = "00000000000000000000000000000002";
 
     #[test]
-    fn an_alert_is_there_once_and_a_line_that_is_not_whole_goes() {
+    fn an_alert_is_stored_once_and_a_torn_line_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("alerts.ndjson");
         let append_log = AppendLog::open(&path).expect("opened");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_on_and_a_file_that_was_moved_away_is_made_anew() {
+    fn numbers_continue_and_a_moved_file_is_created_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger.ndjson");
         let line = || vec![Line::Numbered(LedgerLine::new(&serde_json::json!({"outcome": "ignored"})))];

@@ -46,7 +46,7 @@ impl Shared {
 /// Appends alerts to a spool.
 pub(crate) struct SpoolWriter {
     folder: PathBuf,
-    /// The most bytes that may wait.
+    /// Maximum number of bytes that may wait.
     most: u64,
     number: u64,
     file: LogFile,
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_is_taken_in_order_and_once_also_after_a_start() {
+    fn lines_are_taken_in_order_and_once_even_after_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut writer, mut reader, waiting, _) = open(folder.path(), 1 << 30).expect("opened");
         let long = "x".repeat(1 << 20);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_waits_than_may() {
+    fn the_spool_holds_at_most_its_limit() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut writer, mut reader, _, _) = open(folder.path(), 10).expect("opened");
         writer.write(b"12345678\n").expect("written");

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep, timeout};
 
+use crate::backoff::{FIRST_PAUSE, pause_after};
 use crate::ingest::{Batch, Ingest, NotTaken, Refused};
 use crate::jetstream::{CurrentProblem, JetStream, LOOK, header, value};
 
@@ -20,12 +21,6 @@ const PUBLISHER: &str = "jetstream";
 
 /// How long a request for batches waits at the server.
 const WAIT: Duration = Duration::from_secs(1);
-
-/// The pause before a batch is tried for the second time. It doubles with each further attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The result of a batch of the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +37,7 @@ impl Disposition {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Judged => "judged",
-            Self::Retry(_) => "again",
+            Self::Retry(_) => "retried",
             Self::DeadLetter(_) => "dead",
         }
     }
@@ -200,17 +195,12 @@ impl From<NotTaken> for Disposition {
     }
 }
 
-/// Returns the pause before a batch is tried again after this attempt, counted from 1.
-fn pause_after(attempt: u64) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_wrong_with_a_batch_itself_makes_it_a_dead_letter() {
+    fn only_an_error_of_the_batch_itself_makes_it_a_dead_letter() {
         let unreadable = Refused::Unreadable { place: "3".to_owned(), reason: "it is cut off".to_owned() };
         let disposition = Disposition::from(NotTaken::Refused(unreadable));
         assert_eq!(disposition, Disposition::DeadLetter("3: it is cut off".to_owned()));
@@ -223,12 +213,5 @@ mod tests {
         ] {
             assert!(matches!(Disposition::from(temporary), Disposition::Retry(_)));
         }
-    }
-
-    #[test]
-    fn a_pause_doubles_with_each_attempt_up_to_the_longest() {
-        assert_eq!([1, 2, 3].map(pause_after), [500, 1_000, 2_000].map(Duration::from_millis));
-        assert_eq!(pause_after(7), LONGEST_PAUSE);
-        assert_eq!(pause_after(u64::MAX), LONGEST_PAUSE);
     }
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Disposition, Worker};
 
-/// The most orphans that are judged in one round.
+/// Maximum number of orphans that are judged in one round.
 const AT_ONCE: usize = 256;
 
 impl Worker {

@@ -4,7 +4,7 @@
 /// ends are missing would be read once more for each way to close each of them.
 const READS_PER_BYTE: usize = 64;
 
-/// What is left of a search's limits.
+/// The remaining limits of a search.
 pub(super) struct Budget {
     /// Number of bytes that may still be read.
     read: usize,

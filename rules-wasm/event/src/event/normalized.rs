@@ -151,10 +151,10 @@ impl Event<'_> {
         self.response_status.map(|status| status.code)
     }
 
-    /// Whether the request failed: the response code is an HTTP error (400 or more) or a gRPC error (1 to 16). A record
+    /// Returns whether the request failed: the response code is an HTTP error (400 or more) or a gRPC error (1 to 16). A record
     /// without a code does not count as failed.
     #[must_use]
-    pub fn failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.code().is_some_and(|code| code >= 400 || (1..=16).contains(&code))
     }
 
@@ -242,8 +242,8 @@ mod tests {
             (400, true),
             (i64::MAX, true),
         ] {
-            assert_eq!(with(code).failed(), failed, "{code}");
+            assert_eq!(with(code).has_failed(), failed, "{code}");
         }
-        assert!(!Event::new(LogType::Eks).failed());
+        assert!(!Event::new(LogType::Eks).has_failed());
     }
 }

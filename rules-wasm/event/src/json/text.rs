@@ -19,12 +19,6 @@ impl<'a> Text<'a> {
             Cow::Owned(_) => None,
         }
     }
-
-    /// Returns the text.
-    #[must_use]
-    pub fn into_cow(self) -> Cow<'a, str> {
-        self.0
-    }
 }
 
 impl Deref for Text<'_> {

@@ -28,11 +28,11 @@ pub(crate) fn fill<'a>(
         let log = document.as_ref().and_then(|document| document.value().named(&const { Names::new(["log"]) }));
         return match log {
             Some([log]) => audit_text(event, PLACE, log, text, closed, tokens),
-            None => rejected("properties is no object"),
+            None => rejected("properties is not an object"),
         };
     }
     let Some([log]) = properties.and_then(|properties| properties.named(&const { Names::new(["log"]) })) else {
-        return rejected("properties is no object");
+        return rejected("properties is not an object");
     };
     audit_text(event, PLACE, log, text, closed, tokens)
 }
@@ -69,7 +69,7 @@ fn audit_text<'a>(
         && let Some(fields) = document.value().named(&FIELDS)
     {
         if !audit::is_recognizable(&fields) {
-            return rejected("it is cut off, and what is whole of it is no audit event");
+            return rejected("it is cut off, and its complete part is not an audit event");
         }
         audit::fill(event, place, &fields);
         event.note_cut_off();

@@ -57,7 +57,7 @@ pub(crate) fn other_record(object: Value<'_, '_>) -> Option<&'static str> {
         ("AWS GuardDuty", ["schemaVersion", "accountId", "service"]),
         ("Amazon VPC flow logs", ["srcaddr", "dstaddr", "action"]),
         ("Azure Active Directory", ["operationName", "tenantId", "identity"]),
-        ("Kubernetes events, which are no audit events", ["involvedObject", "reason", "metadata"]),
+        ("Kubernetes events, which are not audit events", ["involvedObject", "reason", "metadata"]),
     ];
     let is =
         |names: [&str; 3]| object.named(&Names::new(names)).is_some_and(|members| members.iter().all(Option::is_some));

@@ -78,7 +78,8 @@ impl Ignored {
 
 impl fmt::Display for Ignored {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |name: &Option<String>| name.as_ref().map_or_else(|| "none".to_owned(), |name| format!("{name:?}"));
+        let named =
+            |name: &Option<String>| name.as_ref().map_or_else(|| "missing".to_owned(), |name| format!("{name:?}"));
         match self {
             Self::LogType(other) => write!(formatter, "p_log_type is {other}, not a Kubernetes audit log"),
             Self::Category(category) => {
@@ -89,7 +90,7 @@ impl fmt::Display for Ignored {
             }
             Self::Other(name) => write!(formatter, "a record of {name}, not of a Kubernetes audit log"),
             Self::Shape => formatter.write_str("not the shape of a Kubernetes audit record of EKS, AKS or GKE"),
-            Self::Suspect { reason, marker } => write!(formatter, "{reason}, and yet it has the text {marker}"),
+            Self::Suspect { reason, marker } => write!(formatter, "{reason}, but its text contains {marker}"),
         }
     }
 }
@@ -102,11 +103,11 @@ impl fmt::Display for Rejected {
                 "UTF-16, not UTF-8, as PowerShell's > and Out-File write it: write the file with \
                  Out-File -Encoding utf8, or convert it with iconv -f UTF-16 -t UTF-8",
             ),
-            Self::Empty => formatter.write_str("nothing where a record should be"),
-            Self::TooLong { length, max } => write!(formatter, "{length} bytes long, and {max} is the most"),
+            Self::Empty => formatter.write_str("empty; expected a JSON object"),
+            Self::TooLong { length, max } => write!(formatter, "{length} bytes long; the limit is {max}"),
             Self::NotJson(error) => write!(formatter, "not JSON: {error}"),
             Self::CutOff => {
-                formatter.write_str("cut off: its end is missing, and what is whole of it is no audit event")
+                formatter.write_str("cut off: its end is missing, and its complete part is not an audit event")
             }
             Self::Tangled => formatter.write_str(
                 "texts are nested and broken in so many places that searching them for records would take too long",

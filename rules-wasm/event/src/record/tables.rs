@@ -249,7 +249,7 @@ pub(crate) fn no_row<'a>(object: Value<'_, '_>, log_type: Option<LogType>) -> Ou
     let category = audit_category(category.or(capital));
     Outcome::Ignored(match (log_type, category) {
         (Some(LogType::Aks), Ok(())) => {
-            return Outcome::Rejected(Rejected::NoAuditEvent("properties is no object".to_owned()));
+            return Outcome::Rejected(Rejected::NoAuditEvent("properties is not an object".to_owned()));
         }
         (Some(LogType::Aks), Err(category)) => Ignored::Category(category),
         (Some(LogType::Gke), _) => Ignored::Service(None),

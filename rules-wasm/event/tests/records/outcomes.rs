@@ -37,9 +37,9 @@ fn a_record_is_recognized_by_its_log_type_or_else_by_its_shape() {
 #[test]
 fn a_record_that_cannot_be_read_is_rejected_with_the_reason() {
     for (record, reason) in [
-        (&b""[..], "nothing where a record should be"),
-        (b" \t", "nothing where a record should be"),
-        (b"{", "cut off: its end is missing, and what is whole of it is no audit event"),
+        (&b""[..], "empty; expected a JSON object"),
+        (b" \t", "empty; expected a JSON object"),
+        (b"{", "cut off: its end is missing, and its complete part is not an audit event"),
         (b"{\"a\":NaN}", "not JSON: expected value at line 1 column 6"),
         (b"{} {}", "not JSON: trailing characters at line 1 column 4"),
         (b"{\"a\":\"\xff\"}", "not UTF-8 at byte 6"),
@@ -50,7 +50,7 @@ fn a_record_that_cannot_be_read_is_rejected_with_the_reason() {
         (b"[]", "not a JSON object"),
         (b"\"text\"", "not a JSON object"),
         (b"null", "not a JSON object"),
-        (br#"{"category":"kube-audit"}"#, "properties.log is not a JSON object: properties is no object"),
+        (br#"{"category":"kube-audit"}"#, "properties.log is not a JSON object: properties is not an object"),
         (br#"{"category":"kube-audit","properties":{}}"#, "properties.log is not a JSON object: there is none"),
         (
             br#"{"category":"kube-audit","properties":{"log":5}}"#,
