@@ -29,7 +29,7 @@ mod scanner;
 mod suspect;
 mod window;
 
-pub use compression::{decompressed, is_compressed};
+pub use compression::{decompressed, decompressed_at_most, is_compressed, is_too_large};
 pub use documents::{Document, Documents, Item, MAX_RECORD};
 pub use place::Place;
 pub use records::{Record, Records};

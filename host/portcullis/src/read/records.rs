@@ -4,7 +4,7 @@ use portcullis_event::envelope::{Path, Search, behind_prefix};
 use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as};
 use serde::de::IgnoredAny;
 
-use super::decode::decode;
+use super::decode::{Allowance, decode};
 use super::suspect::suspect;
 use super::{Document, Documents, Item, MAX_RECORD, Place};
 
@@ -18,6 +18,7 @@ const LONG: usize = 1 << 20;
 #[derive(Default)]
 pub struct Records {
     buffers: Buffers,
+    allowance: Allowance,
 }
 
 /// A record and its place.
@@ -33,6 +34,19 @@ pub struct Record<'r> {
 type Each<'f, E> = &'f mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), E>;
 
 impl Records {
+    /// Sets the number of bytes that compressed contents of all further records may have, with each layer of their
+    /// compression counted. Without it, they may have a gibibyte and a hundred times the length of the documents.
+    /// Contents beyond it are rejected.
+    pub fn limit_contents(&mut self, bytes: u64) {
+        self.allowance = Allowance { left: bytes, ratio: 0, is_exceeded: false };
+    }
+
+    /// Returns whether contents were rejected because of [`limit_contents`](Self::limit_contents).
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        self.allowance.is_exceeded
+    }
+
     /// Calls `each` for every record of a document, with its outcome. If the document contains no records, it is a
     /// record itself.
     ///
@@ -49,7 +63,9 @@ impl Records {
             let rejected = Rejected::TooLong { length: document.length, max: MAX_RECORD };
             return each(&Record { bytes: document.bytes, place }, Outcome::Rejected(rejected));
         }
-        find_records(document.bytes, place, known(document.item), MAX_SPLITS, &mut self.buffers, each)
+        self.allowance.add(document.bytes.len());
+        let Self { buffers, allowance } = self;
+        find_records(document.bytes, place, known(document.item), MAX_SPLITS, (buffers, allowance), each)
     }
 }
 
@@ -64,7 +80,7 @@ fn find_records<E>(
     place: Place<'_>,
     known: Option<LogType>,
     splits: usize,
-    buffers: &mut Buffers,
+    (buffers, allowance): (&mut Buffers, &mut Allowance),
     each: Each<'_, E>,
 ) -> Result<(), E> {
     let (outcome, is_broken): (Outcome<'static>, _) = match normalize_as(bytes, known, buffers) {
@@ -87,12 +103,13 @@ fn find_records<E>(
         while let Ok(Some(Document { bytes, line, column, item, .. })) = documents.next_document() {
             let around = place.offset_by(line, column);
             let place = item.map_or(around, |item| around.item(item));
-            find_records(bytes, place, self::known(item).or(known), splits - 1, &mut Buffers::default(), each)?;
+            let buffers = &mut Buffers::default();
+            find_records(bytes, place, self::known(item).or(known), splits - 1, (buffers, allowance), each)?;
         }
         return Ok(());
     }
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let mut decode = decode;
+    let mut decode = |text: &str, most: usize| decode(text, most, allowance);
     let mut inside = |bytes: &[u8], path: &Path<'_>, outcome: Outcome<'_>| {
         each(&Record { bytes, place: place.inside(path) }, outcome)
     };
