@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use portcullis_alert::hex;
 use rustix::fs::OFlags;
@@ -40,6 +41,9 @@ pub enum CacheError {
 
 /// Bytes of a digest.
 const DIGEST: usize = 32;
+
+/// Maximum number of bytes of all files. Beyond it, those that were used least recently are removed.
+const MOST: u64 = 1 << 30;
 
 impl Cache {
     /// Opens the cache in a folder, which is created if it does not exist.
@@ -76,6 +80,8 @@ impl Cache {
         if digest(sha256, code) != *found {
             return None;
         }
+        // Files that are used are kept longest. If the time cannot be set, this one is compiled again some day.
+        let _ = file.set_modified(SystemTime::now());
         #[expect(unsafe_code, reason = "loads native code from the cache, which only this library wrote")]
         // SAFETY: only the process's own user can have written or replaced the file, and that user can run any code
         // anyway. The digest shows that the file is complete and belongs to this package, and the engine checks that
@@ -91,9 +97,31 @@ impl Cache {
             part.write_all(&digest(sha256, code))?;
             part.write_all(code)?;
             part.persist(self.file(engine, sha256))?;
-            Ok(())
+            self.prune(MOST)
         };
         let _ = insert();
+    }
+
+    /// Removes the files that were used least recently, until the others have at most this many bytes.
+    fn prune(&self, most: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() {
+                files.push((metadata.modified()?, entry.path(), metadata.len()));
+            }
+        }
+        files.sort();
+        let mut bytes: u64 = files.iter().map(|(_, _, length)| length).sum();
+        for (_, path, length) in files {
+            if bytes <= most {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= length;
+        }
+        Ok(())
     }
 
     /// Returns the file of a package. It differs between versions, settings and processors of engines.
@@ -116,5 +144,29 @@ fn others_can_write(metadata: &Metadata) -> Option<&'static str> {
         Some("others can write to it")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_files_that_were_used_least_recently_are_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cache = Cache::open(&folder.path().join("cache")).expect("opened");
+        for (name, age) in [("new", 1), ("old", 3), ("between", 2)] {
+            let file = File::create(cache.0.join(name)).expect("created");
+            file.set_len(100).expect("written");
+            file.set_modified(SystemTime::now() - Duration::from_hours(age)).expect("set");
+        }
+        cache.prune(250).expect("pruned");
+        let mut names: Vec<_> =
+            fs::read_dir(&cache.0).expect("read").flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["between", "new"]);
     }
 }
