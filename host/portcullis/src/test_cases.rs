@@ -2,6 +2,7 @@
 //! the sandbox.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_event::{Buffers, Event, Outcome, normalize};
 
@@ -9,6 +10,7 @@ use crate::limits::Limits;
 use crate::package::{Package, TestCase};
 use crate::pipeline::{Judge, Verdict};
 use crate::rule_set::RuleSet;
+use crate::sandbox::thread_cpu_time;
 
 /// The result of a test case.
 #[derive(Debug)]
@@ -77,8 +79,20 @@ impl TestResult {
 
 /// Runs the test cases of a package that `wanted` selects. They are independent: no test case uses up the alert budget
 /// or suspends the rule for the next one.
-#[expect(clippy::missing_panics_doc, reason = "a single package cannot conflict")]
+#[must_use]
+#[expect(clippy::missing_panics_doc, reason = "a single package cannot conflict, and the time is not limited")]
 pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool) -> Vec<TestResult> {
+    run_within(package, limits, Duration::MAX, wanted).expect("the time is not limited")
+}
+
+/// Runs test cases like [`run`], or returns `None` if they take more than this CPU time.
+pub(crate) fn run_within(
+    package: &Package,
+    limits: Limits,
+    time: Duration,
+    wanted: impl Fn(&TestCase) -> bool,
+) -> Option<Vec<TestResult>> {
+    let began = thread_cpu_time();
     let limits = Limits { alerts_per_minute: u32::MAX, suspend_after: 0, ..limits };
     let rules = Arc::new(RuleSet::new(vec![package.clone()]).expect("one package"));
     let mut judge = Judge::new(Arc::clone(&rules), limits);
@@ -86,6 +100,9 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
     let test_cases = package.spec().test_cases.iter().filter(|case| wanted(case));
     test_cases
         .map(|case| {
+            if thread_cpu_time().saturating_sub(began) > time {
+                return None;
+            }
             let record = case.record.to_string();
             let mut buffers = Buffers::default();
             let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
@@ -101,7 +118,7 @@ pub fn run(package: &Package, limits: Limits, wanted: impl Fn(&TestCase) -> bool
                 Outcome::Ignored(ignored) => (TestOutcome::Ignored(ignored.to_string()), None),
                 Outcome::Rejected(rejected) => (TestOutcome::Rejected(rejected.to_string()), None),
             };
-            TestResult { name: case.name.clone(), expected: case.expected, outcome, event }
+            Some(TestResult { name: case.name.clone(), expected: case.expected, outcome, event })
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -10,10 +11,13 @@ use super::history::History;
 use super::policy::Policy;
 use super::recorder::{ActivationError, ActivationNotice, Recorder, RequiredChecks};
 use super::store::Store;
-use super::tenant_rules::TenantRules;
+use super::tenant_rules::{Checks, TenantRules};
 use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};
+
+/// Maximum time of following all candidates in one go.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Keeps the rule sets of tenants up to date with the stores that they follow.
 pub struct Activator {
@@ -22,6 +26,8 @@ pub struct Activator {
     pub(super) tenants: Vec<TenantRules>,
     /// For each store, the last error of reading it, of which the operator was notified.
     unreadable: Vec<Option<String>>,
+    /// The number of turns so far.
+    turn: usize,
 }
 
 impl Activator {
@@ -43,7 +49,7 @@ impl Activator {
             is_strict: Cell::new(false),
             missing: RefCell::new(None),
         };
-        Self { recorder, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new() }
+        Self { recorder, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new(), turn: 0 }
     }
 
     /// Adds a store of packages in these files and folders, which this compiler compiles. Returns the store's number.
@@ -91,30 +97,50 @@ impl Activator {
         if store.files().next().is_none() {
             return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
         }
-        self.tenants[tenant].follow(store, &self.recorder);
+        self.tenants[tenant].follow(store, &self.recorder, &mut Checks::new(true));
         self.recorder.startup_error().map_or(Ok(()), Err)
     }
 
-    /// Reads the stores and updates the rule sets. If a store cannot be read, the active versions stay active.
+    /// Reads the stores and updates the rule sets. If a store cannot be read, the active versions stay active. After some
+    /// minutes, candidates may be left.
     pub fn follow(&mut self) {
-        let Self { recorder, stores, tenants, unreadable } = self;
+        let began = Instant::now();
+        // Candidates whose compilation the machine prevented come again and again.
+        while self.follow_for_a_turn() && began.elapsed() < PATIENCE {}
+    }
+
+    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates.
+    /// Returns whether others wait for the next turn.
+    pub(super) fn follow_for_a_turn(&mut self) -> bool {
+        let Self { recorder, stores, tenants, unreadable, turn } = self;
+        let mut is_read = vec![false; stores.len()];
         for (number, store) in stores.iter_mut().enumerate() {
-            let mut following = tenants.iter_mut().filter(|tenant| tenant.store == number).peekable();
+            let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();
             if following.peek().is_none() {
                 continue;
             }
             let error = store.scan().err().map(|error| error.to_string());
-            match &error {
-                None => following.for_each(|tenant| tenant.follow(store, recorder)),
-                Some(error) if unreadable[number].as_ref() != Some(error) => {
-                    for tenant in following {
-                        recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
-                    }
+            if let Some(error) = error.as_ref().filter(|error| unreadable[number].as_ref() != Some(error)) {
+                for tenant in following {
+                    recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                 }
-                Some(_) => {}
             }
+            is_read[number] = error.is_none();
             unreadable[number] = error;
         }
+        // Each turn begins with another tenant, so that all come to their other checks.
+        let (count, mut has_other, mut is_unfinished) = (tenants.len(), true, false);
+        for offset in 0..count {
+            let tenant = &mut tenants[(*turn + offset) % count];
+            if is_read[tenant.store] {
+                let mut checks = Checks::new(has_other);
+                tenant.follow(&mut stores[tenant.store], recorder, &mut checks);
+                has_other &= checks.has_other();
+                is_unfinished |= checks.is_unfinished;
+            }
+        }
+        *turn = turn.wrapping_add(1);
+        is_unfinished
     }
 
     /// Returns the errors of the stores that could not be read the last time.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,6 +44,41 @@ struct CheckFailure {
     test_cases: Option<TestCounts>,
 }
 
+/// CPU time that the test cases of a candidate may take. Other candidates wait for it.
+const TEST_CASES_TIME: Duration = Duration::from_secs(10);
+
+/// The checks of candidates in one turn. Each can take many seconds, so a turn has few of them. Between turns come other
+/// tenants, rollbacks and changes of the config. At the start there are no turns.
+pub(super) struct Checks {
+    /// The number of urgent ones that are left.
+    urgent: usize,
+    /// The number of others that are left.
+    others: usize,
+    /// Whether a candidate waits for the next turn.
+    pub(super) is_unfinished: bool,
+}
+
+impl Checks {
+    /// Returns the checks of a tenant in one turn: one urgent check, and with `has_other` one other check.
+    pub(super) fn new(has_other: bool) -> Self {
+        Self { urgent: 1, others: usize::from(has_other), is_unfinished: false }
+    }
+
+    /// Returns whether no check was made that is not urgent.
+    pub(super) fn has_other(&self) -> bool {
+        self.others > 0
+    }
+
+    /// Takes a check. Returns whether there is one left.
+    fn take(&mut self, is_urgent: bool) -> bool {
+        let left = if is_urgent && self.urgent > 0 { &mut self.urgent } else { &mut self.others };
+        let is_left = *left > 0;
+        *left = left.saturating_sub(1);
+        self.is_unfinished |= !is_left;
+        is_left
+    }
+}
+
 /// Time after which a package is compiled again if the machine prevented it, and not the package.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -61,8 +97,8 @@ impl TenantRules {
         }
     }
 
-    /// Updates the active versions, one rule after the other, from the packages in the store.
-    pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder) {
+    /// Updates the active versions, one rule after the other, from the packages in the store, as far as `checks` allow.
+    pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder, checks: &mut Checks) {
         self.notify_of_broken_files(store, recorder);
         let mut there = store.rules();
         self.notify_of_unmatched_pins(&there, recorder);
@@ -77,7 +113,7 @@ impl TenantRules {
             let versions = there.remove(&rule_id).unwrap_or_default();
             // A changed rule is published immediately, before other candidates are checked; at the start, all are
             // published together.
-            if self.follow_rule(&rule_id, &versions, store, recorder) && !self.is_starting {
+            if self.follow_rule(&rule_id, &versions, store, recorder, checks) && !self.is_starting {
                 self.publish(recorder);
             }
         }
@@ -89,7 +125,14 @@ impl TenantRules {
     }
 
     /// Finds the best version of a rule. Returns whether anything about the rule has changed.
-    fn follow_rule(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) -> bool {
+    fn follow_rule(
+        &mut self,
+        rule_id: &str,
+        versions: &Versions,
+        store: &mut Store,
+        recorder: &Recorder,
+        checks: &mut Checks,
+    ) -> bool {
         let pin = self.policy.versions.get(rule_id).cloned();
         let mut changed = false;
         let mut found = false;
@@ -120,6 +163,12 @@ impl TenantRules {
             let waits = self.policy.activate == Activate::Manual && rule.waiting.as_deref() == Some(candidate.sha256());
             let in_shadow = rule.shadow.as_ref().map(|shadow| shadow.shadow.package.sha256());
             if !is_pinned && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
+                return changed;
+            }
+            // A rule that is pinned, or whose active version is gone or revoked, does not wait for others.
+            let is_there = |active: &Package| versions.values().flatten().any(|it| it.sha256() == active.sha256());
+            let is_urgent = pin.is_some() || !rule.active.as_ref().is_some_and(is_there);
+            if !self.is_starting && !checks.take(is_urgent) {
                 return changed;
             }
             match self.check(candidate, store, recorder.checks, recorder.clock) {
@@ -174,7 +223,11 @@ impl TenantRules {
         if checks == RequiredChecks::WithoutTestCases {
             return Ok(Checked { package, test_cases: TestCounts { passed: 0, failed: 0 } });
         }
-        let results = test_cases::run(&package, self.limits, |_| true);
+        let Some(results) = test_cases::run_within(&package, self.limits, TEST_CASES_TIME, |_| true) else {
+            let seconds = TEST_CASES_TIME.as_secs();
+            let reason = format!("its test cases take more than {seconds} s of CPU time; use fewer or cheaper ones");
+            return Err(CheckFailure { reason, kind: RefusalKind::Failed, test_cases: None });
+        };
         let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
         let test_cases = TestCounts { passed: results.len() - failed.len(), failed: failed.len() };
         match failed.first() {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -54,6 +54,7 @@ enum Message {
     ConfigChanged,
     Reload,
     RolledBack { tenant: usize, failed: Package, to: Package, entry: Box<Entry>, written: Result<(), HistoryError> },
+    FollowNow(Sender<()>),
     List(Sender<Vec<Vec<ListedPackage>>>),
     End(Sender<()>),
 }
@@ -95,7 +96,14 @@ impl Control {
         self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
     }
 
-    /// Returns the packages of each tenant with their states, by the tenant's number, once the activator is idle;
+    /// Reads the config and the stores, and waits until the candidates in them have passed or failed their checks.
+    pub fn follow_now(&self) {
+        let (sender, receiver) = mpsc::channel();
+        self.send(Message::FollowNow(sender));
+        let _ = receiver.recv();
+    }
+
+    /// Returns the packages of each tenant with their states, by the tenant's number, after the current turn;
     /// `None` if the activator has ended.
     #[must_use]
     pub fn list(&self) -> Option<Vec<Vec<ListedPackage>>> {
@@ -142,6 +150,7 @@ impl Activator {
             let mut waiting = VecDeque::new();
             // Changes from before the files were watched count too.
             let mut polled = None;
+            let mut is_unfinished = false;
             while is_alive.strong_count() > 0 {
                 if files.follow.stores && polled.is_none_or(|polled: Instant| polled.elapsed() >= POLL_INTERVAL) {
                     files.watch_folders(&self.paths());
@@ -149,9 +158,15 @@ impl Activator {
                     waiting.push_back(if changed { Message::ConfigChanged } else { Message::StoresChanged });
                     polled = Some(Instant::now());
                 }
-                match next(&receiver, &mut waiting) {
-                    Ok(Message::StoresChanged) => self.follow(),
-                    Ok(message @ (Message::ConfigChanged | Message::Reload)) => {
+                // While candidates wait for their checks, a turn comes whenever there is no message.
+                let message = if is_unfinished {
+                    next_now(&receiver, &mut waiting).unwrap_or(Ok(Message::StoresChanged))
+                } else {
+                    next(&receiver, &mut waiting)
+                };
+                match message {
+                    Ok(Message::StoresChanged) => is_unfinished = self.follow_for_a_turn(),
+                    Ok(message @ (Message::ConfigChanged | Message::Reload | Message::FollowNow(_))) => {
                         files.configs_changed();
                         match reload() {
                             Ok(policies) => {
@@ -163,7 +178,12 @@ impl Activator {
                                 self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"));
                             }
                         }
-                        self.follow();
+                        is_unfinished = self.follow_for_a_turn();
+                        if let Message::FollowNow(done) = message {
+                            self.follow();
+                            is_unfinished = false;
+                            let _ = done.send(());
+                        }
                     }
                     Ok(Message::RolledBack { tenant, failed, to, entry, written }) => {
                         self.tenants[tenant].rolled_back(&failed, &to, &entry, &self.recorder);
@@ -218,6 +238,25 @@ fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result
         }
     }
     Ok(first)
+}
+
+/// Returns the most important message that is there now, without waiting: changes of the config and of stores come last.
+fn next_now(
+    receiver: &Receiver<Message>,
+    waiting: &mut VecDeque<Message>,
+) -> Option<Result<Message, RecvTimeoutError>> {
+    loop {
+        match receiver.try_recv() {
+            Ok(message) => waiting.push_back(message),
+            Err(TryRecvError::Empty) => break,
+            Err(TryRecvError::Disconnected) => return Some(Err(RecvTimeoutError::Disconnected)),
+        }
+    }
+    let is_store = |message: &Message| matches!(message, Message::StoresChanged);
+    waiting.retain(|message| !is_store(message));
+    let is_change = |message: &Message| matches!(message, Message::ConfigChanged | Message::Reload);
+    let place = waiting.iter().position(|message| !is_change(message)).unwrap_or(0);
+    waiting.remove(place).map(Ok)
 }
 
 /// The files that the system watches.

@@ -156,7 +156,7 @@ impl Compiler {
         // The child ends when its pipes are closed. If the time is over, it has to be killed.
         let _ = child.kill();
         let status = child.wait().map_err(CompileError::Process)?;
-        let Ok((code, message)) = output else { return Err(CompileError::Time(self.limits.compile_seconds)) };
+        let Ok((code, message)) = output else { return Err(CompileError::Starved(self.patience().as_secs())) };
         if !status.success() {
             return Err(self.failure(status, &message));
         }
@@ -197,7 +197,12 @@ impl Compiler {
             let _ = stderr.map(|stderr| stderr.take(4096).read_to_end(&mut message));
             let _ = sender.send((code, String::from_utf8_lossy(&message).into_owned()));
         });
-        receiver.recv_timeout(Duration::from_secs(self.limits.compile_seconds.saturating_mul(10)))
+        receiver.recv_timeout(self.patience())
+    }
+
+    /// Returns how long the child may take on a busy machine.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.limits.compile_seconds.saturating_mul(10))
     }
 
     /// Returns the limit for native code, in bytes. It is usually about five times as large as the package.

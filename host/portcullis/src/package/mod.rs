@@ -132,7 +132,10 @@ impl PackageError {
     /// Returns whether the machine caused the error, and not the package, so that another try may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.reason, Refusal::Compile(CompileError::Killed | CompileError::Process(_)))
+        matches!(
+            self.reason,
+            Refusal::Compile(CompileError::Killed | CompileError::Starved(_) | CompileError::Process(_))
+        )
     }
 
     /// Returns the reason as one line of bounded length, because it may contain text of an untrusted package.

@@ -32,6 +32,9 @@ pub enum CompileError {
     /// The compiling process was killed from outside, as the system does when memory is short.
     #[error("its component cannot be compiled: the compiling process was killed")]
     Killed,
+    /// The compiling process was not done in ten times the CPU time that it may take, because the machine is busy.
+    #[error("its component cannot be compiled now: the compiling process did not get enough CPU time within {0} s")]
+    Starved(u64),
     /// This program's `main` does not support the child process.
     #[error("its component cannot be compiled: the program's main does not call portcullis::run_compile_child()")]
     NoChild,

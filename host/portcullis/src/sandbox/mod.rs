@@ -113,6 +113,7 @@ fn arm(store: &mut Store<State>, time: Duration) {
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
 }
 
-fn thread_cpu_time() -> Duration {
+/// Returns the CPU time of the current thread.
+pub(crate) fn thread_cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
