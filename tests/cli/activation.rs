@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, package, pairs, pinned, project, record, run, said,
-    version, version_that_fails, versioned_spec,
+    spec, version, version_that_fails, versioned_spec,
 };
 
 #[test]
@@ -322,6 +322,23 @@ fn each_tenant_has_its_own_versions_of_a_rule() {
     let tenants: Vec<_> =
         history(&folder.path().join("history")).into_iter().filter(|entry| entry["to"] == "2.0.0").collect();
     assert!(tenants.iter().all(|entry| entry["tenant"] == "new"), "{tenants:?}");
+}
+
+/// A package with thousands of test cases that each use up their time would hold up all other candidates for a minute.
+#[test]
+fn test_cases_have_a_budget_of_time_for_each_candidate() {
+    let mut live = Live::start(&[(FIRST, &version("1.0.0", Does::Alert))], &["--watch"]);
+    let test_case = |n: usize| {
+        format!("  - {{Name: \"{n}\", ExpectedResult: false, Log: {{p_log_type: Amazon.EKS.Audit, verb: get}}}}\n")
+    };
+    let spec = spec(VERSIONED) + "Tests:\n" + &(0..2_700).map(test_case).collect::<String>();
+    let manifest = r#"{"version":"2.0.0","prefilter":{}}"#;
+    live.put(SECOND, &package(&Does::Loop.component(), &spec, manifest));
+    let entry = live.wait_for("refused", "2.0.0");
+    let reason = entry["reason"].as_str().expect("a reason");
+    assert_eq!(reason, "its test cases take more than 10 s of CPU time; use fewer or cheaper ones");
+    live.send(&[&record(true)]);
+    assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
 }
 
 #[test]

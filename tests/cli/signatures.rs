@@ -232,7 +232,10 @@ fn an_invalid_key_is_reported() {
     for (key, wrong) in [
         ("ed25519:AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
         ("ssh-ed25519 AAAA", "is not a public key; expected ed25519: and 44 characters of Base64"),
-        ("ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is a weak key, with which anyone can sign; expected another key"),
+        (
+            "ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "is a weak key, with which anyone can sign; expected another key",
+        ),
     ] {
         let config = format!("[activation]\ntrusted-keys = [\"{key}\"]\n");
         let ended = run(["run", "--config", &workshop.put("config.toml", config.as_bytes()), "--rules", &package]);

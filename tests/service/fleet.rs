@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::nats::Nats;
-use crate::support::service::{PUBLISHER, Service, agent, ask, config, service_folder, wait_until};
+use crate::support::service::{PUBLISHER, Service, agent, ask, config, data, lines_of, service_folder, wait_until};
 use crate::support::{Does, VERSIONED, record, run, version, version_that_fails};
 
 /// A replica that has the rules that are published.
@@ -85,6 +85,42 @@ fn a_version_is_published_once_and_checked_by_every_replica() {
     for service in services {
         assert_eq!(service.end().0, Some(0));
     }
+}
+
+/// A replica keeps its copies of packages, unless they were removed at the server. So a server that has lost its data
+/// takes no rules, and nothing is accepted that no rule judges.
+#[test]
+fn a_server_that_comes_back_empty_takes_no_rules() {
+    let mut nats = Nats::start();
+    let folders = [(); 2].map(|()| service_folder(&replica(&nats)));
+    let services = folders.each_ref().map(|folder| Service::start(folder.path(), &[]));
+    assert_eq!(publish(&services[0], "PUT", "/v1/packages/default", &version("1.0.0", Does::Alert)).0, 202);
+    wait_for(&services[1], "1.0.0", "active", 2);
+
+    nats.kill();
+    wait_until("it is noticed", || services.iter().all(|service| !service.is_ready()));
+    nats.start_empty();
+    wait_until("both are ready again", || services.iter().all(Service::is_ready));
+    wait_for(&services[0], "1.0.0", "active", 2);
+    let newcomer = service_folder(&replica(&nats));
+    let fresh = Service::start(newcomer.path(), &[]);
+    wait_until("it stores, and does not judge", || fresh.post(record(false)).json()["stored"] == true);
+    wait_until("all is judged", || nats.unjudged() == 0);
+    let ledger = |folder: &tempfile::TempDir| lines_of(&data(folder, "ledger.ndjson"));
+    let lines: Vec<Value> = folders.iter().flat_map(ledger).collect();
+    assert!(lines.iter().all(|line| line["rules"][VERSIONED]["verdict"] == "alert"), "{lines:#?}");
+    assert!(!lines.is_empty() && ledger(&newcomer).is_empty(), "those with rules have judged");
+    assert!(!fresh.is_ready(), "it has no rules");
+
+    assert_eq!(publish(&services[0], "PUT", "/v1/packages/default", &version("1.0.0", Does::Alert)).0, 202);
+    wait_for(&fresh, "1.0.0", "active", 3);
+    for service in services {
+        let (code, log, _) = service.end();
+        assert_eq!(code, Some(0));
+        let is_told = |line: &&Value| line["message"].as_str().is_some_and(|said| said.contains("publish them again"));
+        assert_eq!(log.iter().filter(is_told).count(), 1, "{log:#?}");
+    }
+    assert_eq!(fresh.end().0, Some(0));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn sum_up(kills: u64, sent: &Sent, alerts: &[Value]) {
 
 /// The config of a replica that stores what comes, and judges what is stored.
 fn replica(nats: &Nats) -> String {
-    let jetstream = format!("[serve.jetstream]\nurl = {:?}\nack-wait = \"2s\"\nattempts = 100\n", nats.url());
+    let jetstream = format!("[serve.jetstream]\nurl = {:?}\n", nats.url());
     config(&format!("{BUDGET}{jetstream}[[serve.sinks]]\nname = \"alerts\"\ntype = \"jetstream\"\n"))
 }
 
@@ -172,7 +172,8 @@ fn replicas(count: usize, kills: u64) {
     });
     let began = Instant::now();
     while nats.unjudged() > 0 {
-        assert!(began.elapsed() < PATIENCE, "all is judged: {}", nats.state());
+        // What a replica had in flight comes again after the default `ack-wait`, several times in a row.
+        assert!(began.elapsed() < 3 * PATIENCE, "all is judged: {}", nats.state());
         std::thread::sleep(Duration::from_millis(50));
     }
     for service in services {

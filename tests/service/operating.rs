@@ -74,7 +74,8 @@ fn metrics_add_up_to_the_ledger() {
             assert_eq!(sum(&series, "portcullis_records_total", &labels), count as u64, "{tenant:?} {outcome}");
         }
         assert_eq!(sum(&series, "portcullis_records_total", &[("tenant", tenant)]), own.len() as u64);
-        let is_suspect = |line: &&&Value| line["reason"].as_str().is_some_and(|reason| reason.contains(", but its text contains "));
+        let is_suspect =
+            |line: &&&Value| line["reason"].as_str().is_some_and(|reason| reason.contains(", but its text contains "));
         let suspect = own.iter().filter(is_suspect).count() as u64;
         assert_eq!(sum(&series, "portcullis_suspect_records_total", &[("tenant", tenant)]), suspect, "{tenant:?}");
         let mut verdicts: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -229,6 +230,9 @@ fn rules_are_changed_while_batches_flow() {
         fs::remove_file(folder.path().join(name)).expect("removed");
     }
     wait_until("it is not ready", || !service.is_ready());
+    let answer = service.post(record(false));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text);
+    assert!(answer.text.contains("tenant default has no active rule"), "{}", answer.text);
     put(folder.path(), SECOND, &version("2.0.0", Does::Nothing));
     wait_until("it is ready", || service.is_ready());
     assert_eq!(service.end().0, Some(0));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::service::{API, EYES, Refusal, Service, config, service_folder};
+use crate::support::service::{API, EYES, Refusal, Service, config, data, service_folder};
 
 /// How a service ends that has this config.
 fn refusal(folder: &Path, config: &str, log: &str) -> Refusal {
@@ -102,4 +102,37 @@ fn two_services_cannot_share_a_data_folder() {
     assert!(format!("{said:?}").contains("another service uses this folder"), "{said:?}");
     service.kill();
     assert_eq!(Service::start(folder.path(), &[]).end().0, Some(0), "a lock goes with who has it");
+}
+
+/// Two outputs in one file would write over each other, and an output in a file of the service would destroy it.
+#[test]
+fn each_output_has_a_file_of_its_own() {
+    let folder = service_folder("");
+    fs::create_dir(folder.path().join("data")).expect("made");
+    fs::write(data(&folder, "alerts.ndjson"), "").expect("written");
+    fs::hard_link(data(&folder, "alerts.ndjson"), data(&folder, "linked.ndjson")).expect("linked");
+    for (what, ledger) in [
+        ("a sink's", "alerts.ndjson"),
+        ("a sink's by another name", "../data/./alerts.ndjson"),
+        ("a link to a sink's", "linked.ndjson"),
+        ("the dead letters'", "dead-letters.ndjson"),
+        ("the history's", "history.ndjson"),
+        ("the lock's", "lock"),
+        ("the config's", "../config.toml"),
+        ("a token's", "../api"),
+    ] {
+        let config = config("").replace("ledger.ndjson", ledger);
+        let Refusal { code, said } = refusal(folder.path(), &config, "info");
+        let said = said.join("\n");
+        assert_eq!(code, Some(3), "{what}: {said}");
+        assert!(said.contains(": is used twice; give the ledger and each sink a file of its own"), "{what}: {said}");
+    }
+    // Of another process, only the lock tells.
+    let right = config("").replace("ledger.ndjson", "../shared.ndjson");
+    fs::write(folder.path().join("config.toml"), &right).expect("written");
+    let service = Service::start(folder.path(), &[]);
+    let Refusal { code, said } = refusal(folder.path(), &right.replace("\"data\"", "\"other\""), "info");
+    assert_eq!(code, Some(4), "{said:?}");
+    assert!(said.join("\n").contains("it is already open as another output"), "{said:?}");
+    assert_eq!(service.end().0, Some(0));
 }

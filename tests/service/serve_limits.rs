@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::api_server::{event_list, events};
 use crate::support::envelopes::gzip;
 use crate::support::sample;
-use crate::support::service::{EYES, Service, config, head, read_answer, service_folder, wait_until};
+use crate::support::service::{EYES, Service, config, data, head, lines_of, read_answer, service_folder, wait_until};
 
 /// A service with these keys in its table, and a second client that brings records.
 fn service(keys: &str) -> (tempfile::TempDir, Service) {
@@ -141,6 +141,46 @@ fn a_client_that_uses_up_its_budget_is_refused_and_others_are_served() {
     wait_until("the room is given back", || in_flight() < 1.0);
     let refused = r#"portcullis_batches_total{client="api",status="429"}"#;
     assert!((service.figure(refused) - 1.0).abs() < 0.5);
+}
+
+/// With several clients, each may use half of the memory budget. A batch whose results need more never fits.
+#[test]
+fn a_batch_that_can_never_fit_is_refused_for_good() {
+    let (folder, service) = service("max-body = \"1MiB\"\nin-flight = \"2MiB\"");
+    // A record of two bytes takes a line of a hundred in the ledger.
+    let answer = service.post("{}\n".repeat(15_000));
+    assert_eq!((answer.status, answer.header("retry-after")), (413, None), "{}", answer.text);
+    assert!(answer.text.contains("need more than 1048576 bytes"), "{}", answer.text);
+    assert_eq!(service.post("{}\n".repeat(1_000)).status, 200);
+    assert_eq!(lines_of(&data(&folder, "ledger.ndjson")).len(), 1_000);
+}
+
+#[test]
+fn compression_in_compression_is_refused_for_good() {
+    let (_folder, service) = service("");
+    let spaces = gzip(&vec![b' '; 65 << 20]);
+    let nothing = gzip(&gzip(b"").repeat(3_500_000));
+    for (what, layers) in [("spaces", gzip(&spaces)), ("in three layers", gzip(&gzip(&spaces))), ("nothing", nothing)] {
+        let answer = service.post(&layers);
+        assert_eq!((answer.status, answer.header("retry-after")), (413, None), "{what}: {}", answer.text);
+        assert!(answer.text.contains("when decompressed"), "{what}: {}", answer.text);
+    }
+    assert_eq!(service.post(gzip(&gzip(&eks()))).status, 200);
+}
+
+/// Connections that ask for the page again and again and never read it take a connection only for a while.
+#[test]
+fn a_client_that_does_not_read_is_closed() {
+    let (_folder, service) = service("connections = 4\ntimeout = \"1s\"");
+    let mut streams: Vec<TcpStream> = (0..4).map(|_| service.connect()).collect();
+    let page = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    for stream in &mut streams {
+        stream.set_write_timeout(Some(Duration::from_millis(300))).expect("set");
+        // Until nothing more fits into the buffers of the system.
+        while stream.write_all(page.as_bytes()).is_ok() {}
+    }
+    assert_eq!(service.post(eks()).status, 200, "a place is free again");
+    drop(streams);
 }
 
 /// However much is sent at once, plain or compressed, what is held is bounded by the config.

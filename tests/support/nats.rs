@@ -38,6 +38,12 @@ impl Nats {
         self.child.wait().expect("it ends");
     }
 
+    /// Starts it again without its data.
+    pub(crate) fn start_empty(&mut self) {
+        std::fs::remove_dir_all(self.folder.path().join("jetstream")).expect("it has data");
+        self.start_again();
+    }
+
     /// Starts it again on what it has on its disk.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.folder.path(), self.port);

@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 const LEVEL: &str = "PORTCULLIS_LOG";
 
 /// The levels, with their filters. Of libraries, only warnings are of interest.
-const LEVELS: [(&str, &str); 3] =
-    [("warn", "warn"), ("info", "warn,portcullis=info"), ("debug", "warn,portcullis=debug")];
+const LEVELS: [(&str, &str); 4] =
+    [("error", "error"), ("warn", "warn"), ("info", "warn,portcullis=info"), ("debug", "warn,portcullis=debug")];
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -26,7 +26,7 @@ pub(crate) fn begin(format: Option<Format>) {
     let format = format.unwrap_or(if on_terminal { Format::Text } else { Format::Json });
     let level = std::env::var(LEVEL).ok().filter(|level| !level.is_empty());
     let known = LEVELS.iter().find(|(name, _)| *name == level.as_deref().unwrap_or("info"));
-    let (_, filter) = known.unwrap_or(&LEVELS[1]);
+    let (_, filter) = known.unwrap_or(&LEVELS[2]);
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
@@ -36,6 +36,6 @@ pub(crate) fn begin(format: Option<Format>) {
         Format::Json => log.json().flatten_event(true).init(),
     }
     if let (None, Some(level)) = (known, level) {
-        tracing::warn!("{LEVEL}: unknown level {level}; expected warn, info or debug; info is used");
+        tracing::warn!("{LEVEL}: unknown level {level}; expected error, warn, info or debug; info is used");
     }
 }

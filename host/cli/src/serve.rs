@@ -12,6 +12,7 @@ use portcullis_serve::{DataFolder, Parts, ServeError, Settings, Stats};
 use crate::activation::Start;
 use crate::config::{Config, policy_over};
 use crate::failure::{Exit, Failure, OrExit, use_log};
+use crate::input::Identity;
 use crate::logs;
 use crate::progress::Progress;
 use crate::setup::{Published, Setup, SetupArgs, number_of_threads};
@@ -35,10 +36,26 @@ pub(crate) struct Args {
     /// Number of threads that judge records [default: one for each core]
     #[arg(long, value_name = "N", value_parser = number_of_threads)]
     threads: Option<NonZeroUsize>,
-    /// Format of the log on standard error. The environment variable PORTCULLIS_LOG sets its level: warn, info (the
+    /// Format of the log on standard error. The environment variable PORTCULLIS_LOG sets its level: error, warn, info (the
     /// default) or debug [default: text on a terminal, else json]
     #[arg(long, value_enum)]
     log: Option<logs::Format>,
+}
+
+/// Checks that no output is another one, or a file that is read or written otherwise.
+fn check_outputs(settings: &Settings, setup: &Setup, others: [&Path; 2]) -> Result<(), Failure> {
+    let others = others.into_iter().map(Path::to_owned).chain(settings.own_files());
+    let mut taken: Vec<Identity> =
+        others.chain(setup.files.iter().cloned()).filter_map(|file| Identity::of(&file)).collect();
+    for output in settings.outputs() {
+        let Some(file) = Identity::of(output) else { continue };
+        if taken.contains(&file) {
+            let error = anyhow!("{}: is used twice; give the ledger and each sink a file of its own", output.display());
+            return Err(Failure::new(Exit::Setup, error));
+        }
+        taken.push(file);
+    }
+    Ok(())
 }
 
 /// The file of the history in the data folder.
@@ -63,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let setup_args = args.setup.clone().with_published(published);
     let start = Start::Run { watch: true, history: Some(&history) };
     let setup = Setup::load_with(&setup_args, Some(&config), &start)?;
+    check_outputs(&settings, &setup, [file, &history])?;
     let tenants = setup.tenants();
     let names: Vec<Arc<str>> = tenants.all().iter().map(|(judge, _)| judge.tenant().into()).collect();
     let stats = Arc::new(Stats::new(names.into()));

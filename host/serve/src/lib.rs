@@ -17,11 +17,14 @@ mod http;
 mod http_client;
 mod ingest;
 mod jetstream;
+mod machine;
 mod observed;
 mod registry;
 mod replicas;
 mod service;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod sink_alert;
 mod sinks;
 mod stats;

@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use portcullis::activation::{Control, ListedPackage, PublishedFolder};
 use portcullis::report::Notifier;
 use portcullis::rule_set::RuleSetCell;
@@ -13,6 +15,7 @@ use portcullis::{Engine, PackageLimits, Tenants};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::RwLock as AsyncRwLock;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,11 +24,13 @@ use crate::app::App;
 use crate::clients::Clients;
 use crate::error::ServeError;
 use crate::http::{self, Security};
-use crate::ingest::{Ingest, Opening};
-use crate::jetstream::JetStream;
+use crate::ingest::{Ingest, Opening, RecordLogs, start_judges};
+use crate::jetstream::{JetStream, Nats};
+use crate::machine::{Machine, RealMachine, blocking};
 use crate::observed::{Metrics, Observed};
-use crate::registry::{Fleet, ReadPolicy, Registry};
-use crate::settings::Settings;
+use crate::registry::{Fleet, ReadPolicy, Registry, Settle};
+use crate::settings::{JetStreamSettings, Settings};
+use crate::sinks::{Sinks, http_endpoint};
 use crate::stats::Stats;
 use crate::work::Worker;
 
@@ -60,6 +65,7 @@ pub struct Parts {
 
 /// A running service.
 struct Service {
+    machine: Arc<dyn Machine>,
     app: Arc<App>,
     control: Option<Control>,
     read_settings: ReadSettings,
@@ -79,13 +85,21 @@ struct Signals {
 pub fn run(settings: Settings, parts: Parts) -> Result<(), ServeError> {
     let runtime = runtime()?;
     let replica: Arc<str> = replica().into();
-    let connect = |settings| runtime.block_on(JetStream::connect(settings, &replica));
+    let connect = |settings| runtime.block_on(connect(settings, &replica));
     let jetstream = settings.jetstream.as_ref().map(connect).transpose().map_err(ServeError::Setup)?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let threads = parts.threads;
         let service = Service::open(settings, parts, jetstream, replica)?;
         service.serve(threads).await
-    })
+    });
+    // A check of a package may still run, which takes long and has no result that matters any more.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn connect(settings: &JetStreamSettings, replica: &str) -> anyhow::Result<Arc<JetStream>> {
+    let broker = Nats::connect(settings, replica).await?;
+    Ok(Arc::new(JetStream { broker, settings: settings.clone() }))
 }
 
 /// Returns a runtime of two threads, which only wait. Judging has its own threads.
@@ -132,19 +146,33 @@ impl Service {
         let mut notifier = Notifier::new(names.to_vec(), tenants.unclaimed().is_some(), followed.clone());
         notifier.control.clone_from(&control);
         stats.set_rules(listed.clone());
-        let ingest = Arc::new(Ingest::open(
+        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        let logs = RecordLogs::open(&machine, &settings)?;
+        let sinks = Sinks::open(
+            &machine,
+            &settings.sinks,
+            &settings.data,
+            &names,
+            &logs.dead_letters,
+            jetstream.as_ref(),
+            &http_endpoint,
+        );
+        let sinks = sinks.map_err(ServeError::Io)?;
+        let judges = start_judges(&settings, &sinks, tenants, cells, threads)?;
+        let ingest = Arc::new(Ingest::new(
             &settings,
             Opening {
-                tenants,
-                cells,
+                machine: Arc::clone(&machine),
+                judges: Box::new(judges),
+                sinks,
+                logs,
                 notifier,
                 stats: Arc::clone(&stats),
                 jetstream: jetstream.clone(),
                 replica: Arc::clone(&replica),
-                threads,
                 stopping: CancellationToken::new(),
             },
-        )?);
+        ));
         let registry = Arc::new(Registry {
             tenants: names,
             folders,
@@ -167,7 +195,7 @@ impl Service {
             registry,
             stats,
         };
-        Ok(Self { app: Arc::new(app), control, read_settings: parts.read_settings })
+        Ok(Self { machine, app: Arc::new(app), control, read_settings: parts.read_settings })
     }
 
     /// Serves until a termination signal.
@@ -226,16 +254,31 @@ impl Service {
             if jetstream.settings.work {
                 // While some batches are written, others are judged.
                 let at_once = 4 * threads.get();
-                let worker = Worker { ingest: Arc::clone(&self.app.ingest), jetstream: Arc::clone(jetstream), at_once };
-                background.spawn(worker.work());
+                let worker = Arc::new(Worker {
+                    machine: Arc::clone(&self.machine),
+                    ingest: Arc::clone(&self.app.ingest),
+                    jetstream: Arc::clone(jetstream),
+                    replica: Arc::clone(&self.app.replica),
+                    at_once,
+                    alone: AsyncRwLock::default(),
+                });
+                background.spawn(Arc::clone(&worker).work());
+                background.spawn(worker.watch_orphans());
             }
             let fleet = Fleet {
-                registry: Arc::clone(&self.app.registry),
+                machine: Arc::clone(&self.machine),
                 jetstream: Arc::clone(jetstream),
-                stats: Arc::clone(&self.app.stats),
+                ingest: Arc::clone(&self.app.ingest),
+                failures: AtomicU32::default(),
+                published: self.app.registry.published.clone(),
                 replica: Arc::clone(&self.app.replica),
+                settle: settle(self.control.clone()),
             };
-            background.spawn(fleet.follow(self.app.ingest.stopping.clone()));
+            // Its copying may block.
+            let tracked = background.track_future(fleet.follow()).boxed();
+            if let Err(error) = self.machine.spawn_thread("portcullis-fleet", tracked) {
+                tracing::error!("the published rules cannot be followed: {error}");
+            }
         }
         background.close();
         background
@@ -276,6 +319,19 @@ impl Service {
             tracing::info!("stopped with open connections");
         }
     }
+}
+
+/// Returns what waits for the rules in the folders that a control follows.
+fn settle(control: Option<Control>) -> Settle {
+    Box::new(move || {
+        let control = control.clone();
+        let follow = move || {
+            if let Some(control) = control {
+                control.follow_now();
+            }
+        };
+        blocking(follow).map(drop).boxed()
+    })
 }
 
 /// Keeps the list of rules up to date, on a thread that can block on the control.

@@ -1,10 +1,12 @@
 //! The settings of a service, checked and with all paths resolved.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::storage::DataFolder;
 
 /// The settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,40 @@ pub struct Settings {
     pub sinks: Vec<SinkSettings>,
     /// The NATS server that carries batches and alerts from replica to replica.
     pub jetstream: Option<JetStreamSettings>,
+}
+
+/// The file of dead letters in the data folder.
+const DEAD_LETTERS: &str = "dead-letters.ndjson";
+
+impl Settings {
+    /// Returns the file of dead letters.
+    #[must_use]
+    pub fn dead_letters(&self) -> PathBuf {
+        self.data.join(DEAD_LETTERS)
+    }
+
+    /// Returns the files that the settings choose for output: the ledger, and those of sinks.
+    pub fn outputs(&self) -> impl Iterator<Item = &Path> {
+        let sinks = self.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::File(path) => Some(&**path),
+            SinkKind::Stdout | SinkKind::Webhook(_) | SinkKind::JetStream => None,
+        });
+        self.ledger.as_deref().into_iter().chain(sinks)
+    }
+
+    /// Returns the files that the service reads or writes itself, which no output may be.
+    #[must_use]
+    pub fn own_files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.dead_letters(), self.data.join(DataFolder::LOCK)];
+        files.extend(self.tls.iter().flat_map(|tls| {
+            [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()].into_iter().flatten().cloned()
+        }));
+        files.extend(self.clients.iter().filter_map(|client| match &client.credential {
+            Credential::TokenFile(file) => Some(file.clone()),
+            Credential::Certificate(_) => None,
+        }));
+        files
+    }
 }
 
 /// The files of TLS, all in PEM.

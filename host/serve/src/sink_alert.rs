@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::storage::AlertId;
+use crate::storage::LineId;
 
 /// An alert in the forms that sinks take.
 pub(crate) struct SinkAlert {
-    pub(crate) id: AlertId,
+    pub(crate) id: LineId,
     pub(crate) tenant: usize,
     /// One line of JSON.
     pub(crate) ndjson: Arc<str>,

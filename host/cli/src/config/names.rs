@@ -6,10 +6,12 @@ use super::source::{ConfigError, Source};
 
 /// Returns whether a name is well-formed. It becomes part of file names and metrics.
 fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    (1..=64).contains(&name.len())
+        && !name.chars().all(|c| c == '.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-const NAME: &str = "expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .";
+const NAME: &str = "expected 1 to 64 of the characters a-z, A-Z, 0-9, - _ and ., not all of them .";
 
 /// The names so far.
 pub(super) type Names<'n> = Vec<&'n str>;

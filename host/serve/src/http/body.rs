@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
@@ -20,14 +21,14 @@ pub(super) struct Bounds {
 }
 
 /// Reads a body, while its permit can grow.
-pub(super) async fn read(body: &mut Body, bounds: Bounds, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
+pub(super) async fn read(body: &mut Body, bounds: Bounds, permit: &mut Permit) -> Result<Bytes, Denied> {
     timeout(bounds.time, read_whole(body, bounds.size, permit)).await.map_err(|_| {
         let text = format!("the body did not arrive within {} s", bounds.time.as_secs());
         Denied::new(StatusCode::REQUEST_TIMEOUT, text)
     })?
 }
 
-async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<Vec<u8>, Denied> {
+async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<Bytes, Denied> {
     let too_large = || {
         let text = format!("the body has more than {most} bytes; send fewer records at once");
         Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text)
@@ -45,16 +46,14 @@ async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<V
         if length > most {
             return Err(too_large());
         }
-        if !permit.grow(length) {
-            return Err(Denied::busy(StatusCode::TOO_MANY_REQUESTS, "the memory budget is used up; try again"));
-        }
+        permit.grow(length).map_err(|over| Denied::over_budget(StatusCode::TOO_MANY_REQUESTS, over))?;
         if bytes.capacity() == 0 {
             // Reserves what is announced, up to 1 MiB, but nothing before the first byte.
             bytes.reserve_exact(usize::try_from(announced.min(1 << 20)).unwrap_or(0).max(data.len()));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// Reads and drops the rest of a refused body in the background. Otherwise a client that is still sending when the

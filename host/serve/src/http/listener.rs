@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Peer;
+use super::deadline::WriteDeadline;
+use super::peers::Peers;
 use super::tls::Security;
 use crate::clients;
 use crate::settings::Settings;
@@ -29,6 +31,15 @@ const HEAD: Duration = Duration::from_secs(20);
 /// Maximum number of bytes of a request's head.
 const LONGEST_HEAD: usize = 64 << 10;
 
+/// The times that a connection has.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Maximum time for a handshake, for the head of a request, and between two requests.
+    head: Duration,
+    /// Maximum time in which the peer reads nothing of an answer.
+    write: Duration,
+}
+
 /// Accepts connections until the service stops, and then waits for requests that are in progress.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -39,16 +50,18 @@ pub(crate) async fn serve(
 ) {
     let head = HEAD.min(settings.timeout);
     let places = Arc::new(Semaphore::new(settings.connections));
+    let peers = Peers::new(settings.connections);
+    let times = Times { head, write: settings.timeout };
     let connections = TaskTracker::new();
     loop {
         let place = tokio::select! {
             () = stopping.cancelled() => break,
             place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
         };
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Most likely the process is out of file descriptors. Some may be free soon.
                     tracing::warn!(error = %error, "cannot accept a connection");
@@ -57,10 +70,12 @@ pub(crate) async fn serve(
                 }
             },
         };
+        // Closed at once, so that it takes no place.
+        let Some(counted) = peers.connect(address.ip()) else { continue };
         let (router, stopping, security) = (router.clone(), stopping.clone(), security.current());
         connections.spawn(async move {
-            connection(stream, security, head, router, stopping).await;
-            drop(place);
+            connection(stream, security, times, router, stopping).await;
+            drop((place, counted));
         });
     }
     drop(listener);
@@ -71,23 +86,23 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     security: Option<Arc<ServerConfig>>,
-    head: Duration,
+    times: Times,
     router: Router,
     stopping: CancellationToken,
 ) {
     // Answers are short, and must not wait for more data.
     let _ = stream.set_nodelay(true);
     match security {
-        None => requests(stream, Peer::default(), head, router, stopping).await,
+        None => requests(stream, Peer::default(), times, router, stopping).await,
         Some(config) => {
-            let stream = match timeout(head, TlsAcceptor::from(config).accept(stream)).await {
+            let stream = match timeout(times.head, TlsAcceptor::from(config).accept(stream)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return tracing::debug!(error = %error, "TLS handshake failed"),
                 Err(_) => return tracing::debug!("TLS handshake timed out"),
             };
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let peer = Peer(certificate.map(|certificate| clients::names(certificate)).unwrap_or_default().into());
-            requests(stream, peer, head, router, stopping).await;
+            requests(stream, peer, times, router, stopping).await;
         }
     }
 }
@@ -95,16 +110,16 @@ async fn connection(
 async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Peer,
-    head: Duration,
+    times: Times,
     router: Router,
     stopping: CancellationToken,
 ) {
     let service = TowerToHyperService::new(router.layer(Extension(peer)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(times.head)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, times.write)), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

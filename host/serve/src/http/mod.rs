@@ -2,9 +2,11 @@
 
 mod auth;
 mod body;
+mod deadline;
 mod listener;
 mod live;
 mod page;
+mod peers;
 mod records;
 mod reply;
 mod routes;

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::clients::Client;
-use crate::ingest::{NotTaken, Refused};
+use crate::ingest::{NotTaken, OverBudget, Refused};
 use crate::registry::RegistryError;
 use crate::settings::Role;
 
@@ -30,6 +30,20 @@ impl Denied {
         Self { retry_after: Some(1), ..Self::new(status, text) }
     }
 
+    /// Denies a request that the memory budget does not cover.
+    pub(super) fn over_budget(now: StatusCode, over: OverBudget) -> Self {
+        match over {
+            OverBudget::Now(_) => Self::busy(now, "the memory budget is used up; try again"),
+            OverBudget::Always(limit) => {
+                let text = format!(
+                    "the batch and its results need more than {limit} bytes, which is the client's part of in-flight; \
+                     send fewer records at once"
+                );
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+            }
+        }
+    }
+
     /// Denies a request of a client without a role.
     pub(super) fn role(client: &Client, role: Role) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("client {} lacks the role {}", client.name, role.as_str()))
@@ -44,6 +58,7 @@ impl From<Refused> for Denied {
                 Self { place: Some(place), ..Self::new(StatusCode::BAD_REQUEST, text) }
             }
             Refused::TooLarge(text) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
+            Refused::NotReady(text) => Self::busy(StatusCode::SERVICE_UNAVAILABLE, &text),
         }
     }
 }
@@ -53,7 +68,7 @@ impl From<NotTaken> for Denied {
         let busy = |text| Self::busy(StatusCode::SERVICE_UNAVAILABLE, text);
         match not_taken {
             NotTaken::Refused(refused) => refused.into(),
-            NotTaken::OverBudget => busy("the memory budget is used up; try again"),
+            NotTaken::OverBudget(over) => Self::over_budget(StatusCode::SERVICE_UNAVAILABLE, over),
             NotTaken::NotKept(reason) => {
                 tracing::error!(reason, "batch refused: its results cannot be stored");
                 busy("the results of the batch cannot be stored now; try again")

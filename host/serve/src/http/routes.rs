@@ -7,6 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::auth::{Publisher, Viewer};
@@ -101,7 +102,8 @@ async fn put_activation(
     request: Request,
 ) -> Result<Response, Denied> {
     let text = published(&app, &client, request).await?;
-    let text = String::from_utf8(text).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "expected UTF-8 text"))?;
+    let text =
+        String::from_utf8(text.into()).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "expected UTF-8 text"))?;
     let put = app.registry.put_activation(publication(&client, &tenant), Some(text)).await?;
     Ok(json_response(StatusCode::ACCEPTED, &put))
 }
@@ -116,7 +118,7 @@ async fn remove_activation(
 }
 
 /// Reads the body of a publication.
-async fn published(app: &App, client: &Client, request: Request) -> Result<Vec<u8>, Denied> {
+async fn published(app: &App, client: &Client, request: Request) -> Result<Bytes, Denied> {
     let mut body = request.into_body();
     let mut permit = app.ingest.budget.permit(&client.name);
     body::read(&mut body, records::bounds(app), &mut permit).await

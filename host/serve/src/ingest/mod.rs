@@ -4,13 +4,15 @@ mod budget;
 mod judges;
 mod reading;
 
+use std::io;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
-use jiff::Timestamp;
+use bytes::Bytes;
 use portcullis::report::{Level, Notification, Notifier, Outcomes};
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Accounting, Tenants};
@@ -20,26 +22,25 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::ServeError;
 use crate::jetstream::{JetStream, header};
+use crate::machine::Machine;
 use crate::settings::Settings;
 use crate::sinks::Sinks;
 use crate::stats::Stats;
 use crate::storage::{AppendLog, NotWritten};
 use budget::MemoryBudget;
-pub(crate) use budget::Permit;
-pub(crate) use judges::Batch;
-use judges::{Checked, JudgeOptions, JudgedBatch, Judges, Unchecked};
+pub(crate) use budget::{OverBudget, Permit};
+pub(crate) use judges::Judging;
+#[cfg(test)]
+pub(crate) use judges::{Answer, Checked as CheckedBatch, Unchecked as UncheckedBatch, with_end};
+pub(crate) use judges::{Batch, JudgedBatch};
+use judges::{Checked, JudgeOptions, Judges, Unchecked};
 pub(crate) use reading::Refused;
-
-/// The file of dead letters in the data folder.
-const DEAD_LETTERS: &str = "dead-letters.ndjson";
 
 /// The part of the service that judges batches and stores their results.
 pub(crate) struct Ingest {
     /// The names of the tenants.
     pub(crate) tenants: Arc<[Arc<str>]>,
-    /// The cell of each tenant's rule set.
-    cells: Vec<Arc<RuleSetCell>>,
-    judges: Judges,
+    judges: Box<dyn Judging>,
     pub(crate) sinks: Sinks,
     /// The log of records that cannot be judged, and of alerts that a sink refuses for good.
     dead_letters: AppendLog,
@@ -53,6 +54,8 @@ pub(crate) struct Ingest {
     pub(crate) in_flight: TaskTracker,
     /// Cancelled when the service stops.
     pub(crate) stopping: CancellationToken,
+    /// Whether this replica has the rules that are published for all. Batches are not judged before.
+    has_published_rules: AtomicBool,
 }
 
 /// The ids of the batches of one process.
@@ -67,7 +70,7 @@ struct BatchIds {
 pub(crate) struct ClientBatch {
     pub(crate) client: Arc<str>,
     pub(crate) tenant: Option<usize>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     pub(crate) permit: Permit,
 }
 
@@ -75,56 +78,81 @@ pub(crate) struct ClientBatch {
 pub(crate) enum NotTaken {
     /// The batch is invalid, and will be refused again.
     Refused(Refused),
-    /// Its results do not fit into the memory budget now.
-    OverBudget,
+    /// The batch and its results do not fit into the memory budget.
+    OverBudget(OverBudget),
     /// Its results cannot be stored now.
     NotKept(String),
     /// The batch cannot be stored in the stream now.
     NotStored(String),
 }
 
-/// The arguments of [`Ingest::open`] in addition to the settings.
+/// The arguments of [`Ingest::new`] in addition to the settings.
 pub(crate) struct Opening {
-    pub(crate) tenants: Tenants,
-    pub(crate) cells: Vec<Arc<RuleSetCell>>,
+    pub(crate) machine: Arc<dyn Machine>,
+    /// What judges. It must know which sinks there are, and whether there is a ledger.
+    pub(crate) judges: Box<dyn Judging>,
+    pub(crate) sinks: Sinks,
+    pub(crate) logs: RecordLogs,
     pub(crate) notifier: Notifier,
     pub(crate) stats: Arc<Stats>,
     pub(crate) jetstream: Option<Arc<JetStream>>,
     pub(crate) replica: Arc<str>,
-    pub(crate) threads: NonZeroUsize,
     pub(crate) stopping: CancellationToken,
 }
 
-impl Ingest {
-    /// Opens the sinks and the logs, and starts the judges.
-    pub(crate) fn open(settings: &Settings, opening: Opening) -> Result<Self, ServeError> {
-        let Opening { tenants, cells, notifier, stats, jetstream, replica, threads, stopping } = opening;
-        let names = Arc::clone(&stats.names);
-        let open = |path: &std::path::Path| {
-            let log = AppendLog::open(path).with_context(|| format!("{}: cannot be opened", path.display()));
-            log.map_err(ServeError::Io)
+/// The logs of records.
+pub(crate) struct RecordLogs {
+    pub(crate) ledger: Option<AppendLog>,
+    pub(crate) dead_letters: AppendLog,
+}
+
+impl RecordLogs {
+    /// Opens the logs of a service with these settings.
+    pub(crate) fn open(machine: &Arc<dyn Machine>, settings: &Settings) -> Result<Self, ServeError> {
+        let dead_letters = settings.dead_letters();
+        let logs = AppendLog::open_records(machine, settings.ledger.as_deref(), &dead_letters);
+        let cannot = |(path, error): (PathBuf, io::Error)| {
+            ServeError::Io(anyhow!(error).context(format!("{}: cannot be opened", path.display())))
         };
-        let dead_letters = open(&settings.data.join(DEAD_LETTERS))?;
-        let ledger = settings.ledger.as_deref().map(open).transpose()?;
-        let sinks = Sinks::open(&settings.sinks, &settings.data, &names, &dead_letters, jetstream.as_ref());
-        let sinks = sinks.map_err(ServeError::Io)?;
-        let options = JudgeOptions { max_body: settings.max_body, ledger: ledger.is_some(), ocsf: sinks.want_ocsf() };
-        let judges = Judges::start(tenants, &cells, threads, options);
-        Ok(Self {
-            judges: judges.map_err(|error| ServeError::Io(error.into()))?,
+        let (ledger, dead_letters) = logs.map_err(cannot)?;
+        Ok(Self { ledger, dead_letters })
+    }
+}
+
+/// Starts the threads that judge for a service with these settings and sinks.
+pub(crate) fn start_judges(
+    settings: &Settings,
+    sinks: &Sinks,
+    tenants: Tenants,
+    cells: Vec<Arc<RuleSetCell>>,
+    threads: NonZeroUsize,
+) -> Result<Judges, ServeError> {
+    let (ledger, ocsf) = (settings.ledger.is_some(), sinks.want_ocsf());
+    let judges = Judges::start(tenants, cells, threads, JudgeOptions { max_body: settings.max_body, ledger, ocsf });
+    judges.map_err(|error| ServeError::Io(anyhow!(error).context("the threads that judge cannot be started")))
+}
+
+impl Ingest {
+    /// Puts the parts together.
+    pub(crate) fn new(settings: &Settings, opening: Opening) -> Self {
+        let Opening { machine, judges, sinks, logs, notifier, stats, jetstream, replica, stopping } = opening;
+        let RecordLogs { ledger, dead_letters } = logs;
+        let shares_rules = settings.jetstream.as_ref().is_some_and(|jetstream| jetstream.rules);
+        Self {
+            judges,
             budget: MemoryBudget::new(settings.in_flight, settings.max_body, settings.clients.len()),
-            tenants: names,
-            cells,
+            tenants: Arc::clone(&stats.names),
             sinks,
             dead_letters,
             ledger,
             notifier: Mutex::new(notifier),
             stats,
             jetstream,
-            ids: BatchIds { replica, started_at: Timestamp::now().as_millisecond(), next: AtomicU64::new(0) },
+            ids: BatchIds { replica, started_at: machine.now().as_millisecond(), next: AtomicU64::new(0) },
             in_flight: TaskTracker::new(),
             stopping,
-        })
+            has_published_rules: AtomicBool::new(!shares_rules),
+        }
     }
 
     /// Judges a batch, or stores it in the stream if the settings say so. On success it is safe. Returns the receipt
@@ -135,24 +163,24 @@ impl Ingest {
             Some(jetstream) if jetstream.settings.ingest => self.store(jetstream, batch).await,
             _ => {
                 let ClientBatch { client, tenant, body, mut permit } = batch;
-                let id = self.ids.next();
-                self.judge_and_keep(Batch { body, tenant, client, id }, &mut permit).await
+                let batch = Batch { body, tenant, client, id: self.ids.next().into() };
+                let judged = self.judge(batch, &mut permit).await?;
+                let kept = self.keep(&judged).await;
+                self.settle(&judged, kept.is_ok()).await;
+                kept.map_err(|NotWritten(why)| NotTaken::NotKept(why))?;
+                let receipt = receipt(&judged);
+                self.count(judged);
+                Ok(receipt)
             }
         }
     }
 
-    /// Judges a batch and stores its results. On success it is safe and counted.
-    pub(crate) async fn judge_and_keep(&self, batch: Batch, permit: &mut Permit) -> Result<Value, NotTaken> {
-        let id = batch.id.clone();
-        let mut judged = self.judges.judge(batch).await.map_err(NotTaken::Refused)?;
-        if !permit.grow(judged.size) {
-            return Err(NotTaken::OverBudget);
-        }
-        self.keep(&mut judged).await.map_err(|NotWritten(why)| NotTaken::NotKept(why))?;
-        let receipt = receipt(&id, &judged);
-        self.notify(&judged);
-        self.count(judged);
-        Ok(receipt)
+    /// Judges a batch. The permit must cover the batch, and grows to cover the results too.
+    pub(crate) async fn judge(&self, batch: Batch, permit: &mut Permit) -> Result<JudgedBatch, NotTaken> {
+        let size = batch.body.len() as u64;
+        let judged = self.judges.judge(batch).await.map_err(NotTaken::Refused)?;
+        permit.grow(size + judged.size).map_err(NotTaken::OverBudget)?;
+        Ok(judged)
     }
 
     /// Stores a batch in the stream. On success the server has it on its disk.
@@ -177,18 +205,31 @@ impl Ingest {
         Ok(receipt)
     }
 
-    /// Writes alerts to the sinks, faulty records to the dead letters and lines to the ledger, all at the same time.
-    async fn keep(&self, judged: &mut JudgedBatch) -> Result<(), NotWritten> {
-        let (dead_letters, ledger) = (std::mem::take(&mut judged.dead_letters), std::mem::take(&mut judged.ledger));
-        let write = async {
-            match &self.ledger {
-                Some(log) => log.append(ledger).await,
-                None => Ok(()),
-            }
-        };
-        let put = self.sinks.put(&judged.alerts);
-        let (alerts, dead_letters, ledger) = tokio::join!(put, self.dead_letters.append(dead_letters), write);
-        alerts.and(dead_letters).and(ledger)
+    /// Stores the results of a batch: its alerts and dead letters, and then its lines in the ledger. So a batch that is
+    /// in the ledger is complete. If something fails, all of it can be stored again, and nothing is there twice.
+    pub(crate) async fn keep(&self, judged: &JudgedBatch) -> Result<(), NotWritten> {
+        let dead_letters = self.dead_letters.append_batch(&judged.id, &judged.dead_letters);
+        let (alerts, dead_letters) = tokio::join!(biased; self.sinks.put(&judged.alerts), dead_letters);
+        alerts.and(dead_letters)?;
+        match &self.ledger {
+            Some(log) => log.append_batch(&judged.id, &judged.ledger).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the results of a batch are stored, or that the batch is refused.
+    pub(crate) async fn settle(&self, judged: &JudgedBatch, is_stored: bool) {
+        if !judged.dead_letters.is_empty() {
+            self.dead_letters.settle(&judged.id, is_stored).await;
+        }
+    }
+
+    /// Counts a batch that is stored, and notifies the operator of what is new in it.
+    pub(crate) fn count(&self, judged: JudgedBatch) {
+        self.notify(&judged);
+        let JudgedBatch { client, outcomes, accounts, alerts, reports, took, .. } = judged;
+        let alerts = alerts.iter().map(|alert| (alert.tenant, Arc::clone(&alert.ndjson))).collect();
+        self.stats.count_batch(&client, &outcomes, accounts, alerts, &reports, took);
     }
 
     /// Logs the notifications about a batch.
@@ -213,10 +254,29 @@ impl Ingest {
         notifications.iter().for_each(log);
     }
 
-    fn count(&self, judged: JudgedBatch) {
-        let JudgedBatch { client, outcomes, accounts, alerts, reports, took, .. } = judged;
-        let alerts = alerts.iter().map(|alert| (alert.tenant, Arc::clone(&alert.ndjson))).collect();
-        self.stats.count_batch(&client, &outcomes, accounts, alerts, &reports, took);
+    /// Returns whether this replica has the rules that are published for all.
+    pub(crate) fn has_published_rules(&self) -> bool {
+        self.has_published_rules.load(Ordering::Acquire)
+    }
+
+    /// Notes that this replica has the rules that are published for all.
+    pub(crate) fn set_has_published_rules(&self) {
+        self.has_published_rules.store(true, Ordering::Release);
+    }
+
+    /// Returns the reasons why no batch can be judged and stored now; empty if it can.
+    pub(crate) fn obstacles(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !self.has_published_rules() {
+            reasons.push("the published rules have not been read yet".to_owned());
+        } else if !self.tenants.is_empty() && !(0..self.tenants.len()).any(|tenant| self.judges.has_rules(tenant)) {
+            reasons.push("no tenant has an active rule".to_owned());
+        }
+        let states = self.sinks.states().into_iter().filter(|sink| !sink.takes);
+        reasons.extend(states.map(|sink| format!("sink {}: {}", sink.name, sink.reason.unwrap_or_default())));
+        let logs = [("dead letters", Some(&self.dead_letters)), ("ledger", self.ledger.as_ref())];
+        reasons.extend(logs.into_iter().filter_map(|(name, log)| Some(format!("{name}: {}", log?.problem()?))));
+        reasons
     }
 
     /// Returns the reasons why the service is not ready; empty if it is.
@@ -225,17 +285,14 @@ impl Ingest {
         if self.stopping.is_cancelled() {
             reasons.push("the service is shutting down".to_owned());
         }
-        for (name, cell) in self.tenants.iter().zip(&self.cells) {
-            if cell.newer(&mut 0).is_none_or(|rules| rules.packages().is_empty()) {
+        for (tenant, name) in self.tenants.iter().enumerate() {
+            if !self.judges.has_rules(tenant) {
                 reasons.push(format!("tenant {name} has no active rule"));
             }
         }
-        let states = self.sinks.states().into_iter().filter(|sink| !sink.takes);
-        reasons.extend(states.map(|sink| format!("sink {}: {}", sink.name, sink.reason.unwrap_or_default())));
+        reasons.extend(self.obstacles());
         let problem = self.jetstream.as_ref().and_then(|jetstream| jetstream.problem());
         reasons.extend(problem.map(|problem| format!("jetstream: {problem}")));
-        let logs = [("dead letters", Some(&self.dead_letters)), ("ledger", self.ledger.as_ref())];
-        reasons.extend(logs.into_iter().filter_map(|(name, log)| Some(format!("{name}: {}", log?.problem()?))));
         reasons
     }
 
@@ -262,11 +319,11 @@ pub(crate) fn log(notification: &Notification) {
 }
 
 /// Returns the receipt of a judged batch.
-fn receipt(id: &str, judged: &JudgedBatch) -> Value {
+fn receipt(judged: &JudgedBatch) -> Value {
     let (tenants, unclaimed) = &judged.accounts;
     let all = Accounting::total(tenants.iter().chain([unclaimed]));
     let mut receipt = json!({
-        "batch": id, "records": judged.outcomes.records, "evaluated": all.evaluated, "ignored": all.ignored,
+        "batch": &*judged.id, "records": judged.outcomes.records, "evaluated": all.evaluated, "ignored": all.ignored,
         "suspect": all.suspect, "rejected": all.rejected, "alerts": judged.alerts.len(),
     });
     warn(&mut receipt, &judged.outcomes);

@@ -4,30 +4,41 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use portcullis::event::{Event, Outcome, Rejected};
-use portcullis::read::{Documents, Record, Records, decompressed};
+use portcullis::read::{Documents, Record, Records, decompressed_at_most, is_too_large};
 use serde::de::IgnoredAny;
 
-/// The reason why a batch is refused. It holds for every client and every repetition.
+/// The reason why a batch is refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// The batch cannot be read.
     Unreadable { place: String, reason: String },
     /// The batch is larger than a limit.
     TooLarge(String),
+    /// A record's tenant has no rules yet. This one holds only now.
+    NotReady(String),
 }
+
+/// How many times the maximum of a batch the compressed contents of its records may have, with each layer counted.
+const CONTENTS: u64 = 4;
 
 /// Calls `each` with each record of a batch. Returns the number of documents.
 pub(crate) fn read(
-    body: Vec<u8>,
+    body: Bytes,
     most: u64,
     records: &mut Records,
     each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
 ) -> Result<u64, Refused> {
-    let unreadable =
-        |line: u64, error: &io::Error| Refused::Unreadable { place: line.to_string(), reason: error.to_string() };
+    let unreadable = |line: u64, error: &io::Error| {
+        if is_too_large(error) {
+            return Refused::TooLarge(error.to_string());
+        }
+        Refused::Unreadable { place: line.to_string(), reason: error.to_string() }
+    };
+    records.limit_contents(CONTENTS * most);
     let is_over = Arc::new(AtomicBool::new(false));
-    let input = decompressed(Box::new(io::Cursor::new(body))).map_err(|error| unreadable(1, &error))?;
+    let input = decompressed_at_most(Box::new(io::Cursor::new(body)), most).map_err(|error| unreadable(1, &error))?;
     let mut documents = Documents::new(Bounded { input, left: most, is_over: Arc::clone(&is_over) });
     let mut count = 0;
     loop {
@@ -35,6 +46,11 @@ pub(crate) fn read(
             Ok(Some(document)) if !is_over.load(Ordering::Relaxed) => {
                 count += 1;
                 records.for_each(&document, each)?;
+                if records.is_over_limit() {
+                    let most = CONTENTS * most;
+                    let text = format!("the compressed contents of its records have more than {most} bytes");
+                    return Err(Refused::TooLarge(text));
+                }
             }
             Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
             Err(error) if !is_over.load(Ordering::Relaxed) => return Err(unreadable(documents.line(), &error)),

@@ -1,103 +1,83 @@
 //! Batches in the stream, in objects and in the dead letters.
 
-use anyhow::{Context as _, anyhow};
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::object_store::GetErrorKind;
-use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 
+use super::broker::{Bucket, Entry, ObjectState, Objects, StoredBatch};
 use super::{JetStream, header};
-
-/// The durable consumer that all replicas share.
-const CONSUMER: &str = "judges";
-
-/// The default limit of a server for the bytes of a message.
-const DEFAULT_MAX_PAYLOAD: usize = 1 << 20;
 
 /// Bytes reserved for the headers and subject of a message.
 const OVERHEAD: usize = 4 << 10;
 
 /// Returns the value of a header.
-pub(crate) fn value<'h>(headers: Option<&'h HeaderMap>, name: &str) -> Option<&'h str> {
-    headers?.get(name).map(async_nats::HeaderValue::as_str)
+pub(crate) fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).map(async_nats::HeaderValue::as_str)
 }
 
 impl JetStream {
-    /// Returns the stream of batches.
-    pub(crate) async fn batches(&self) -> anyhow::Result<Stream> {
-        self.context.get_stream(self.name("records")).await.map_err(|error| anyhow!(error))
-    }
-
-    /// Returns the consumer that all replicas share.
-    pub(crate) async fn consumer(&self) -> anyhow::Result<PullConsumer> {
-        let config = pull::Config {
-            durable_name: Some(CONSUMER.to_owned()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: self.settings.ack_wait,
-            // After `attempts`, a replica makes the batch a dead letter.
-            max_deliver: -1,
-            max_ack_pending: 10_000,
-            ..pull::Config::default()
-        };
-        let stream = self.batches().await?;
-        stream.get_or_create_consumer(CONSUMER, config).await.map_err(|error| anyhow!(error))
-    }
-
     /// Stores a batch in a message. A batch that is too large goes into an object, which the message names.
     pub(crate) async fn store(&self, id: &str, mut headers: HeaderMap, packed: Vec<u8>) -> anyhow::Result<()> {
-        // 0 means that the server has not been reached yet.
-        let most = match self.client.server_info().max_payload {
-            0 => DEFAULT_MAX_PAYLOAD,
-            most => most,
-        };
-        let most = most.saturating_sub(OVERHEAD);
+        let most = self.broker.max_payload().saturating_sub(OVERHEAD);
         let payload = if packed.len() <= most {
             Bytes::from(packed)
         } else {
-            self.objects().await?.put(id, &mut &*packed).await?;
+            self.broker.put_object(Objects::Batches, id, &packed).await?;
             headers.insert(header::OBJECT, id);
             Bytes::new()
         };
-        self.publish(self.subject("records"), headers, payload).await?;
+        self.broker.publish(&self.subject("records"), headers, payload).await?;
         Ok(())
     }
 
-    /// Returns the content of an object, if it exists.
-    pub(crate) async fn object(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut object = match self.objects().await?.get(name).await {
-            Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
-            object => object.with_context(|| format!("object {name}"))?,
-        };
-        let mut bytes = Vec::new();
-        object.read_to_end(&mut bytes).await.with_context(|| format!("object {name}"))?;
-        Ok(Some(bytes))
+    /// Returns the state of the object of a batch.
+    pub(crate) async fn object(&self, name: &str) -> anyhow::Result<Entry<ObjectState>> {
+        self.broker.object(Objects::Batches, name).await
+    }
+
+    /// Returns the content of the object of a batch.
+    pub(crate) async fn read_object(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        self.broker.read_object(Objects::Batches, name).await
     }
 
     /// Removes the object of a batch, if it has one. An object that cannot be removed expires with its age.
-    pub(crate) async fn remove_object(&self, headers: Option<&HeaderMap>) {
-        if let Some(object) = value(headers, header::OBJECT)
-            && let Ok(objects) = self.objects().await
-        {
-            let _ = objects.delete(object).await;
+    pub(crate) async fn remove_object(&self, batch: &StoredBatch) {
+        if let Some(object) = value(&batch.headers, header::OBJECT) {
+            let _ = self.broker.remove_object(Objects::Batches, object).await;
         }
     }
 
-    /// Copies a message to the dead letters, with the reason.
-    pub(crate) async fn dead_letter(
-        &self,
-        headers: Option<&HeaderMap>,
-        payload: &[u8],
-        sequence: u64,
-        reason: &str,
-    ) -> anyhow::Result<()> {
-        let mut headers = headers.cloned().unwrap_or_default();
+    /// Copies a batch to the dead letters, with the reason.
+    pub(crate) async fn dead_letter(&self, batch: &StoredBatch, reason: &str) -> anyhow::Result<()> {
+        let mut headers = HeaderMap::new();
+        // Not those of a publisher for the server, such as the stream that it expects.
+        for name in [header::TENANT, header::CLIENT, header::BATCH, header::OBJECT] {
+            if let Some(value) = batch.headers.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
         headers.insert(header::REASON, one_line(reason));
         // The message id makes sure that a message becomes one dead letter, even if several replicas try.
-        headers.insert(NATS_MESSAGE_ID, format!("dead-{sequence}"));
-        self.publish(self.subject("dead"), headers, Bytes::copy_from_slice(payload)).await?;
+        let id = value(&batch.headers, header::BATCH).unwrap_or_default();
+        headers.insert(NATS_MESSAGE_ID, format!("dead-{}-{id}", batch.sequence));
+        self.broker.publish(&self.subject("dead"), headers, batch.payload.clone()).await?;
         Ok(())
+    }
+
+    /// Returns how often judging a batch began and did not end.
+    pub(crate) async fn attempts(&self, sequence: u64) -> anyhow::Result<u32> {
+        Ok(match self.broker.value(Bucket::Attempts, &sequence.to_string()).await? {
+            Entry::There(count) => std::str::from_utf8(&count).ok().and_then(|count| count.parse().ok()).unwrap_or(0),
+            Entry::Removed | Entry::Unknown => 0,
+        })
+    }
+
+    /// Sets how often judging a batch began and did not end.
+    pub(crate) async fn set_attempts(&self, sequence: u64, attempts: u32) -> anyhow::Result<()> {
+        let key = sequence.to_string();
+        match attempts {
+            0 => self.broker.remove_value(Bucket::Attempts, &key).await,
+            attempts => self.broker.set_value(Bucket::Attempts, &key, attempts.to_string().into()).await,
+        }
     }
 }
 

@@ -1,115 +1,86 @@
-//! Packages, activation and reports at the server.
-//!
-//! | store | what it holds |
-//! |---|---|
-//! | object store `<prefix>-packages` | `<tenant>/<RuleID>@<version>.wasm` |
-//! | key-value bucket `<prefix>-activation` | by tenant, the text that replaces the config's `[activation]` |
-//! | key-value bucket `<prefix>-replicas` | by replica, the rules that it runs; an entry expires when the replica is gone |
+//! Packages, activation, reports and leases at the server.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, anyhow};
-use async_nats::jetstream::kv;
-use async_nats::jetstream::object_store::ObjectStore;
-use async_nats::jetstream::stream::{self, DiscardPolicy};
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
 use serde_json::Value;
 
+use super::broker::{Bucket, Entry, ObjectState, Objects};
 use super::{JetStream, token};
 
-/// Maximum age of a replica's report.
-const REPORT_AGE: Duration = Duration::from_secs(10);
+/// The name of a tenant's package in the store.
+fn object_name(tenant: &str, file: &str) -> String {
+    format!("{}/{file}", token(tenant))
+}
 
 impl JetStream {
-    /// Returns the numbers of the last changes to packages and to activation.
-    pub(crate) async fn published_up_to(&self) -> anyhow::Result<(u64, u64)> {
-        self.packages().await?;
-        self.activation().await?;
-        let last = async |stream: String| -> anyhow::Result<u64> {
-            let stream = self.context.get_stream(stream).await.map_err(|error| anyhow!(error))?;
-            Ok(stream.cached_info().state.last_sequence)
-        };
-        let packages = last(format!("OBJ_{}", self.name("packages"))).await?;
-        Ok((packages, last(format!("KV_{}", self.name("activation"))).await?))
+    /// Returns the packages of all tenants.
+    pub(crate) async fn packages(&self) -> anyhow::Result<Vec<ObjectState>> {
+        self.broker.objects(Objects::Packages).await
     }
 
-    /// Returns the store of packages.
-    pub(crate) async fn packages(&self) -> anyhow::Result<ObjectStore> {
-        self.object_store("packages", Duration::ZERO).await
+    /// Returns the content of a package.
+    pub(crate) async fn read_package(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        self.broker.read_object(Objects::Packages, name).await
     }
 
-    /// Returns the bucket of activation texts.
-    pub(crate) async fn activation(&self) -> anyhow::Result<kv::Store> {
-        self.bucket("activation", Duration::ZERO).await
-    }
-
-    async fn bucket(&self, of: &str, max_age: Duration) -> anyhow::Result<kv::Store> {
-        let bucket = self.name(of);
-        if let Ok(store) = self.context.get_key_value(&bucket).await {
-            return Ok(store);
-        }
-        // Creates the stream of a bucket directly (ADR-8 of NATS), because the library needs an answer that a server of
-        // 2.9 does not give.
-        let config = stream::Config {
-            name: format!("KV_{bucket}"),
-            subjects: vec![format!("$KV.{bucket}.>")],
-            max_messages_per_subject: 1,
-            max_age,
-            allow_rollup: true,
-            deny_delete: true,
-            allow_direct: true,
-            discard: DiscardPolicy::New,
-            num_replicas: self.settings.replicas,
-            ..stream::Config::default()
-        };
-        self.context.get_or_create_stream(config).await.with_context(|| format!("bucket {bucket}"))?;
-        self.context.get_key_value(&bucket).await.with_context(|| format!("bucket {bucket}"))
+    /// Returns whether a tenant's package was removed from the store, in contrast to one that the store never had, or
+    /// has lost.
+    pub(crate) async fn is_package_removed(&self, tenant: &str, file: &str) -> anyhow::Result<bool> {
+        let entry = self.broker.object(Objects::Packages, &object_name(tenant, file)).await?;
+        Ok(entry == Entry::Removed)
     }
 
     pub(crate) async fn put_package(&self, tenant: &str, file: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let name = format!("{}/{file}", token(tenant));
-        self.packages().await?.put(&*name, &mut &*bytes).await?;
-        Ok(())
+        self.broker.put_object(Objects::Packages, &object_name(tenant, file), bytes).await
     }
 
     pub(crate) async fn remove_package(&self, tenant: &str, file: &str) -> anyhow::Result<()> {
-        self.packages().await?.delete(format!("{}/{file}", token(tenant))).await?;
-        Ok(())
+        self.broker.remove_object(Objects::Packages, &object_name(tenant, file)).await
+    }
+
+    /// Returns the activation text of a tenant.
+    pub(crate) async fn activation(&self, tenant: &str) -> anyhow::Result<Entry<Bytes>> {
+        self.broker.value(Bucket::Activation, &token(tenant)).await
     }
 
     pub(crate) async fn put_activation(&self, tenant: &str, text: Option<&str>) -> anyhow::Result<()> {
-        let bucket = self.activation().await?;
         match text {
-            Some(text) => drop(bucket.put(token(tenant), text.to_owned().into()).await?),
-            None => bucket.delete(token(tenant)).await?,
+            Some(text) => self.broker.set_value(Bucket::Activation, &token(tenant), text.to_owned().into()).await,
+            None => self.broker.remove_value(Bucket::Activation, &token(tenant)).await,
         }
-        Ok(())
     }
 
     /// Reports what a replica runs.
     pub(crate) async fn report(&self, replica: &str, report: &Value) -> anyhow::Result<()> {
-        let bucket = self.bucket("replicas", REPORT_AGE).await?;
-        bucket.put(key(replica), report.to_string().into()).await?;
-        Ok(())
+        self.broker.set_value(Bucket::Replicas, &key(replica), report.to_string().into()).await
     }
 
     /// Removes the report of a replica.
     pub(crate) async fn withdraw(&self, replica: &str) -> anyhow::Result<()> {
-        self.bucket("replicas", REPORT_AGE).await?.delete(key(replica)).await?;
-        Ok(())
+        self.broker.remove_value(Bucket::Replicas, &key(replica)).await
     }
 
     /// Returns the reports of all replicas, in the order of their names.
     pub(crate) async fn reports(&self) -> anyhow::Result<Vec<Value>> {
-        let bucket = self.bucket("replicas", REPORT_AGE).await?;
-        let mut keys: Vec<String> = bucket.keys().await?.try_collect().await?;
-        keys.sort();
         let mut reports = Vec::new();
-        for key in keys {
-            let report = bucket.get(key).await?;
-            reports.extend(report.and_then(|report| serde_json::from_slice(&report).ok()));
+        for key in self.broker.keys(Bucket::Replicas).await? {
+            if let Entry::There(report) = self.broker.value(Bucket::Replicas, &key).await? {
+                reports.extend(serde_json::from_slice(&report).ok());
+            }
         }
         Ok(reports)
+    }
+
+    /// Takes or renews the lease of a task for a replica. Returns whether the replica has it now.
+    pub(crate) async fn take_lease(&self, task: &str, replica: &str) -> anyhow::Result<bool> {
+        let holder = Bytes::from(replica.to_owned());
+        match self.broker.value(Bucket::Leases, task).await? {
+            Entry::There(other) if other != holder => Ok(false),
+            Entry::There(_) => {
+                self.broker.set_value(Bucket::Leases, task, holder).await?;
+                Ok(true)
+            }
+            Entry::Removed | Entry::Unknown => self.broker.create_value(Bucket::Leases, task, holder).await,
+        }
     }
 }
 

@@ -8,15 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use portcullis::activation::{Policy, PublishedFolder};
 use portcullis::{Compiler, Engine, PackageLimits};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, Settle};
 
 use crate::jetstream::JetStream;
-use crate::storage::{write_or_remove, write_whole};
+use crate::machine::{Disk as _, RealDisk, blocking};
 
 /// Applies a text in the form of `[activation]` to a policy. The error says what is wrong with the text.
 pub type ReadPolicy = fn(&Policy, &str) -> Result<Policy, String>;
@@ -76,10 +77,12 @@ struct Target<'r> {
 
 impl Registry {
     /// Publishes a package for a tenant. It becomes active on each replica after it has passed its checks there.
-    pub(crate) async fn put_package(&self, by: Publication<'_>, body: Vec<u8>) -> Result<Value, RegistryError> {
+    pub(crate) async fn put_package(&self, by: Publication<'_>, body: Bytes) -> Result<Value, RegistryError> {
         let Target { folder, limits, shared } = self.target(&by)?;
         let compiler = Compiler::new(self.engine.clone()).with_limits(limits);
-        let package = compiler.candidate(body.clone(), "the package");
+        let checked = body.to_vec();
+        // Reading the spec and hashing take long for a large package.
+        let package = blocking(move || compiler.candidate(checked, "the package")).await.map_err(not_kept)?;
         let package = package.map_err(|error| RegistryError::Invalid(error.to_string()))?;
         let file = package.file_name();
         let is_file_name = |c: char| c.is_ascii_alphanumeric() || "-_.@+".contains(c);
@@ -96,7 +99,7 @@ impl Registry {
         }
         match shared {
             Some(jetstream) => jetstream.put_package(by.tenant, &file, &body).await.map_err(not_kept)?,
-            None => write_whole(&path, &body).map_err(not_kept)?,
+            None => blocking(move || RealDisk.write_whole(&path, &body)).await.flatten().map_err(not_kept)?,
         }
         tracing::info!(client = by.client, tenant = by.tenant, file, sha256 = package.sha256(), "package published");
         Ok(json!({
@@ -140,7 +143,12 @@ impl Registry {
             jetstream.put_activation(by.tenant, text.as_deref()).await.map_err(not_kept)?;
         } else {
             let file = self.published.activation(by.tenant);
-            write_or_remove(&file, text.as_deref().map(str::as_bytes)).map_err(not_kept)?;
+            let content = text.clone();
+            let write = move || match content {
+                Some(text) => RealDisk.write_whole(&file, text.as_bytes()),
+                None => RealDisk.remove(&file),
+            };
+            blocking(write).await.flatten().map_err(not_kept)?;
         }
         tracing::info!(client = by.client, tenant = by.tenant, activation = text, "activation changed");
         Ok(json!({"tenant": by.tenant, "activation": text}))

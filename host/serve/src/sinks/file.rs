@@ -15,8 +15,8 @@ pub(super) struct FileSink {
 
 impl Sink for FileSink {
     fn put<'a>(&'a self, alerts: &'a [SinkAlert]) -> BoxFuture<'a, Result<(), NotWritten>> {
-        let lines = alerts.iter().map(|alert| Line::Once(alert.id, alert.text(self.ocsf)));
-        self.log.append(lines.collect()).boxed()
+        let lines = alerts.iter().map(|alert| Line::Alert(alert.id, alert.text(self.ocsf))).collect();
+        async move { self.log.append(&lines).await }.boxed()
     }
 
     fn health(&self) -> Health {

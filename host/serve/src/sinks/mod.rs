@@ -2,7 +2,7 @@
 
 mod file;
 mod jetstream;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 
 use crate::jetstream::JetStream;
-use crate::settings::{SinkKind, SinkSettings};
+use crate::machine::Machine;
+use crate::settings::{SinkKind, SinkSettings, WebhookSettings};
 use crate::sink_alert::SinkAlert;
-use crate::storage::{AppendLog, NotWritten};
+use crate::storage::{AppendLog, NotWritten, Repeats};
 
 /// A sink, which takes each alert once.
 pub(crate) trait Sink: Send + Sync {
@@ -40,6 +41,14 @@ pub(crate) struct Health {
     pub(crate) stuck: Option<String>,
     /// The bytes of alerts that wait on the disk.
     pub(crate) waiting: u64,
+}
+
+/// Returns the endpoint of a webhook.
+pub(crate) type OpenEndpoint<'o> = dyn Fn(&WebhookSettings) -> anyhow::Result<Box<dyn webhook::Endpoint>> + 'o;
+
+/// Returns the HTTP endpoint of a webhook.
+pub(crate) fn http_endpoint(webhook: &WebhookSettings) -> anyhow::Result<Box<dyn webhook::Endpoint>> {
+    Ok(Box::new(webhook::endpoint::HttpEndpoint::new(webhook)?))
 }
 
 /// All sinks of a service.
@@ -68,20 +77,23 @@ pub(crate) struct SinkState {
 impl Sinks {
     /// Opens the sinks. A sink of type `jetstream` needs `jetstream`.
     pub(crate) fn open(
+        machine: &Arc<dyn Machine>,
         sinks: &[SinkSettings],
         data: &Path,
         tenants: &Arc<[Arc<str>]>,
         dead_letters: &AppendLog,
         jetstream: Option<&Arc<JetStream>>,
+        endpoint: &OpenEndpoint<'_>,
     ) -> anyhow::Result<Self> {
         let open = |settings: &SinkSettings| -> anyhow::Result<OpenSink> {
             let (name, ocsf) = (&settings.name, settings.ocsf);
             let sink: Box<dyn Sink> = match &settings.kind {
                 SinkKind::File(path) => {
-                    let log = AppendLog::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
+                    let log = AppendLog::open(machine, path, Repeats::Alert);
+                    let log = log.with_context(|| format!("{}: cannot be opened", path.display()))?;
                     Box::new(file::FileSink { log, ocsf })
                 }
-                SinkKind::Stdout => Box::new(file::FileSink { log: AppendLog::standard_output()?, ocsf }),
+                SinkKind::Stdout => Box::new(file::FileSink { log: AppendLog::standard_output(machine)?, ocsf }),
                 SinkKind::JetStream => {
                     let jetstream = Arc::clone(jetstream.context("needs a table [serve.jetstream]")?);
                     Box::new(jetstream::JetStreamSink { jetstream, tenants: Arc::clone(tenants), ocsf })
@@ -89,7 +101,10 @@ impl Sinks {
                 SinkKind::Webhook(webhook) => {
                     let folder = data.join(format!("{name}.spool"));
                     let dead_letters = dead_letters.clone();
-                    Box::new(webhook::WebhookSink::start(name, ocsf, webhook, &folder, dead_letters)?)
+                    let endpoint = endpoint(webhook)?;
+                    let spooling = webhook::Spooling { folder, most: webhook.spool, give_up: webhook.give_up };
+                    let sink = webhook::WebhookSink::start(machine, name, ocsf, &spooling, endpoint, dead_letters);
+                    Box::new(sink?)
                 }
             };
             Ok(OpenSink { settings: settings.clone(), sink })

@@ -1,15 +1,18 @@
 //! Files of whole lines.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::recent::{AlertId, Recent};
+use super::known::{Known, Repeats, content};
+use crate::machine::{AppendFile, Disk};
 
-/// The bytes at the end of a file that are read when it is opened, for the ids of alerts.
+/// The bytes at the end of a file that are read when it is opened, to recognize repeated lines.
 const TAIL: u64 = 16 << 20;
+
+/// The member of a batch's last line in the ledger.
+pub(crate) const BATCH_END: &str = "batch_end";
 
 /// A target of lines: a file, a spool or standard output.
 pub(crate) trait LogTarget: Send {
@@ -19,103 +22,122 @@ pub(crate) trait LogTarget: Send {
     /// Checks whether this many bytes could be written now, without writing them.
     fn check_space(&mut self, bytes: u64) -> io::Result<()>;
 
-    /// Opens the file of its name again.
-    fn reopen(&mut self) -> io::Result<()> {
+    /// Opens the file of its name again, unless it is still the same file.
+    fn reopen(&mut self, _disk: &dyn Disk) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What is known of earlier lines.
-#[derive(Default)]
-pub(crate) struct Past {
-    /// The number of the next line.
-    pub(crate) next: u64,
-    /// The ids of the last alerts.
-    pub(crate) recent: Recent,
-}
-
 /// A file of whole lines.
 pub(crate) struct LogFile {
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
-    /// The end of its last whole line.
-    pub(crate) end: u64,
+    path: PathBuf,
+    file: Box<dyn AppendFile>,
+    /// The length to which a failed write must be undone before the next one.
+    torn: Option<u64>,
 }
 
 impl LogFile {
-    /// Opens or creates a file, removes an incomplete last line, and adds its lines to `past`.
-    pub(crate) fn open(path: &Path, past: &mut Past) -> io::Result<Self> {
-        let mut file = open(path)?;
-        let end = look_back(&mut file, past)?;
-        file.set_len(end)?;
-        file.seek(SeekFrom::Start(end))?;
-        Ok(Self { path: path.to_owned(), file, end })
+    /// Opens or creates a file, removes an incomplete last line or batch, and adds its lines to `known`.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, known: &mut Known) -> io::Result<Self> {
+        let mut file = disk.open(path)?;
+        let length = file.length()?;
+        let tail = file.tail(TAIL)?;
+        let complete = complete_batches(&tail[..complete_lines(&tail, length)?], known.repeats);
+        let end = length - (tail.len() - complete.len()) as u64;
+        if length - end > 0 {
+            tracing::warn!(bytes = length - end, "{}: an incomplete end is removed", path.display());
+        }
+        look_back(complete, known);
+        if end < length {
+            file.truncate(end)?;
+        }
+        Ok(Self { path: path.to_owned(), file, torn: None })
+    }
+
+    /// Returns the end of its last whole line.
+    pub(crate) fn end(&mut self) -> io::Result<u64> {
+        self.undo()?;
+        self.file.length()
+    }
+
+    /// Removes what a failed write left.
+    fn undo(&mut self) -> io::Result<()> {
+        if let Some(end) = self.torn {
+            self.file.truncate(end)?;
+            self.torn = None;
+        }
+        Ok(())
     }
 }
 
 impl LogTarget for LogFile {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(text).and_then(|()| self.file.sync_data());
-        if written.is_ok() {
-            self.end += text.len() as u64;
-        } else {
-            let end = self.end;
-            let back = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
-            if let Err(error) = back {
-                tracing::error!("{}: an incomplete line cannot be removed: {error}", self.path.display());
+        let end = self.end()?;
+        let written = self.file.append(text);
+        if written.is_err() {
+            self.torn = Some(end);
+            if let Err(error) = self.undo() {
+                tracing::error!("{}: an incomplete line cannot be removed yet: {error}", self.path.display());
             }
         }
         written
     }
 
     fn check_space(&mut self, bytes: u64) -> io::Result<()> {
-        self.file.sync_data()?;
-        let disk = rustix::fs::fstatvfs(&self.file)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes {
-            return Err(io::ErrorKind::StorageFull.into());
+        self.undo()?;
+        self.file.check_space(bytes)
+    }
+
+    fn reopen(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if !self.file.is_at(&self.path) {
+            // The lines of the previous file stay known.
+            *self = Self::open(disk, &self.path, &mut Known::default())?;
         }
         Ok(())
     }
+}
 
-    fn reopen(&mut self) -> io::Result<()> {
-        let mut opened = open(&self.path)?;
-        self.end = opened.seek(SeekFrom::End(0))?;
-        self.file = opened;
-        Ok(())
+/// Returns the length of the whole lines in the tail of a file of this length.
+fn complete_lines(tail: &[u8], length: u64) -> io::Result<usize> {
+    match memchr::memrchr(b'\n', tail) {
+        Some(end) => Ok(end + 1),
+        None if tail.len() as u64 == length => Ok(0),
+        None => Err(io::Error::other(format!("its last line is longer than {TAIL} bytes; expected lines of JSON"))),
     }
 }
 
-/// Opens or creates a file, and syncs its folder, so that its name is on the disk.
-fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
+/// Returns these lines without those of an incomplete last batch, whose sender was never told that it is safe. The last
+/// batch is incomplete if the line before it ends a batch, and none of its own lines does. So the lines of other programs
+/// stay.
+fn complete_batches(lines: &[u8], repeats: Repeats) -> &[u8] {
+    if repeats != Repeats::Batch {
+        return lines;
     }
-    Ok(file)
+    let (mut end, mut last) = (lines.len(), None);
+    while end > 0 {
+        let start = memchr::memrchr(b'\n', &lines[..end - 1]).map_or(0, |newline| newline + 1);
+        let line: Value = serde_json::from_slice(&lines[start..end]).unwrap_or_default();
+        let is_of_last = last.as_ref().is_none_or(|last| *last == line["batch"]);
+        if line[BATCH_END] == true {
+            return if is_of_last { lines } else { &lines[..end] };
+        }
+        if !is_of_last || !line["batch"].is_string() {
+            return lines;
+        }
+        last = Some(line["batch"].clone());
+        end = start;
+    }
+    // All lines are of one batch without an end. It was the first one.
+    &lines[..0]
 }
 
-/// Returns the end of the last whole line, and adds the lines at the end of the file to `past`.
-fn look_back(file: &mut File, past: &mut Past) -> io::Result<u64> {
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    let Some(end) = memchr::memrchr(b'\n', &tail) else {
-        let too_long = || io::Error::other("the last line is too long");
-        return if from == 0 { Ok(0) } else { Err(too_long()) };
-    };
+/// Adds whole lines to `known`.
+fn look_back(lines: &[u8], known: &mut Known) {
     // The first line may be incomplete, and is then not JSON.
-    for line in tail[..end].split(|byte| *byte == b'\n') {
+    for line in lines.split(|byte| *byte == b'\n') {
         // In a spool, each line begins with a time.
-        let line = memchr::memchr(b'{', line).map_or(line, |start| &line[start..]);
-        let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
-        if let Some(id) = AlertId::in_json(&line) {
-            past.recent.add(id);
-        }
-        if let Some(n) = line["n"].as_u64() {
-            past.next = n + 1;
-        }
+        let json = memchr::memchr(b'{', line).map_or(line, |start| &line[start..]);
+        let Ok(value) = serde_json::from_slice::<Value>(json) else { continue };
+        known.note(&value, || content(json));
     }
-    Ok(from + end as u64 + 1)
 }

@@ -2,11 +2,11 @@
 
 mod append_log;
 mod data;
+mod known;
 mod log_file;
-mod recent;
 pub(crate) mod spool;
 
 pub(crate) use append_log::{AppendLog, Line, NotWritten};
 pub use data::DataFolder;
-pub(crate) use data::{write_or_remove, write_whole};
-pub(crate) use recent::AlertId;
+pub(crate) use known::{LineId, Repeats};
+pub(crate) use log_file::BATCH_END;

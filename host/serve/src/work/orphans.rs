@@ -4,54 +4,81 @@
 //! again. It either missed that the message was acknowledged and removed, or that it was never acknowledged. The two
 //! cases cannot be told apart. So the message is judged, perhaps for the second time, which stores no second alert, and
 //! then removed.
+//!
+//! A message is an orphan if the server takes it for done: it is below the sequence number up to which all messages are
+//! done, or no message is in flight or waits. A message that is only old may still be in flight at another replica.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::{Disposition, Worker};
+use super::{Disposition, LOOK, Worker};
+use crate::jetstream::CurrentProblem;
+use crate::machine::within;
 
-/// Maximum number of orphans that are judged in one round.
+/// Maximum number of orphans that are looked at in one round.
 const AT_ONCE: usize = 256;
 
+/// Maximum time of a round, after which the lease is renewed. A sink that is down can make it longer, and then another
+/// replica may judge the same batch, which stores no second alert.
+const ROUND: Duration = Duration::from_secs(15);
+
+/// The lease of the replica that judges orphans.
+const LEASE: &str = "orphans";
+
 impl Worker {
-    /// Judges messages up to the last delivered sequence number that are so old that the server should have delivered
-    /// them again.
-    pub(super) async fn judge_orphans(&self, delivered: u64) -> anyhow::Result<()> {
-        let stream = self.jetstream.batches().await?;
-        let state = &stream.cached_info().state;
-        let last = delivered.min(state.last_sequence);
-        let mut from = state.first_sequence;
+    /// Judges orphans until the service stops, while no other replica does.
+    pub(crate) async fn watch_orphans(self: Arc<Self>) {
+        let (mut before, mut problem) = (BTreeSet::new(), CurrentProblem::default());
+        while !self.is_stopping() {
+            let result = self.judge_orphans(&before).await;
+            problem.set(result.as_ref().err().map(|error| format!("cannot look for orphans: {error:#}")));
+            before = result.unwrap_or_default();
+            within(LOOK, self.ingest.stopping.cancelled()).await;
+        }
+    }
+
+    /// Judges the orphans that were there in the last round already, because a server may take a moment to remove a
+    /// message that is done. Returns those that are new.
+    async fn judge_orphans(&self, before: &BTreeSet<u64>) -> anyhow::Result<BTreeSet<u64>> {
+        let mut found = BTreeSet::new();
+        let is_held_up = self.jetstream.problem().is_some() || !self.ingest.obstacles().is_empty();
+        if is_held_up || !self.jetstream.take_lease(LEASE, &self.replica).await? {
+            return Ok(found);
+        }
+        let progress = self.jetstream.broker.progress().await?;
+        let is_idle = progress.in_flight == 0 && progress.waiting == 0;
+        let last = if is_idle { progress.delivered } else { progress.done };
+        let mut from = 1;
+        let began = Instant::now();
         for _ in 0..AT_ONCE {
-            if state.messages == 0 || from > last || self.is_stopping() {
+            // The lease does not last much longer.
+            if from > last || self.is_stopping() || began.elapsed() > ROUND {
                 break;
             }
-            let Ok(message) = stream.get_first_raw_message_by_subject(">", from).await else { break };
-            from = message.sequence + 1;
-            let age = 3 * self.jetstream.settings.ack_wait;
-            if message.sequence > last || is_young(message.time.unix_timestamp(), age) {
+            let Some(batch) = self.jetstream.broker.stored_batch(from).await? else { break };
+            let sequence = batch.sequence;
+            from = sequence + 1;
+            if sequence > last {
+                break;
+            }
+            if !before.contains(&sequence) {
+                found.insert(sequence);
                 continue;
             }
             let _in_flight = self.ingest.in_flight.token();
-            let (headers, payload, sequence) = (Some(&message.headers), &message.payload, message.sequence);
-            match self.judge_message(headers, payload, sequence).await {
-                Disposition::Judged => self.jetstream.remove_object(headers).await,
-                Disposition::DeadLetter(reason) => {
-                    self.jetstream.dead_letter(headers, payload, sequence, &reason).await?;
-                }
-                Disposition::Retry(_) => continue,
+            // It was delivered before, and may have killed its replica.
+            match self.judge(&batch, 2).await {
+                Disposition::Judged => self.jetstream.remove_object(&batch).await,
+                Disposition::DeadLetter(reason) => self.jetstream.dead_letter(&batch, &reason).await?,
+                Disposition::Retry(..) => continue,
             }
             tracing::info!(sequence, "judged a batch that the server no longer delivers");
             self.ingest.stats.handled("orphan");
-            stream.delete_message(sequence).await.map_err(|error| anyhow!(error))?;
+            self.jetstream.broker.remove_batch(sequence).await?;
         }
-        Ok(())
+        Ok(found)
     }
-}
-
-/// Returns whether a message of this second is so young that another replica may have it in flight.
-fn is_young(second: i64, age: Duration) -> bool {
-    let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::now().as_second() - second <= age
 }
