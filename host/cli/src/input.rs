@@ -113,6 +113,19 @@ impl Identity {
     }
 }
 
+/// Returns the first output that is one of the files that are taken, or an earlier output.
+pub(crate) fn used_twice<'o>(
+    mut taken: Vec<Identity>,
+    outputs: impl IntoIterator<Item = &'o Path>,
+) -> Option<&'o Path> {
+    outputs.into_iter().find(|output| {
+        let Some(file) = Identity::of(output) else { return false };
+        let is_taken = taken.contains(&file);
+        taken.push(file);
+        is_taken
+    })
+}
+
 /// Checks that a path can be read. A pipe is not opened, because closing it again would end its writer.
 fn check(path: &Path) -> anyhow::Result<()> {
     let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;

@@ -12,7 +12,7 @@ use portcullis::rule_set::RuleSetWatch;
 use crate::activation::Start;
 use crate::batch::{self, Batch};
 use crate::failure::{Exit, Failure, OrExit, both, warn};
-use crate::input::{Identity, Input};
+use crate::input::{Identity, Input, used_twice};
 use crate::outputs::OutputOptions;
 use crate::progress::Progress;
 use crate::reorder_buffer::ReorderBuffer;
@@ -119,15 +119,12 @@ impl Args {
     fn check_outputs(&self, inputs: &[Input], setup: &Setup) -> Result<(), Failure> {
         let mut taken: Vec<Identity> = inputs.iter().filter_map(Input::identity).collect();
         taken.extend(setup.files.iter().filter_map(|file| Identity::of(file)));
-        for output in [&self.output, &self.rejects, &self.ledger, &self.follow.history].into_iter().flatten() {
-            let Some(file) = Identity::of(output) else { continue };
-            if taken.contains(&file) {
-                let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());
-                return Err(Failure::new(Exit::Usage, error));
-            }
-            taken.push(file);
-        }
-        Ok(())
+        let outputs = [&self.output, &self.rejects, &self.ledger, &self.follow.history];
+        let Some(output) = used_twice(taken, outputs.into_iter().flatten().map(PathBuf::as_path)) else {
+            return Ok(());
+        };
+        let error = anyhow!("{}: is given twice; inputs and outputs must be different files", output.display());
+        Err(Failure::new(Exit::Usage, error))
     }
 }
 

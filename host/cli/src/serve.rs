@@ -12,7 +12,7 @@ use portcullis_serve::{DataFolder, Parts, ServeError, Settings, Stats};
 use crate::activation::Start;
 use crate::config::{Config, policy_over};
 use crate::failure::{Exit, Failure, OrExit, use_log};
-use crate::input::Identity;
+use crate::input::{Identity, used_twice};
 use crate::logs;
 use crate::progress::Progress;
 use crate::setup::{Published, Setup, SetupArgs, number_of_threads};
@@ -45,17 +45,10 @@ pub(crate) struct Args {
 /// Checks that no output is another one, or a file that is read or written otherwise.
 fn check_outputs(settings: &Settings, setup: &Setup, others: [&Path; 2]) -> Result<(), Failure> {
     let others = others.into_iter().map(Path::to_owned).chain(settings.own_files());
-    let mut taken: Vec<Identity> =
-        others.chain(setup.files.iter().cloned()).filter_map(|file| Identity::of(&file)).collect();
-    for output in settings.outputs() {
-        let Some(file) = Identity::of(output) else { continue };
-        if taken.contains(&file) {
-            let error = anyhow!("{}: is used twice; give the ledger and each sink a file of its own", output.display());
-            return Err(Failure::new(Exit::Setup, error));
-        }
-        taken.push(file);
-    }
-    Ok(())
+    let taken = others.chain(setup.files.iter().cloned()).filter_map(|file| Identity::of(&file)).collect();
+    let Some(output) = used_twice(taken, settings.outputs()) else { return Ok(()) };
+    let error = anyhow!("{}: is used twice; give the ledger and each sink a file of its own", output.display());
+    Err(Failure::new(Exit::Setup, error))
 }
 
 /// The file of the history in the data folder.

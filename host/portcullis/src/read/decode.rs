@@ -78,15 +78,8 @@ pub(super) fn decode(text: &str, most: usize, allowance: &mut Allowance) -> Deco
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).expect("written to memory");
-        encoder.finish().expect("written to memory")
-    }
+    use crate::read::compression::gzip;
 
     #[test]
     fn contents_that_yield_nothing_use_up_the_allowance() {

@@ -44,11 +44,9 @@ impl LogFile {
         let tail = file.tail(TAIL)?;
         let complete = complete_batches(&tail[..complete_lines(&tail, length)?], known.repeats);
         let end = length - (tail.len() - complete.len()) as u64;
-        if length - end > 0 {
-            tracing::warn!(bytes = length - end, "{}: an incomplete end is removed", path.display());
-        }
         look_back(complete, known);
         if end < length {
+            tracing::warn!(bytes = length - end, "{}: an incomplete end is removed", path.display());
             file.truncate(end)?;
         }
         Ok(Self { path: path.to_owned(), file, torn: None })
