@@ -4,9 +4,11 @@ mod append_log;
 mod data;
 mod known;
 mod log_file;
+mod log_thread;
 pub(crate) mod spool;
 
-pub(crate) use append_log::{AppendLog, Line, NotWritten};
+pub(crate) use append_log::AppendLog;
 pub use data::DataFolder;
 pub(crate) use known::{LineId, Repeats};
 pub(crate) use log_file::BATCH_END;
+pub(crate) use log_thread::{Line, NotWritten};
