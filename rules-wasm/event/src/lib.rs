@@ -34,4 +34,4 @@ pub use address::SourceScope;
 pub use envelope::LISTS;
 pub use event::{Asn, Event, LogType, ResponseStatus};
 pub use json::Text;
-pub use record::{Buffers, Ignored, Outcome, Rejected, normalize, normalize_as};
+pub use record::{Buffers, Envelope, Ignored, Outcome, Rejected, normalize, normalize_as, normalize_or_read};

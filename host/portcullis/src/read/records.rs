@@ -1,7 +1,7 @@
 //! Finds the records in a document: the document itself, or those in its envelopes.
 
 use portcullis_event::envelope::{Path, Search, behind_prefix};
-use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as};
+use portcullis_event::{Buffers, Ignored, LogType, Outcome, Rejected, normalize_as, normalize_or_read};
 use serde::de::IgnoredAny;
 
 use super::decode::{Allowance, decode};
@@ -83,13 +83,19 @@ fn find_records<E>(
     (buffers, allowance): (&mut Buffers, &mut Allowance),
     each: Each<'_, E>,
 ) -> Result<(), E> {
-    let (outcome, is_broken): (Outcome<'static>, _) = match normalize_as(bytes, known, buffers) {
-        Outcome::Ignored(Ignored::Shape) => (Outcome::Ignored(Ignored::Shape), false),
-        Outcome::Rejected(rejected @ Rejected::NotAnObject) => (Outcome::Rejected(rejected), false),
-        Outcome::Rejected(rejected @ (Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. })) => {
+    let (outcome, is_broken): (Outcome<'static>, _) = match normalize_or_read(bytes, known, buffers) {
+        Err(envelope) => {
+            let found = search(place, allowance, each, |search| search.run_read(&envelope))?;
+            if bytes.len() > LONG {
+                *buffers = Buffers::default();
+            }
+            return if found { Ok(()) } else { each(&Record { bytes, place }, Outcome::Ignored(Ignored::Shape)) };
+        }
+        Ok(Outcome::Rejected(rejected @ Rejected::NotAnObject)) => (Outcome::Rejected(rejected), false),
+        Ok(Outcome::Rejected(rejected @ (Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. }))) => {
             (Outcome::Rejected(rejected), true)
         }
-        outcome => return each(&Record { bytes, place }, outcome),
+        Ok(outcome) => return each(&Record { bytes, place }, outcome),
     };
     if bytes.len() > LONG {
         // The contents are read next, with buffers of their own.
@@ -109,11 +115,7 @@ fn find_records<E>(
         return Ok(());
     }
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let mut decode = |text: &str, most: usize| decode(text, most, allowance);
-    let mut inside = |bytes: &[u8], path: &Path<'_>, outcome: Outcome<'_>| {
-        each(&Record { bytes, place: place.inside(path) }, outcome)
-    };
-    if Search::new(&mut decode, MAX_RECORD, &mut inside).run(text)? {
+    if search(place, allowance, each, |search| search.run(text))? {
         return Ok(());
     }
     // JSON after a prefix that contains no record gets the outcome that it would have without the prefix.
@@ -122,6 +124,20 @@ fn find_records<E>(
         Some(Outcome::Ignored(ignored)) => each(&Record { bytes, place }, Outcome::Ignored(ignored)),
         _ => each(&Record { bytes, place }, outcome),
     }
+}
+
+/// Searches the contents of a document.
+fn search<E>(
+    place: Place<'_>,
+    allowance: &mut Allowance,
+    each: Each<'_, E>,
+    run: impl FnOnce(Search<'_, E>) -> Result<bool, E>,
+) -> Result<bool, E> {
+    let mut decode = |text: &str, most: usize| decode(text, most, allowance);
+    let mut inside = |bytes: &[u8], path: &Path<'_>, outcome: Outcome<'_>| {
+        each(&Record { bytes, place: place.inside(path) }, outcome)
+    };
+    run(Search::new(&mut decode, MAX_RECORD, &mut inside))
 }
 
 /// A way to split a text into documents.

@@ -3,7 +3,8 @@
 use super::path::Path;
 use super::seen::Seen;
 use crate::event::LogType;
-use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as, normalize_json};
+use crate::json::Value;
+use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as, normalize_json, normalize_value};
 
 /// Buffers of a text of this many bytes are not kept: the records in it are read into new ones.
 const LONG: usize = 1 << 20;
@@ -43,17 +44,44 @@ impl<'f, E> Output<'f, E> {
         Self { each, buffers: Buffers::default(), seen: Seen::default() }
     }
 
-    /// Reports a text if it is a record, and returns whether it is one. `known` is what the list around it says that
-    /// its items are; `was_cut` says that the text was closed where its end is missing.
-    pub(super) fn record(
+    /// Reports a text that is not JSON if it is a record, and returns whether it is one. `known` is what the list around
+    /// it says that its items are.
+    pub(super) fn broken_record(&mut self, text: &str, known: Option<LogType>, place: Place<'_, E>) -> Result<bool, E> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let outcome = normalize_json(text, known, &mut buffers);
+        let is_record = self.record(text, outcome, false, place);
+        self.keep(buffers, text);
+        is_record
+    }
+
+    /// Reports an object if it is a record, and returns whether it is one. `known` is what the list around it says that
+    /// its items are, and `cut` where the text around it was closed, if its end was missing.
+    pub(super) fn object_record(
         &mut self,
-        text: &str,
-        was_cut: bool,
+        object: Value<'_, '_>,
         known: Option<LogType>,
+        cut: Option<usize>,
         place: Place<'_, E>,
     ) -> Result<bool, E> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let is_record = match normalize_json(text, known, &mut buffers) {
+        let text = object.raw().get();
+        let was_cut = cut.is_some_and(|cut| object.ends_behind(cut));
+        let outcome = normalize_value(object, known, &mut buffers);
+        let is_record = self.record(text, Some(outcome), was_cut, place);
+        self.keep(buffers, text);
+        is_record
+    }
+
+    /// Reports a text with this outcome if that makes it a record. `was_cut` says that it was closed where its end is
+    /// missing.
+    fn record(
+        &mut self,
+        text: &str,
+        outcome: Option<Outcome<'_>>,
+        was_cut: bool,
+        place: Place<'_, E>,
+    ) -> Result<bool, E> {
+        match outcome {
             Some(Outcome::Evaluated(mut event)) => {
                 if was_cut {
                     event.note_cut_off();
@@ -67,9 +95,7 @@ impl<'f, E> Output<'f, E> {
                 | Outcome::Rejected(Rejected::NoAuditEvent(_))),
             ) => self.report(text, outcome, place).map(|()| true),
             Some(Outcome::Ignored(_) | Outcome::Rejected(_)) | None => Ok(false),
-        };
-        self.keep(buffers, text);
-        is_record
+        }
     }
 
     /// Reports a record, unless an earlier member of an object around it holds it too.

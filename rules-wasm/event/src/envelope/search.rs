@@ -9,7 +9,7 @@ use super::path::Step;
 use super::signs::{has_signs, items_of, may_hold_record};
 use super::text::{Sequence, behind_prefix, may_be_base64, names_audit_event};
 use crate::json::{Document, Value, cut};
-use crate::record::{Outcome, Rejected};
+use crate::record::{Envelope, Outcome, Rejected};
 use crate::scan::Tokens;
 
 /// What a text turned out to be that may be base64.
@@ -46,6 +46,20 @@ impl<'f, E> Search<'f, E> {
     pub fn run(mut self, text: &str) -> Result<bool, E> {
         self.budget.add_document(text);
         let found = self.text(text, Around::document())?;
+        self.end(text, found)
+    }
+
+    /// [`run`](Self::run) for a text that is read already.
+    ///
+    /// # Errors
+    /// The first error that `each` returns.
+    pub fn run_read(mut self, envelope: &Envelope<'_>) -> Result<bool, E> {
+        self.budget.add_document(envelope.text());
+        let found = self.value(envelope.value(), Around::document())?;
+        self.end(envelope.text(), found)
+    }
+
+    fn end(mut self, text: &str, found: bool) -> Result<bool, E> {
         if self.budget.is_exhausted() {
             self.output.tangled(text)?;
             return Ok(true);
@@ -93,7 +107,7 @@ impl<'f, E> Search<'f, E> {
             }
             return self.list(Sequence::new(text).map(Item::Text), around);
         }
-        if self.output.record(text, false, around.known, around.place)? { Ok(true) } else { self.cut(text, around) }
+        if self.output.broken_record(text, around.known, around.place)? { Ok(true) } else { self.cut(text, around) }
     }
 
     /// Searches a text whose end is missing: for the records that are complete, and for the one in which the text ends.
@@ -141,11 +155,8 @@ impl<'f, E> Search<'f, E> {
     /// Searches a value. An object that is a record is reported, and never searched.
     fn value(&mut self, value: Value<'_, '_>, around: Around<'_, E>) -> Result<bool, E> {
         let may_be_record = value.is_object() && (around.known.is_some() || has_signs(value));
-        if may_be_record {
-            let was_cut = around.cut.is_some_and(|cut| value.ends_behind(cut));
-            if self.output.record(value.raw().get(), was_cut, around.known, around.place)? {
-                return Ok(true);
-            }
+        if may_be_record && self.output.object_record(value, around.known, around.cut, around.place)? {
+            return Ok(true);
         }
         self.inside(value, around)
     }

@@ -32,6 +32,16 @@ impl<'a, 't> Document<'a, 't> {
         tokens.read(text.as_bytes()).then_some(Self { text, tokens })
     }
 
+    /// The document of a text that was read into these tokens, and is one JSON value.
+    pub(crate) fn known(text: &'a str, tokens: &'t Tokens) -> Self {
+        Self { text, tokens }
+    }
+
+    /// The document's text, which may have white space around the value.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The document's value.
     pub(crate) fn value(&self) -> Value<'a, '_> {
         Value { document: self, at: self.behind_space(0), container: 0 }

@@ -17,7 +17,7 @@ mod tables;
 mod writer;
 
 pub use buffers::Buffers;
-pub use normalize::{normalize, normalize_as};
+pub use normalize::{Envelope, normalize, normalize_as, normalize_or_read};
 pub use outcome::{Ignored, Outcome, Rejected};
 
-pub(crate) use normalize::normalize_json;
+pub(crate) use normalize::{normalize_json, normalize_value};

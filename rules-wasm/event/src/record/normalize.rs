@@ -44,15 +44,51 @@ pub fn normalize<'a>(record: &'a [u8], buffers: &'a mut Buffers) -> Outcome<'a> 
 /// nor `apiVersion`. The record's own members take precedence over `known`.
 #[must_use]
 pub fn normalize_as<'a>(record: &'a [u8], known: Option<LogType>, buffers: &'a mut Buffers) -> Outcome<'a> {
+    normalize_or_read(record, known, buffers).unwrap_or(Outcome::Ignored(Ignored::Shape))
+}
+
+/// A JSON object that is no record, and may be the envelope of some.
+#[derive(Debug)]
+pub struct Envelope<'a>(Document<'a, 'a>);
+
+impl<'a> Envelope<'a> {
+    /// Its text, which may have white space around it.
+    pub(crate) fn text(&self) -> &'a str {
+        self.0.text()
+    }
+
+    /// The object.
+    pub(crate) fn value(&self) -> Value<'a, '_> {
+        self.0.value()
+    }
+}
+
+/// [`normalize_as`] for a text that may be an envelope.
+///
+/// # Errors
+/// The text is an object of unknown shape ([`Ignored::Shape`]). A search for the records in it need not read it again.
+#[inline]
+pub fn normalize_or_read<'a>(
+    record: &'a [u8],
+    known: Option<LogType>,
+    buffers: &'a mut Buffers,
+) -> Result<Outcome<'a>, Envelope<'a>> {
     let Some(text) = utf8(record) else {
-        return Outcome::Rejected(not_utf8(record));
+        return Ok(Outcome::Rejected(not_utf8(record)));
     };
-    normalize_json(text, known, buffers).unwrap_or_else(|| Outcome::Rejected(not_an_object(text)))
+    if !Document::read(text, &mut buffers.record).is_some_and(|document| document.value().is_object()) {
+        return Ok(of_cut(text, known, buffers).unwrap_or_else(|| Outcome::Rejected(not_an_object(text))));
+    }
+    let Buffers { record, row, inside, .. } = buffers;
+    let document = Document::known(text, record);
+    match of_object(document.value(), known, Some(row), inside) {
+        Outcome::Ignored(Ignored::Shape) => Err(Envelope(document)),
+        outcome => Ok(outcome),
+    }
 }
 
 /// [`normalize_as`] without an error message: `None` if the text is not a JSON object. The message would take reading
 /// the text again.
-#[inline]
 pub(crate) fn normalize_json<'a>(
     text: &'a str,
     known: Option<LogType>,
@@ -61,9 +97,18 @@ pub(crate) fn normalize_json<'a>(
     if let Some(document) = Document::read(text, &mut buffers.record)
         && document.value().is_object()
     {
-        return Some(of_object(&document, known, Some(&mut buffers.row), &mut buffers.inside));
+        return Some(of_object(document.value(), known, Some(&mut buffers.row), &mut buffers.inside));
     }
     of_cut(text, known, buffers)
+}
+
+/// [`normalize_json`] for an object that was read as a part of a larger text.
+pub(crate) fn normalize_value<'a>(
+    object: Value<'a, '_>,
+    known: Option<LogType>,
+    buffers: &'a mut Buffers,
+) -> Outcome<'a> {
+    of_object(object, known, Some(&mut buffers.row), &mut buffers.inside)
 }
 
 /// Decides the outcome of a text that is not JSON. If its end is missing, its complete part may be an event. If not,
@@ -73,12 +118,12 @@ fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> O
     let Buffers { record: tokens, closed, row, inside, again } = buffers;
     cut::close(text, closed)?;
     let document = Document::read(closed, tokens).filter(|document| document.value().is_object())?;
-    let first = of_object(&document, known, Some(row), inside);
+    let first = of_object(document.value(), known, Some(row), inside);
     let mut of_string = |again: &'a mut Option<Box<Again>>| {
         let Again { closed, row, inside } = &mut **again.get_or_insert_default();
         cut::close_string(text, closed)?;
         let document = Document::read(closed, tokens)?;
-        Some(of_object(&document, known, Some(row), inside))
+        Some(of_object(document.value(), known, Some(row), inside))
     };
     Some(match first {
         Outcome::Evaluated(event) => cut_off(event),
@@ -100,12 +145,12 @@ fn cut_off(mut event: Box<Event<'_>>) -> Outcome<'_> {
 
 /// Decides the outcome of an object.
 fn of_object<'a>(
-    document: &Document<'a, '_>,
+    object: Value<'a, '_>,
     known: Option<LogType>,
     row: Option<&'a mut Layer>,
     inside: &'a mut Inside,
 ) -> Outcome<'a> {
-    let members = document.value().named(&OUTER_AND_AUDIT).unwrap_or_default();
+    let members = object.named(&OUTER_AND_AUDIT).unwrap_or_default();
     let [
         time,
         category,
@@ -126,10 +171,7 @@ fn of_object<'a>(
         Ok(Some(log_type)) => (Some(log_type), Writer::Panther),
         Ok(None) => {
             let of_shape = log_type_of_shape(kind, api_version, category, payload, &fields);
-            (
-                of_shape.or_else(|| known.filter(|_| says_nothing_else(document.value(), kind, api_version))),
-                Writer::Cloud,
-            )
+            (of_shape.or_else(|| known.filter(|_| says_nothing_else(object, kind, api_version))), Writer::Cloud)
         }
         Err(ignored) => return Outcome::Ignored(ignored),
     };
@@ -137,7 +179,7 @@ fn of_object<'a>(
         Some(LogType::Eks) => LogType::Eks,
         Some(LogType::Aks) if properties.is_some() => LogType::Aks,
         Some(LogType::Gke) if payload.is_some() => LogType::Gke,
-        other => return of_row(document.value(), other, row, inside),
+        other => return of_row(object, other, row, inside),
     };
     let mut event = Box::new(Event::new(log_type));
     match log_type {
@@ -184,7 +226,7 @@ fn of_row<'a>(
     let Layer { text, tokens } = layer;
     let Some(Row { was_cut }) = tables::record_of(row, text) else { return tables::no_row(row, log_type) };
     // The record that was made from a row is not a row again.
-    match Document::read(text, tokens).map(|document| of_object(&document, None, None, inside)) {
+    match Document::read(text, tokens).map(|document| of_object(document.value(), None, None, inside)) {
         Some(Outcome::Evaluated(event)) if was_cut => cut_off(event),
         Some(outcome) => outcome,
         None => Outcome::Ignored(Ignored::Shape),
