@@ -71,12 +71,18 @@ impl Accounting {
         self.evaluated + self.ignored + self.rejected
     }
 
-    /// Returns the account of each version of each rule, by rule id and version.
+    /// Returns the account of each version of each rule, in the order of rule ids and versions.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleAccounting> {
         let mut settled = self.clone();
         settled.settle();
         settled.rules
+    }
+
+    /// Returns the numbers of alerts and of faults of all rules.
+    #[must_use]
+    pub fn alerts_and_faults(&self) -> (u64, u64) {
+        self.rules.iter().fold((0, 0), |(alerts, faults), rule| (alerts + rule.alert, faults + rule.fault))
     }
 
     /// Counts a record. The cost depends on the number of rules that were called. A new version of a rule gets an

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::ingest::Ingest;
-use crate::stats::{Stats, bounded};
+use crate::stats::{Counted, Stats, bounded};
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -150,27 +150,31 @@ impl Collector for Live {
 impl Live {
     /// Writes the metrics of records and rules.
     fn records(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let counted = self.stats.lock();
+        // Batches are counted under this lock, so it is held only to copy the counts.
+        let (counts, swaps) = {
+            let counted = self.stats.lock();
+            let counts = counted.tenants.iter().map(|of| (of.account.clone(), of.blind.clone()));
+            (counts.collect::<Vec<_>>(), counted.swaps.clone())
+        };
         // Unclaimed records have an empty tenant.
         let names = self.stats.names.iter().map(|name| &**name).chain([""]);
-        let tenants: Vec<_> = names.zip(&counted.tenants).collect();
+        let tenants: Vec<_> = names.zip(&counts).collect();
         let tenant = |name: &str| ("tenant", name.to_owned());
-        let outcomes = tenants.iter().flat_map(|(name, of)| {
-            let account = &of.account;
+        let outcomes = tenants.iter().flat_map(|(name, (account, _))| {
             [("evaluated", account.evaluated), ("ignored", account.ignored), ("rejected", account.rejected)]
                 .map(|(outcome, count)| (vec![tenant(name), ("outcome", outcome.to_owned())], count))
         });
         writer.counters("records", "Records by tenant and outcome", outcomes)?;
-        let suspect = tenants.iter().map(|(name, of)| (vec![tenant(name)], of.account.suspect));
+        let suspect = tenants.iter().map(|(name, (account, _))| (vec![tenant(name)], account.suspect));
         let help =
             "Ignored records whose text mentions Kubernetes audit logs and that may be events in an unknown form";
         writer.counters("suspect_records", help, suspect)?;
-        let malformed = tenants.iter().map(|(name, of)| (vec![tenant(name)], of.account.malformed));
+        let malformed = tenants.iter().map(|(name, (account, _))| (vec![tenant(name)], account.malformed));
         writer.counters("malformed_records", "Evaluated records with a field of a wrong type", malformed)?;
         let rules: Vec<RuleSeries> = tenants
             .iter()
-            .flat_map(|(tenant, of)| {
-                bounded(&of.account.rules()).into_iter().map(|(version, rule)| RuleSeries { tenant, version, rule })
+            .flat_map(|(tenant, (account, _))| {
+                bounded(&account.rules()).into_iter().map(|(version, rule)| RuleSeries { tenant, version, rule })
             })
             .collect();
         let verdicts = rules.iter().flat_map(|of| {
@@ -189,12 +193,12 @@ impl Live {
             .iter()
             .flat_map(|of| of.rule.faults.iter().map(|(kind, count)| (of.labels_with("kind", kind), *count)));
         writer.counters("faults", "Verdicts that are faults, by their kind", faults)?;
-        let blind = tenants.iter().flat_map(|(name, of)| {
-            of.blind.iter().map(move |(rule, count)| (vec![tenant(name), ("rule", rule.clone())], *count))
+        let blind = tenants.iter().flat_map(|(name, (_, blind))| {
+            blind.iter().map(move |(rule, count)| (vec![tenant(name), ("rule", rule.clone())], *count))
         });
         let help = "Events that a rule cannot match, because their records lack a field that it needs";
         writer.counters("blind_events", help, blind)?;
-        let swaps = counted.swaps.iter().map(|((name, rule, action), count)| {
+        let swaps = swaps.iter().map(|((name, rule, action), count)| {
             let action = serde_json::to_value(action).ok().and_then(|action| action.as_str().map(str::to_owned));
             (vec![tenant(name), ("rule", rule.clone()), ("action", action.unwrap_or_default())], *count)
         });
@@ -206,24 +210,26 @@ impl Live {
 
     /// Writes the metrics of batches.
     fn batches(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let counted = self.stats.lock();
+        let (batches, ignored, handled, waiting, judging) = {
+            let counted = self.stats.lock();
+            let Counted { batches, ignored, handled, waiting, judging, .. } = &*counted;
+            (batches.clone(), ignored.clone(), handled.clone(), *waiting, judging.clone())
+        };
         let client = |client: &str| ("client", client.to_owned());
-        let batches = counted
-            .batches
-            .iter()
-            .map(|((name, status), count)| (vec![client(name), ("status", status.to_string())], *count));
+        let batches =
+            batches.iter().map(|((name, status), count)| (vec![client(name), ("status", status.to_string())], *count));
         writer.counters("batches", "Batches by client and HTTP status", batches)?;
-        let ignored = counted.ignored.iter().map(|(name, count)| (vec![client(name)], *count));
+        let ignored = ignored.iter().map(|(name, count)| (vec![client(name)], *count));
         let help = "Batches in which no record was evaluated and some were ignored, by client";
         writer.counters("ignored_batches", help, ignored)?;
-        let handled = counted.handled.iter().map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
+        let handled = handled.iter().map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
         writer.counters("messages", "Batches from the stream, by result", handled)?;
-        writer.single("stream_waiting_messages", "Batches that wait in the stream", &gauge(counted.waiting))?;
+        writer.single("stream_waiting_messages", "Batches that wait in the stream", &gauge(waiting))?;
         let in_flight = gauge(self.ingest.budget.used());
         writer.single("in_flight_bytes", "Bytes of batches that are being read or judged", &in_flight)?;
         let ready = gauge(u64::from(self.ingest.not_ready().is_empty()));
         writer.single("ready", "Whether the service takes records", &ready)?;
-        writer.single("judging_seconds", "Time that judging a batch took", &Histogram(&counted.judging))
+        writer.single("judging_seconds", "Time that judging a batch took", &Histogram(&judging))
     }
 
     fn sinks(&self, writer: &mut Writer<'_>) -> fmt::Result {

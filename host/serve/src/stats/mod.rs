@@ -59,7 +59,7 @@ pub(crate) struct Counted {
     /// Changes of rule versions, by tenant, rule and action.
     pub(crate) swaps: BTreeMap<(String, String, Action), u64>,
     /// The list of each tenant's rules.
-    rules: Vec<Vec<ListedPackage>>,
+    rules: Vec<Arc<[ListedPackage]>>,
 }
 
 /// The stats of a tenant.
@@ -93,12 +93,15 @@ pub(crate) fn is_visible(viewed: Option<usize>, tenant: usize) -> bool {
     viewed.is_none_or(|viewed| viewed == tenant)
 }
 
-/// Returns a bounded number of versions of each rule: the newest ones, and the older ones together as one.
+/// Returns a bounded number of versions of each rule: the newest ones, and the older ones together as one. `rules` is in
+/// the order of rule ids and versions.
 pub(crate) fn bounded(rules: &[RuleAccounting]) -> Vec<(String, RuleAccounting)> {
     let mut bounded: Vec<(String, RuleAccounting)> = Vec::new();
+    let mut of_rule = 0;
     for rule in rules.iter().rev() {
-        let of_rule = bounded.iter().filter(|(_, known)| known.rule_id == rule.rule_id).count();
-        if of_rule < VERSIONS {
+        let is_next = bounded.last().is_none_or(|(_, last)| last.rule_id != rule.rule_id);
+        of_rule = if is_next { 1 } else { of_rule + 1 };
+        if of_rule <= VERSIONS {
             bounded.push((rule.version.to_string(), rule.clone()));
         } else if let Some((version, older)) = bounded.last_mut() {
             "older".clone_into(version);
@@ -120,7 +123,7 @@ impl Stats {
             handled: BTreeMap::new(),
             waiting: 0,
             swaps: BTreeMap::new(),
-            rules: vec![Vec::new(); names.len()],
+            rules: names.iter().map(|_| Arc::default()).collect(),
         };
         Self { names, counted: Mutex::new(counted), live_events: broadcast::channel(MAX_LAG).0 }
     }
@@ -220,6 +223,7 @@ impl Stats {
 
     /// Sets the list of each tenant's rules.
     pub(crate) fn set_rules(&self, rules: Vec<Vec<ListedPackage>>) {
+        let rules = rules.into_iter().map(Arc::from).collect();
         self.lock().rules = rules;
     }
 

@@ -1,7 +1,10 @@
 //! The stats as JSON, for viewers and for the fleet.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use portcullis::Accounting;
+use portcullis::activation::ListedPackage;
 use portcullis::pipeline::RuleAccounting;
 use serde_json::{Value, json};
 
@@ -29,10 +32,8 @@ impl Stats {
                 sums.iter_mut().zip(ring.counts(second)).for_each(|(sum, count)| *sum += count);
             }
             let account = &of_tenant.account;
-            let rules = account.rules();
             let Accounting { evaluated, ignored, suspect, rejected, malformed, .. } = *account;
-            let alerts = rules.iter().map(|rule| rule.alert).sum();
-            let faults = rules.iter().map(|rule| rule.fault).sum();
+            let (alerts, faults) = account.alerts_and_faults();
             let all = [account.read(), evaluated, ignored, suspect, rejected, malformed, alerts, faults];
             totals.iter_mut().zip(all).for_each(|(sum, count)| *sum += count);
             let name = self.names.get(number).map_or("(no tenant)", |name| name);
@@ -57,15 +58,21 @@ impl Stats {
 
     /// Returns the rules of a tenant, or of all, with their states and counts.
     pub(crate) fn rules(&self, tenant: Option<usize>) -> Value {
-        let counted = self.lock();
+        // Batches are counted under this lock, so it is held only to copy the counts.
+        let visible: Vec<(usize, Arc<[ListedPackage]>, Accounting)> = {
+            let counted = self.lock();
+            let visible = counted.rules.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number));
+            visible
+                .map(|(number, listed)| (number, Arc::clone(listed), counted.tenants[number].account.clone()))
+                .collect()
+        };
         let mut rules = Vec::new();
-        for (number, listed) in counted.rules.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number)) {
-            let accounts = counted.tenants[number].account.rules();
-            for listed in listed {
-                let is_it = |rule: &&RuleAccounting| {
-                    Some(&rule.rule_id) == listed.rule_id.as_ref() && Some(&rule.version) == listed.version.as_ref()
-                };
-                let count = accounts.iter().find(is_it);
+        for (number, listed, account) in visible {
+            let accounts = account.rules();
+            for listed in &*listed {
+                let key = (listed.rule_id.as_ref(), listed.version.as_ref());
+                let place = accounts.binary_search_by(|rule| (Some(&rule.rule_id), Some(&rule.version)).cmp(&key));
+                let count = place.ok().map(|place| &accounts[place]);
                 let of = |count_of: fn(&RuleAccounting) -> u64| count.map_or(0, count_of);
                 rules.push(json!({
                     "tenant": &*self.names[number],
