@@ -302,7 +302,10 @@ fn rules_signed_by_a_revoked_key_are_deactivated() {
     let removed = live.wait_for("removed", "1.0.0");
     assert_eq!(removed["reason"], "its signer is no longer a trusted key");
     live.send(&[&record(false)]);
-    assert_eq!(pairs(&said(&live.end().0.ledger)), [("none", "none")]);
+    let run = live.end().0;
+    assert_eq!(pairs(&said(&run.ledger)), [("none", "none")]);
+    assert_eq!(run.rejects.len(), 1, "what no rule has judged is kept");
+    assert_eq!(run.rejects[0]["reason"], "the tenant has no active rule");
 }
 
 #[test]
@@ -324,21 +327,57 @@ fn each_tenant_has_its_own_versions_of_a_rule() {
     assert!(tenants.iter().all(|entry| entry["tenant"] == "new"), "{tenants:?}");
 }
 
-/// A package with thousands of test cases that each use up their time would hold up all other candidates for a minute.
-#[test]
-fn test_cases_have_a_budget_of_time_for_each_candidate() {
-    let mut live = Live::start(&[(FIRST, &version("1.0.0", Does::Alert))], &["--watch"]);
+/// A package of this rule with thousands of test cases that each use up their time.
+fn slow_to_check(rule_id: &str, version: &str) -> Vec<u8> {
     let test_case = |n: usize| {
         format!("  - {{Name: \"{n}\", ExpectedResult: false, Log: {{p_log_type: Amazon.EKS.Audit, verb: get}}}}\n")
     };
-    let spec = spec(VERSIONED) + "Tests:\n" + &(0..2_700).map(test_case).collect::<String>();
-    let manifest = r#"{"version":"2.0.0","prefilter":{}}"#;
-    live.put(SECOND, &package(&Does::Loop.component(), &spec, manifest));
+    let spec = spec(rule_id) + "Tests:\n" + &(0..2_700).map(test_case).collect::<String>();
+    package(&Does::Loop.component(), &spec, &format!(r#"{{"version":"{version}","prefilter":{{}}}}"#))
+}
+
+/// They would hold up all other candidates for a minute.
+#[test]
+fn test_cases_have_a_budget_of_time_for_each_candidate() {
+    let mut live = Live::start(&[(FIRST, &version("1.0.0", Does::Alert))], &["--watch"]);
+    live.put(SECOND, &slow_to_check(VERSIONED, "2.0.0"));
     let entry = live.wait_for("refused", "2.0.0");
     let reason = entry["reason"].as_str().expect("a reason");
     assert_eq!(reason, "its test cases take more than 10 s of CPU time; use fewer or cheaper ones");
     live.send(&[&record(true)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
+}
+
+/// Many of them wait for their turns, while another tenant's candidate and its operator's pin come first.
+#[test]
+fn slow_candidates_of_one_tenant_do_not_hold_up_another() {
+    let tenant =
+        |name: &str, more: &str| format!("[[tenants]]\nname = \"{name}\"\nrecords = [{{ verb = \"{name}\" }}]\n{more}");
+    let slow = tenant("slow", "rules = [\"slow\"]\n");
+    let config = slow.clone() + &tenant("quick", "");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["rules", "slow"] {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+        fs::write(folder.path().join(name).join("first.wasm"), version("1.0.0", Does::Nothing)).expect("written");
+    }
+    fs::write(folder.path().join("config.toml"), &config).expect("written");
+    let live = Live::in_folder(folder, &["--watch"]);
+    live.wait_for_entry(|entry| entry["tenant"] == "quick");
+    let is_refused = |entry: &Value| entry["tenant"] == "slow" && entry["action"] == "refused";
+    let refused = |entries: &[Value]| entries.iter().filter(|entry| is_refused(entry)).count();
+    for n in 0..6 {
+        live.put(&format!("slow/{n}.wasm"), &slow_to_check(&format!("Test.Slow{n}"), "1.0.0"));
+    }
+    live.wait_for_entry(is_refused);
+    live.put("rules/second.wasm", &version("2.0.0", Does::Nothing));
+    let entries = live.wait_until(|entries| entries.iter().any(|entry| entry["to"] == "2.0.0"));
+    assert!(refused(&entries) <= 2, "{entries:#?}");
+    let pin = format!("activation.versions = {{ {VERSIONED:?} = \"1.0.0\" }}\n");
+    live.put("config.toml", (slow + &tenant("quick", &pin)).as_bytes());
+    let is_pinned = |entry: &Value| entry["from"] == "2.0.0" && entry["to"] == "1.0.0";
+    let entries = live.wait_until(|entries| entries.iter().any(is_pinned));
+    assert!(refused(&entries) <= 4, "{entries:#?}");
+    live.end();
 }
 
 #[test]

@@ -26,8 +26,10 @@ pub struct Activator {
     pub(super) tenants: Vec<TenantRules>,
     /// For each store, the last error of reading it, of which the operator was notified.
     unreadable: Vec<Option<String>>,
-    /// The number of turns so far.
-    turn: usize,
+    /// For each tenant, the time that checks of its candidates took lately.
+    spent: Vec<Duration>,
+    /// The time of the last turn.
+    last_turn: Instant,
 }
 
 impl Activator {
@@ -49,7 +51,14 @@ impl Activator {
             is_strict: Cell::new(false),
             missing: RefCell::new(None),
         };
-        Self { recorder, stores: Vec::new(), tenants: Vec::new(), unreadable: Vec::new(), turn: 0 }
+        Self {
+            recorder,
+            stores: Vec::new(),
+            tenants: Vec::new(),
+            unreadable: Vec::new(),
+            spent: Vec::new(),
+            last_turn: Instant::now(),
+        }
     }
 
     /// Adds a store of packages in these files and folders, which this compiler compiles. Returns the store's number.
@@ -66,6 +75,7 @@ impl Activator {
     pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
         assert!(store < self.stores.len(), "there is no store {store}");
         self.tenants.push(TenantRules::new(name, store, policy, limits));
+        self.spent.push(Duration::ZERO);
         self.tenants.len() - 1
     }
 
@@ -97,7 +107,7 @@ impl Activator {
         if store.files().next().is_none() {
             return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
         }
-        self.tenants[tenant].follow(store, &self.recorder, &mut Checks::new(true));
+        self.tenants[tenant].follow(store, &self.recorder, &mut Checks::any());
         self.recorder.startup_error().map_or(Ok(()), Err)
     }
 
@@ -109,10 +119,11 @@ impl Activator {
         while self.follow_for_a_turn() && began.elapsed() < PATIENCE {}
     }
 
-    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates.
-    /// Returns whether others wait for the next turn.
+    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates: an
+    /// urgent one of each tenant, and then one other. Tenants whose checks took little time lately come first. Returns
+    /// whether candidates wait for the next turn.
     pub(super) fn follow_for_a_turn(&mut self) -> bool {
-        let Self { recorder, stores, tenants, unreadable, turn } = self;
+        let Self { recorder, stores, tenants, unreadable, spent, last_turn } = self;
         let mut is_read = vec![false; stores.len()];
         for (number, store) in stores.iter_mut().enumerate() {
             let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();
@@ -128,19 +139,25 @@ impl Activator {
             is_read[number] = error.is_none();
             unreadable[number] = error;
         }
-        // Each turn begins with another tenant, so that all come to their other checks.
-        let (count, mut has_other, mut is_unfinished) = (tenants.len(), true, false);
-        for offset in 0..count {
-            let tenant = &mut tenants[(*turn + offset) % count];
-            if is_read[tenant.store] {
-                let mut checks = Checks::new(has_other);
-                tenant.follow(&mut stores[tenant.store], recorder, &mut checks);
-                has_other &= checks.has_other();
-                is_unfinished |= checks.is_unfinished;
-            }
+        // Each tenant has its share of the time.
+        let share = last_turn.elapsed() / u32::try_from(tenants.len().max(1)).unwrap_or(u32::MAX);
+        *last_turn = Instant::now();
+        for spent in spent.iter_mut() {
+            *spent = spent.saturating_sub(share);
         }
-        *turn = turn.wrapping_add(1);
-        is_unfinished
+        let mut order: Vec<usize> = (0..tenants.len()).filter(|tenant| is_read[tenants[*tenant].store]).collect();
+        order.sort_by_key(|tenant| spent[*tenant]);
+        let mut follow = |number: usize, mut checks: Checks| {
+            let (began, tenant) = (Instant::now(), &mut tenants[number]);
+            tenant.follow(&mut stores[tenant.store], recorder, &mut checks);
+            spent[number] += began.elapsed();
+            checks.is_unfinished
+        };
+        order.retain(|tenant| follow(*tenant, Checks::urgent()));
+        match &*order {
+            [] => false,
+            [first, others @ ..] => follow(*first, Checks::any()) || !others.is_empty(),
+        }
     }
 
     /// Returns the errors of the stores that could not be read the last time.

@@ -47,35 +47,31 @@ struct CheckFailure {
 /// CPU time that the test cases of a candidate may take. Other candidates wait for it.
 const TEST_CASES_TIME: Duration = Duration::from_secs(10);
 
-/// The checks of candidates in one turn. Each can take many seconds, so a turn has few of them. Between turns come other
-/// tenants, rollbacks and changes of the config. At the start there are no turns.
+/// The check of a candidate that a tenant may make now. It can take many seconds. At the start there is no limit.
 pub(super) struct Checks {
-    /// The number of urgent ones that are left.
-    urgent: usize,
-    /// The number of others that are left.
-    others: usize,
-    /// Whether a candidate waits for the next turn.
+    only_urgent: bool,
+    is_left: bool,
+    /// Whether a candidate waits for its check.
     pub(super) is_unfinished: bool,
 }
 
 impl Checks {
-    /// Returns the checks of a tenant in one turn: one urgent check, and with `has_other` one other check.
-    pub(super) fn new(has_other: bool) -> Self {
-        Self { urgent: 1, others: usize::from(has_other), is_unfinished: false }
+    /// Returns one check, of an urgent candidate.
+    pub(super) fn urgent() -> Self {
+        Self { only_urgent: true, is_left: true, is_unfinished: false }
     }
 
-    /// Returns whether no check was made that is not urgent.
-    pub(super) fn has_other(&self) -> bool {
-        self.others > 0
+    /// Returns one check, of any candidate.
+    pub(super) fn any() -> Self {
+        Self { only_urgent: false, ..Self::urgent() }
     }
 
-    /// Takes a check. Returns whether there is one left.
+    /// Takes the check. Returns whether it is left.
     fn take(&mut self, is_urgent: bool) -> bool {
-        let left = if is_urgent && self.urgent > 0 { &mut self.urgent } else { &mut self.others };
-        let is_left = *left > 0;
-        *left = left.saturating_sub(1);
-        self.is_unfinished |= !is_left;
-        is_left
+        let takes = self.is_left && (is_urgent || !self.only_urgent);
+        self.is_left &= !takes;
+        self.is_unfinished |= !takes;
+        takes
     }
 }
 
@@ -166,8 +162,8 @@ impl TenantRules {
                 return changed;
             }
             // A rule that is pinned, or whose active version is gone or revoked, does not wait for others.
-            let is_there = |active: &Package| versions.values().flatten().any(|it| it.sha256() == active.sha256());
-            let is_urgent = pin.is_some() || !rule.active.as_ref().is_some_and(is_there);
+            let is_gone = |active: &Package| !versions.values().flatten().any(|it| it.sha256() == active.sha256());
+            let is_urgent = pin.is_some() || rule.active.as_ref().is_some_and(is_gone);
             if !self.is_starting && !checks.take(is_urgent) {
                 return changed;
             }
@@ -342,6 +338,8 @@ impl TenantRules {
     fn rule_set(&self) -> RuleSet {
         let enabled = |package: &&Package| package.spec().enabled;
         let active = self.rules.values().filter_map(|rule| rule.active.as_ref()).filter(enabled).cloned().collect();
+        let is_disabled = |rule: &RuleState| rule.active.as_ref().is_some_and(|package| !package.spec().enabled);
+        let has_disabled = self.rules.values().any(is_disabled);
         let predecessors =
             self.rules.values().filter_map(|rule| rule.predecessor.as_ref()).filter(enabled).cloned().collect();
         let reinstatement = |rule: &RuleState| {
@@ -352,6 +350,7 @@ impl TenantRules {
         let shadows = self.rules.values().filter_map(|rule| rule.shadow.as_ref());
         let shadows = shadows.map(|shadow| shadow.shadow.clone()).collect();
         let rules = RuleSet::new(active).expect("one package of each rule");
-        rules.with_predecessors(predecessors).with_reinstated(reinstated).with_shadows(shadows)
+        let rules = rules.with_predecessors(predecessors).with_reinstated(reinstated).with_shadows(shadows);
+        rules.with_disabled(has_disabled)
     }
 }

@@ -39,6 +39,8 @@ pub struct RuleSet {
     reinstated: Vec<(Package, u64)>,
     shadows: Vec<Shadow>,
     shadow_index: Index,
+    /// Whether there are also active packages that are disabled.
+    has_disabled: bool,
 }
 
 /// The version that a judge rolls back to if a new version fails.
@@ -87,6 +89,18 @@ impl RuleSet {
     pub fn with_shadows(self, shadows: Vec<Shadow>) -> Self {
         let packages: Vec<Package> = shadows.iter().map(|shadow| shadow.package.clone()).collect();
         Self { shadow_index: Index::new(&packages), shadows, ..self }
+    }
+
+    /// Returns the rule set of a tenant that also has active packages with `Enabled: false`, or has none.
+    #[must_use]
+    pub fn with_disabled(self, has_disabled: bool) -> Self {
+        Self { has_disabled, ..self }
+    }
+
+    /// Returns whether the tenant has rules, even if all of them are disabled.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.has_disabled || !self.packages.is_empty()
     }
 
     /// Returns the rule set with a list of the versions that its packages have replaced, which judges roll back to if a
