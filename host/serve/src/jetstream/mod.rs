@@ -19,6 +19,7 @@
 mod batches;
 mod broker;
 mod nats;
+mod requests;
 mod rules;
 
 use std::sync::Arc;

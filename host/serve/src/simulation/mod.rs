@@ -6,14 +6,15 @@
 //! PORTCULLIS_SEEDS=10000 cargo test -p portcullis-serve simulation
 //! ```
 
-mod broker;
 mod check;
+mod connection;
 mod dice;
 mod disk;
 mod endpoint;
 mod faults;
 mod judge;
 mod process;
+mod server;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,10 +26,10 @@ use bytes::Bytes;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use broker::Server;
 use dice::Dice;
 use judge::Kind;
 use process::{HttpAnswer, Node, Shared, TENANTS};
+use server::Server;
 
 use crate::machine::within;
 

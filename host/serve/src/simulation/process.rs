@@ -19,11 +19,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::broker::Server;
+use super::connection::Connection;
 use super::dice::Dice;
 use super::disk::{Platter, ProcessDisk};
 use super::endpoint::SimEndpoint;
 use super::judge::{ActiveRules, ModelJudge, activate};
+use super::server::Server;
 use crate::ingest::{ClientBatch, Ingest, NotTaken, Opening, OverBudget, RecordLogs, Refused};
 use crate::jetstream::JetStream;
 use crate::machine::{Disk, Machine, within};
@@ -180,11 +181,9 @@ impl Node {
             let platter = self.platter.clone();
             Arc::new(move || platter.is_dead())
         };
-        let jetstream = shared
-            .server
-            .as_ref()
-            .zip(settings.jetstream.clone())
-            .map(|(server, settings)| Arc::new(JetStream { broker: Arc::new(server.connect(is_dead)), settings }));
+        let jetstream = shared.server.as_ref().zip(settings.jetstream.clone()).map(|(server, settings)| {
+            Arc::new(JetStream { broker: Arc::new(Connection::new(server.clone(), is_dead)), settings })
+        });
         let sim: Arc<dyn Machine> = Arc::clone(machine) as Arc<dyn Machine>;
         let logs = RecordLogs::open(&sim, &settings)?;
         let endpoint = |_: &WebhookSettings| -> anyhow::Result<Box<dyn crate::sinks::webhook::Endpoint>> {

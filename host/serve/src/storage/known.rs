@@ -1,12 +1,13 @@
 //! What a log knows of its lines, so that it writes each once although its record comes again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use portcullis::alert::id_of;
 use serde_json::Value;
+
+use super::recent::Recent;
 
 /// The number of ids that are kept. An API server repeats a batch within minutes.
 const IDS: usize = 1 << 18;
@@ -192,60 +193,9 @@ pub(super) fn content(line: &[u8]) -> LineId {
     LineId::of_bytes(without(without(line, b"{\"n\":"), b"\"batch\":"))
 }
 
-/// The values of the last keys.
-struct Recent<K, V> {
-    values: HashMap<K, V>,
-    /// The keys in the order in which they came.
-    order: VecDeque<K>,
-    /// Keys that were removed, and are still in the order.
-    removed: HashSet<K>,
-}
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new(), removed: HashSet::new() }
-    }
-}
-
-impl<K: Clone + Eq + Hash, V> Recent<K, V> {
-    /// Sets the value of a key, and drops the oldest key beyond `most`. Returns the previous value.
-    fn set(&mut self, key: K, value: V, most: usize) -> Option<V> {
-        let before = self.values.insert(key.clone(), value);
-        if before.is_none() && !self.removed.remove(&key) {
-            self.order.push_back(key);
-        }
-        while self.order.len() > most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.removed.remove(&oldest);
-            self.values.remove(&oldest);
-        }
-        before
-    }
-
-    fn remove(&mut self, key: &K) {
-        if self.values.remove(key).is_some() {
-            self.removed.insert(key.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_oldest_ids_are_dropped() {
-        let mut recent = Recent::default();
-        for key in 0..10 {
-            assert!(recent.set(key, (), 8).is_none());
-        }
-        assert!(recent.set(9, (), 8).is_some(), "the last ones are known");
-        recent.remove(&9);
-        assert!(recent.set(9, (), 8).is_none(), "a key that was removed is new again");
-        assert!(recent.set(0, (), 8).is_none(), "the first ones were dropped");
-        assert_eq!(recent.order.len(), 8);
-    }
 
     #[test]
     fn content_differs_only_in_what_a_line_says() {

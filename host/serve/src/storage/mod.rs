@@ -5,6 +5,7 @@ mod data;
 mod known;
 mod log_file;
 mod log_thread;
+mod recent;
 pub(crate) mod spool;
 
 pub(crate) use append_log::AppendLog;
