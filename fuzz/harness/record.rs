@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use portcullis::incidents::{Incident, Incidents};
-use portcullis::pipeline::{DEFAULT_TENANT, Verdicts, ledger_line, reject_line};
+use portcullis::pipeline::{DEFAULT_TENANT, LedgerMembers, Verdicts, ledger_line, reject_line};
 use portcullis::read::{Documents, Record, Records, decompressed};
 use portcullis::test_cases::pretty;
 use portcullis::{Accounting, Judge, Judgement, Limits, RuleSet, Verdict, embedded};
@@ -244,7 +244,8 @@ fn check_outcome(bytes: &[u8], outcome: &Outcome<'_>) {
 /// Checks the output lines about a record.
 fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     let place = record.place.to_string();
-    let line = ledger_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement);
+    let members = LedgerMembers::default();
+    let line = ledger_line(members, &|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement);
     let line = json_line(&line.numbered(n));
     assert_eq!(line["n"], n);
     let (outcome, has_reject_line) = match judgement {
@@ -255,7 +256,7 @@ fn check_lines(n: u64, record: &Record<'_>, judgement: &Judgement) {
     assert_eq!(line["outcome"], outcome);
     assert_eq!(line["place"].as_str(), (outcome != "evaluated").then_some(&*place));
     assert_eq!(line["reason"].is_string(), outcome != "evaluated");
-    let Some(line) = reject_line(&|| place.clone(), Some(DEFAULT_TENANT), record.bytes, judgement) else {
+    let Some(line) = reject_line(&|| place.clone(), Some(DEFAULT_TENANT), true, record.bytes, judgement) else {
         assert!(!has_reject_line, "no line for {judgement:?}");
         return;
     };

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::api_server::{self, event_list, events};
 use crate::support::service::{Service, config, data, lines_of, service_folder, wait_until};
-use crate::support::{Does, FIRST, SECOND, VERSIONED, record, run, sample, text, version, version_that_fails};
+use crate::support::{
+    Does, FIRST, SECOND, VERSIONED, package, record, run, sample, text, version, version_that_fails, versioned_spec,
+};
 
 /// The series of an exposition, each with its value; it must be well-formed.
 fn series(text: &str) -> BTreeMap<String, f64> {
@@ -236,6 +238,51 @@ fn rules_are_changed_while_batches_flow() {
     put(folder.path(), SECOND, &version("2.0.0", Does::Nothing));
     wait_until("it is ready", || service.is_ready());
     assert_eq!(service.end().0, Some(0));
+}
+
+/// Two tenants share a client. One of them loses its rules, and later has one that is disabled on purpose.
+#[test]
+fn a_tenant_without_rules_holds_up_no_other() {
+    let tenant = |name: &str, verb: &str| {
+        format!("[[tenants]]\nname = \"{name}\"\nrules = [\"{name}\"]\nrecords = [{{ verb = \"{verb}\" }}]\n")
+    };
+    let folder = service_folder(&config(&(tenant("acme", "get") + &tenant("globex", "list"))));
+    for name in ["acme", "globex"] {
+        fs::create_dir(folder.path().join(name)).expect("made");
+        put(folder.path(), &format!("{name}/1.wasm"), &version("1.0.0", Does::Alert));
+    }
+    let service = Service::start(folder.path(), &[]);
+    wait_until("it is ready", || service.is_ready());
+    let of_acme = record(false);
+    let of_globex = of_acme.replace("get", "list");
+    let both = format!("{of_acme}\n{of_globex}");
+    fs::remove_file(folder.path().join("acme/1.wasm")).expect("removed");
+    wait_until("it is not ready", || !service.is_ready());
+
+    let answer = service.post(of_acme.clone());
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text);
+    for _ in 0..2 {
+        let receipt = service.post(both.clone()).json();
+        assert_eq!((&receipt["evaluated"], &receipt["alerts"]), (&json!(2), &json!(1)), "{receipt}");
+        assert_eq!(receipt["warning"], "tenant acme has no active rule: 1 events are dead letters");
+    }
+    let dead_letters = lines_of(&data(&folder, "dead-letters.ndjson"));
+    let said: Vec<_> =
+        dead_letters.iter().map(|line| (&line["tenant"], &line["reason"], text(&line["record"]))).collect();
+    let reason = json!("the tenant has no active rule");
+    assert_eq!(said, [(&json!("acme"), &reason, of_acme.clone()), (&json!("acme"), &reason, of_acme.clone())]);
+
+    let disabled = versioned_spec(true).replace("Enabled: true", "Enabled: false");
+    let disabled = package(&Does::Alert.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#);
+    put(folder.path(), "acme/2.wasm", &disabled);
+    wait_until("it is ready", || service.is_ready());
+    let receipt = service.post(of_acme).json();
+    assert_eq!((&receipt["evaluated"], &receipt["alerts"], receipt.get("warning")), (&json!(1), &json!(0), None));
+    let (code, log, _) = service.end();
+    assert_eq!(code, Some(0));
+    let start = "tenant acme has no active rule; its events become dead letters";
+    let is_it = |line: &&Value| line["message"].as_str().is_some_and(|message| message.starts_with(start));
+    assert_eq!(log.iter().filter(is_it).count(), 1, "{log:#?}");
 }
 
 #[test]

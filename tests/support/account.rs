@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Run, text};
 
@@ -90,7 +90,13 @@ impl Run {
                 assert_eq!(line.get(name).is_some(), outcome != "evaluated", "{line}");
             }
             assert!(outcome != "evaluated" || line["tenant"].is_string(), "what is nobody's is shown to no rule");
-            if outcome == "rejected" || has_malformed(line) || faulted {
+            // Whether the tenant had rules that were not for this event, or none, the ledger does not say.
+            let no_rule = line["rules"] == json!({})
+                && self.rejects.iter().any(|reject| {
+                    reject["n"] == n
+                        && reject["reason"].as_str().is_some_and(|reason| reason.ends_with("no active rule"))
+                });
+            if outcome == "rejected" || has_malformed(line) || faulted || no_rule {
                 wrong.push(n);
             }
         }

@@ -62,7 +62,7 @@ impl Worker {
         }
         let rules = Arc::clone(&batch.rules);
         let (mut outcomes, mut entries) = (Outcomes::default(), Vec::new());
-        let origin = Origin { input: &batch.source.name, tenant: None };
+        let origin = Origin { input: &batch.source.name, tenant: None, batch: None };
         for document in batch.documents() {
             let line = document.bytes;
             let document = if batch.lines { document.trimmed() } else { document };

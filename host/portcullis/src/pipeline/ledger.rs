@@ -5,13 +5,18 @@ use std::fmt;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use portcullis_event::{Rejected, json as reading};
-use serde_json::{Map, Value, json};
+use semver::Version;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
-use crate::pipeline::{Judgement, Verdict};
+use crate::pipeline::{Judgement, Verdict, Verdicts};
 
 /// A line about a record that has no number yet.
 #[derive(Clone, Debug)]
 pub struct LedgerLine(String);
+
+/// The usual length of a line, in bytes.
+const USUAL: usize = 384;
 
 impl LedgerLine {
     /// Returns a line with this object, which is not empty.
@@ -44,6 +49,75 @@ impl LedgerLine {
     pub fn numbered(&self, n: u64) -> String {
         format!("{{\"n\":{n},{}", self.0)
     }
+
+    /// Appends what [`numbered`](Self::numbered) returns to a text.
+    pub fn write_numbered(&self, n: u64, text: &mut Vec<u8>) {
+        text.extend_from_slice(format!("{{\"n\":{n},").as_bytes());
+        text.extend_from_slice(self.0.as_bytes());
+    }
+}
+
+/// The members of a line, added one by one: there is a line for each record, and it is made in one piece.
+#[derive(Debug)]
+pub struct LedgerMembers {
+    text: Vec<u8>,
+    has_place: bool,
+}
+
+impl Default for LedgerMembers {
+    fn default() -> Self {
+        Self { text: Vec::with_capacity(USUAL), has_place: false }
+    }
+}
+
+impl LedgerMembers {
+    /// Adds a member.
+    pub(crate) fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        let text = &mut self.text;
+        serde_json::to_writer(&mut *text, name).expect("a vector takes all");
+        text.push(b':');
+        serde_json::to_writer(&mut *text, value).expect("a vector takes all, and keys are strings");
+        text.push(b',');
+    }
+
+    /// Adds the place of the record, unless it is there.
+    pub(crate) fn add_place(&mut self, place: &dyn Fn() -> String) {
+        if !std::mem::replace(&mut self.has_place, true) {
+            self.add("place", &place());
+        }
+    }
+
+    /// Returns the line. There must be a member.
+    fn end(self) -> LedgerLine {
+        let mut text = self.text;
+        *text.last_mut().expect("there is a member") = b'}';
+        LedgerLine(String::from_utf8(text).expect("JSON is UTF-8"))
+    }
+}
+
+/// The verdicts in a line.
+struct OfRules<'v>(&'v Verdicts);
+
+/// The verdict of a rule in a line.
+#[derive(Serialize)]
+struct OfRule<'v> {
+    version: &'v Version,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Serialize for OfRules<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.all().map(|(package, verdict)| {
+            let reason = match verdict {
+                Verdict::Fault(fault) => Some(fault.to_string()),
+                Verdict::Excluded { reason, .. } => Some(reason.to_string()),
+                Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => None,
+            };
+            (package.rule_id(), OfRule { version: package.version(), verdict: verdict.as_str(), reason })
+        }))
+    }
 }
 
 /// Limit for records that are searched for the id of an unrecognized audit event, in bytes.
@@ -52,43 +126,41 @@ const MAX_SEARCHED: usize = 1 << 20;
 /// Limit for such an id, in bytes. An API server's ids have 36 characters, and it accepts at most 64.
 const LONGEST_ID: usize = 128;
 
-/// Returns a record's line in the ledger. The tenant is null if the record does not belong to exactly one. An ignored
-/// or rejected record has its place and the reason; an ignored record also has the id of an audit event, if it seems to
-/// have one.
+/// Returns a record's line in the ledger, which begins with these members. The tenant is null if the record does not
+/// belong to exactly one. An ignored or rejected record has its place and the reason; an ignored record also has the id
+/// of an audit event, if it seems to have one.
 #[must_use]
 pub fn ledger_line(
+    mut line: LedgerMembers,
     place: &dyn Fn() -> String,
     tenant: Option<&str>,
     record: &[u8],
     judgement: &Judgement,
 ) -> LedgerLine {
-    LedgerLine::new(&match judgement {
+    line.add("tenant", &tenant);
+    let mut rejected = |reason: &dyn fmt::Display| {
+        line.add("outcome", "rejected");
+        line.add("reason", &reason.to_string());
+        line.add_place(place);
+    };
+    match judgement {
         Judgement::Evaluated { malformed, verdicts } => {
-            let verdicts: Map<String, Value> = verdicts
-                .all()
-                .map(|(package, verdict)| {
-                    let mut entry = json!({"version": package.version().to_string(), "verdict": verdict.as_str()});
-                    match verdict {
-                        Verdict::Fault(fault) => entry["reason"] = fault.to_string().into(),
-                        Verdict::Excluded { reason, .. } => entry["reason"] = reason.to_string().into(),
-                        Verdict::Alert(_) | Verdict::NoMatch | Verdict::Skipped => {}
-                    }
-                    (package.rule_id().to_owned(), entry)
-                })
-                .collect();
-            json!({"tenant": tenant, "outcome": "evaluated", "malformed": malformed, "rules": verdicts})
+            line.add("outcome", "evaluated");
+            line.add("malformed", malformed);
+            line.add("rules", &OfRules(verdicts));
         }
         Judgement::Ignored(ignored) => {
-            let reason = shortened(&ignored.to_string());
-            let mut line = json!({"tenant": tenant, "outcome": "ignored", "reason": reason, "place": place()});
+            line.add("outcome", "ignored");
+            line.add("reason", &shortened(&ignored.to_string()));
+            line.add_place(place);
             if let Some(id) = audit_id(record) {
-                line["audit_id"] = id.into();
+                line.add("audit_id", &id);
             }
-            line
         }
-        Judgement::Rejected(rejected) => rejection(place, tenant, rejected),
-        Judgement::Unclaimed(unclaimed) => rejection(place, tenant, unclaimed),
-    })
+        Judgement::Rejected(reason) => rejected(reason),
+        Judgement::Unclaimed(reason) => rejected(reason),
+    }
+    line.end()
 }
 
 fn rejection(place: &dyn Fn() -> String, tenant: Option<&str>, reason: &impl fmt::Display) -> Value {
@@ -114,12 +186,13 @@ pub fn shortened(reason: &str) -> String {
     }
 }
 
-/// Returns a record's line in the rejects, if it is rejected, has malformed fields, or made a rule fault. `place` says
-/// where the record came from. The record itself is in `record`, or in `record_base64` if it is not UTF-8.
+/// Returns a record's line in the rejects, if it is rejected, has malformed fields, made a rule fault, or belongs to a
+/// tenant without rules. `place` says where the record came from. The record itself is in `record`, or in `record_base64` if it is not UTF-8.
 #[must_use]
 pub fn reject_line(
     place: &dyn Fn() -> String,
     tenant: Option<&str>,
+    has_rules: bool,
     record: &[u8],
     judgement: &Judgement,
 ) -> Option<LedgerLine> {
@@ -136,12 +209,17 @@ pub fn reject_line(
                     Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::NoMatch | Verdict::Skipped => None,
                 })
                 .collect();
-            let reason = match (malformed.is_empty(), faults.is_empty()) {
-                (true, true) => return None,
-                (false, true) => "malformed",
-                (true, false) => "fault",
-                (false, false) => "malformed, fault",
-            };
+            let reasons = [
+                (!malformed.is_empty(), "malformed"),
+                (!faults.is_empty(), "fault"),
+                (!has_rules, "the tenant has no active rule"),
+            ];
+            let reasons: Vec<&str> =
+                reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect();
+            if reasons.is_empty() {
+                return None;
+            }
+            let reason = reasons.join(", ");
             json!({
                 "tenant": tenant, "outcome": "evaluated", "reason": reason, "malformed": malformed, "faults": faults,
                 "place": place(),

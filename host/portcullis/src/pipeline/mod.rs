@@ -22,7 +22,7 @@ pub use blind::Blind;
 pub use builder::{DEFAULT_TENANT, JudgeBuilder};
 pub use claims::{Claim, FieldPath, Unclaimed};
 pub use judge::Judge;
-pub use ledger::{LedgerLine, ledger_line, reject_line, shortened};
+pub use ledger::{LedgerLine, LedgerMembers, ledger_line, reject_line, shortened};
 pub use notice::Notice;
 pub use tenants::{Judged, Tenants};
 pub use threads::{AbortOnPanic, threads};

@@ -21,8 +21,13 @@ pub(super) struct Window<R> {
 }
 
 impl<R: Read> Window<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), start: 0, end: 0, line: 1, column: 1, no_line_end: 0, error: None }
+    /// Uses this buffer, whatever is in it.
+    pub(super) fn new(input: R, buffer: Vec<u8>) -> Self {
+        Self { input, buffer, start: 0, end: 0, line: 1, column: 1, no_line_end: 0, error: None }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -4,7 +4,7 @@ use portcullis_event::Outcome;
 
 use super::outcomes::Outcomes;
 use crate::pipeline::{
-    Judged, Judgement, LedgerLine, RuleVerdict, Tenants, Unclaimed, Verdict, ledger_line, reject_line,
+    Judged, Judgement, LedgerLine, LedgerMembers, RuleVerdict, Tenants, Unclaimed, Verdict, ledger_line, reject_line,
 };
 use crate::read::Record;
 use portcullis_alert::Alert;
@@ -27,6 +27,9 @@ pub struct Origin<'o> {
     pub input: &'o str,
     /// The tenant that all of them belong to; without it, claims decide.
     pub tenant: Option<usize>,
+    /// The id of the batch that they are in. Lines about them then have it, and those of evaluated records have their
+    /// places and audit ids too.
+    pub batch: Option<&'o str>,
 }
 
 /// The lines to write about a record, and its notifications.
@@ -71,7 +74,7 @@ pub fn judge_record(
     record: &Record<'_>,
     outcome: Outcome<'_>,
 ) -> Option<RecordReport> {
-    let Origin { input, tenant } = origin;
+    let Origin { input, tenant, batch } = origin;
     let n = outcomes.records;
     let place = || format!("{input}:{}", record.place);
     outcomes.count(&outcome, &place);
@@ -79,13 +82,29 @@ pub fn judge_record(
         Outcome::Evaluated(event) if options.times => Some(event.event_time.as_ref().map(ToString::to_string)),
         _ => None,
     };
+    let members = options.ledger.then(|| {
+        let mut members = LedgerMembers::default();
+        if let Some(batch) = batch {
+            members.add("batch", batch);
+            if let Outcome::Evaluated(event) = &outcome {
+                members.add_place(&place);
+                members.add("audit_id", &event.audit_id.as_deref());
+            }
+        }
+        members
+    });
     let Judged { tenant, judgement } = match tenant {
         Some(tenant) => tenants.outcome_of(tenant, outcome),
         None => tenants.outcome(outcome, record.bytes, input),
     };
     let name = tenant.map(|tenant| tenants.all()[tenant].0.tenant());
-    let ledger = options.ledger.then(|| ledger_line(&place, name, record.bytes, &judgement));
-    let reject = if options.rejects { reject_line(&place, name, record.bytes, &judgement) } else { None };
+    let ledger = members.map(|members| ledger_line(members, &place, name, record.bytes, &judgement));
+    let has_rules = tenant.is_none_or(|tenant| tenants.all()[tenant].0.rules().has_rules());
+    let reject = if options.rejects { reject_line(&place, name, has_rules, record.bytes, &judgement) } else { None };
+    let reject = match batch {
+        Some(batch) => reject.map(|line| line.with("batch", &batch.into())),
+        None => reject,
+    };
     let (unclaimed, verdicts) = match judgement {
         Judgement::Unclaimed(unclaimed) => (Some(unclaimed), Vec::new()),
         Judgement::Evaluated { verdicts, .. } => (None, verdicts.into_judged()),

@@ -13,14 +13,15 @@ use jiff::Timestamp;
 use portcullis::alert::id_of;
 use portcullis::event::Outcome;
 use portcullis::pipeline::{AbortOnPanic, RuleVerdict};
-use portcullis::read::{Record, Records, is_compressed};
+use portcullis::read::{Record, is_compressed};
 use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
 use portcullis::rule_set::{RuleSetCell, RuleSetWatch, RuleSets};
 use portcullis::{Accounting, Alert, Tenants, Verdict, ocsf};
 use serde_json::json;
 use tokio::sync::oneshot;
+use zstd::bulk::Compressor;
 
-use super::reading::{Reading, Refused, read};
+use super::reading::{BatchReader, Reading, Refused};
 use crate::sink_alert::SinkAlert;
 use crate::storage::{BATCH_END, Line, LineId};
 
@@ -46,6 +47,8 @@ pub(crate) struct JudgedBatch {
     pub(crate) outcomes: Outcomes,
     pub(crate) accounts: (Vec<Accounting>, Accounting),
     pub(crate) rules: RuleSets,
+    /// The tenants that have no rules. Their events are dead letters, because the batch has events of others.
+    pub(crate) without_rules: Vec<usize>,
     pub(crate) alerts: Vec<SinkAlert>,
     pub(crate) ledger: Arc<[Line]>,
     pub(crate) dead_letters: Arc<[Line]>,
@@ -123,8 +126,14 @@ impl Judges {
         let receiver = Arc::new(Mutex::new(receiver));
         let others: Vec<Tenants> = (1..threads.get()).map(|_| tenants.fork()).collect();
         for tenants in std::iter::once(tenants).chain(others) {
-            let judge =
-                Judge { tenants, rules: RuleSetWatch::new(cells.clone()), records: Records::default(), options };
+            let compressor = Compressor::new(PACKING)?;
+            let judge = Judge {
+                compressor,
+                tenants,
+                rules: RuleSetWatch::new(cells.clone()),
+                reader: BatchReader::default(),
+                options,
+            };
             let receiver = Arc::clone(&receiver);
             std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&receiver))?;
         }
@@ -150,14 +159,15 @@ impl Judging for Judges {
     }
 
     fn has_rules(&self, tenant: usize) -> bool {
-        self.cells[tenant].newer(&mut 0).is_some_and(|rules| !rules.packages().is_empty())
+        self.cells[tenant].newer(&mut 0).is_some_and(|rules| rules.has_rules())
     }
 }
 
 struct Judge {
+    compressor: Compressor<'static>,
     tenants: Tenants,
     rules: RuleSetWatch,
-    records: Records,
+    reader: BatchReader,
     options: JudgeOptions,
 }
 
@@ -180,47 +190,41 @@ impl Judge {
 
     fn check(&mut self, batch: Unchecked) -> Result<Checked, Refused> {
         let Unchecked { body, client, tenant } = batch;
-        let id = id_of(&[client.as_bytes(), tenant.as_deref().unwrap_or_default().as_bytes(), &body]);
         let (mut reading, mut outcomes) = (Reading::default(), Outcomes::default());
         let packed = if is_compressed(&body) {
             body.to_vec()
         } else {
             let failed = |error: io::Error| Refused::TooLarge(format!("the batch cannot be compressed: {error}"));
-            zstd::bulk::compress(&body, PACKING).map_err(failed)?
+            self.compressor.compress(&body).map_err(failed)?
         };
+        // Of the compressed body, which has a fifth of the bytes. Equal bodies are compressed to equal bytes.
+        let id = id_of(&[client.as_bytes(), tenant.as_deref().unwrap_or_default().as_bytes(), &packed]);
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             outcomes.count(&outcome, &|| format!("{client}:{}", record.place));
             reading.note(record, &outcome)
         };
-        let documents = read(body, self.options.max_body, &mut self.records, &mut each)?;
+        let documents = self.reader.read(body, self.options.max_body, &mut each)?;
         reading.end(documents)?;
         Ok(Checked { id, outcomes, packed })
     }
 
     fn judge(&mut self, batch: Batch) -> Answer {
         let Batch { body, tenant, client, id } = batch;
-        let Self { tenants, rules, records, options } = self;
+        let Self { tenants, rules, reader, options, .. } = self;
         let rules = rules.current();
         for (tenant, rules) in rules.iter().enumerate() {
             tenants.judge(tenant).set_rules(rules);
         }
         let report_options = ReportOptions { ledger: options.ledger, rejects: true, times: false };
-        let origin = Origin { input: &client, tenant };
+        let origin = Origin { input: &client, tenant, batch: Some(&id) };
         let mut results = Results::default();
         let (mut reading, mut outcomes) = (Reading::default(), Outcomes::default());
         let most = 4 * options.max_body;
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             reading.note(record, &outcome)?;
-            // Lines of other outcomes contain both already.
-            let known = match &outcome {
-                Outcome::Evaluated(event) if options.ledger => {
-                    Some((event.audit_id.as_ref().map(ToString::to_string), format!("{client}:{}", record.place)))
-                }
-                _ => None,
-            };
             let report = judge_record(tenants, report_options, &mut outcomes, origin, record, outcome);
             if let Some(report) = report {
-                results.add(report, &id, known, options.ocsf);
+                results.add(report, options.ocsf);
             }
             if results.size > most {
                 let what = format!("the results are more than {most} bytes; send fewer records at once");
@@ -228,15 +232,16 @@ impl Judge {
             }
             Ok(())
         };
-        let read = read(body, options.max_body, records, &mut each);
+        let read = reader.read(body, options.max_body, &mut each);
         let accounts = tenants.take_accounts();
         let documents = read?;
         reading.end(documents)?;
-        let mut of_tenants = accounts.0.iter().zip(rules.iter());
-        if let Some(tenant) =
-            of_tenants.position(|(account, rules)| account.evaluated > 0 && rules.packages().is_empty())
-        {
-            let tenant = tenants.all()[tenant].0.tenant();
+        let of_tenants = accounts.0.iter().zip(rules.iter()).enumerate();
+        let (judged, without_rules): (Vec<_>, Vec<_>) =
+            of_tenants.filter(|(_, (account, _))| account.evaluated > 0).partition(|(_, (_, rules))| rules.has_rules());
+        let without_rules: Vec<usize> = without_rules.into_iter().map(|(tenant, _)| tenant).collect();
+        if let Some(tenant) = without_rules.first().filter(|_| judged.is_empty()) {
+            let tenant = tenants.all()[*tenant].0.tenant();
             return Err(Refused::NotReady(format!("tenant {tenant} has no active rule")));
         }
         let Results { alerts, ledger, dead_letters, reports, size } = results;
@@ -246,6 +251,7 @@ impl Judge {
             outcomes,
             accounts,
             rules,
+            without_rules,
             alerts,
             ledger: with_end(ledger).into(),
             dead_letters: dead_letters.into(),
@@ -280,22 +286,13 @@ struct Results {
 }
 
 impl Results {
-    /// Adds the lines and alerts of a record. `known` is the audit id and the place of an evaluated record.
-    fn add(&mut self, mut report: RecordReport, id: &str, known: Option<(Option<String>, String)>, wants_ocsf: bool) {
-        if let Some(mut line) = report.ledger.take() {
-            if let Some((audit_id, place)) = known {
-                line = line.with("audit_id", &json!(audit_id));
-                // An unclaimed record is rejected, and its line has the place already.
-                if report.unclaimed.is_none() {
-                    line = line.with("place", &json!(place));
-                }
-            }
-            let line = line.with("batch", &json!(id));
+    /// Adds the lines and alerts of a record.
+    fn add(&mut self, mut report: RecordReport, wants_ocsf: bool) {
+        if let Some(line) = report.ledger.take() {
             self.size += line.len() as u64;
             self.ledger.push(Line::Numbered(line));
         }
         if let Some(line) = report.reject.take() {
-            let line = line.with("batch", &json!(id));
             self.size += line.len() as u64;
             self.dead_letters.push(Line::Numbered(line));
         }

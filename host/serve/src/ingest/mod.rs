@@ -4,6 +4,7 @@ mod budget;
 mod judges;
 mod reading;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub(crate) struct Ingest {
     dead_letters: AppendLog,
     ledger: Option<AppendLog>,
     notifier: Mutex<Notifier>,
+    /// Tenants without rules whose events became dead letters, of which the operator was notified.
+    without_rules: Mutex<BTreeSet<usize>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) budget: MemoryBudget,
     pub(crate) jetstream: Option<Arc<JetStream>>,
@@ -146,6 +149,7 @@ impl Ingest {
             dead_letters,
             ledger,
             notifier: Mutex::new(notifier),
+            without_rules: Mutex::default(),
             stats,
             jetstream,
             ids: BatchIds { replica, started_at: machine.now().as_millisecond(), next: AtomicU64::new(0) },
@@ -168,7 +172,7 @@ impl Ingest {
                 let kept = self.keep(&judged).await;
                 self.settle(&judged, kept.is_ok()).await;
                 kept.map_err(|NotWritten(why)| NotTaken::NotKept(why))?;
-                let receipt = receipt(&judged);
+                let receipt = self.receipt(&judged);
                 self.count(judged);
                 Ok(receipt)
             }
@@ -252,6 +256,31 @@ impl Ingest {
             notifications.extend(notifier.client(&judged.client, &judged.outcomes));
         }
         notifications.iter().for_each(log);
+        let mut known = self.without_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|tenant| !self.judges.has_rules(*tenant));
+        for tenant in judged.without_rules.iter().filter(|tenant| known.insert(**tenant)) {
+            tracing::warn!(
+                client = &*judged.client,
+                "tenant {} has no active rule; its events become dead letters if they come with those of others",
+                self.tenants[*tenant]
+            );
+        }
+    }
+
+    /// Returns the receipt of a judged batch.
+    fn receipt(&self, judged: &JudgedBatch) -> Value {
+        let (tenants, unclaimed) = &judged.accounts;
+        let all = Accounting::total(tenants.iter().chain([unclaimed]));
+        let mut receipt = json!({
+            "batch": &*judged.id, "records": judged.outcomes.records, "evaluated": all.evaluated,
+            "ignored": all.ignored, "suspect": all.suspect, "rejected": all.rejected, "alerts": judged.alerts.len(),
+        });
+        warn(&mut receipt, &judged.outcomes);
+        if let Some(tenant) = judged.without_rules.first() {
+            let (name, events) = (&self.tenants[*tenant], tenants[*tenant].evaluated);
+            receipt["warning"] = format!("tenant {name} has no active rule: {events} events are dead letters").into();
+        }
+        receipt
     }
 
     /// Returns whether this replica has the rules that are published for all.
@@ -316,18 +345,6 @@ pub(crate) fn log(notification: &Notification) {
         Level::Warning => tracing::warn!("{notification}"),
         Level::Info => tracing::info!("{notification}"),
     }
-}
-
-/// Returns the receipt of a judged batch.
-fn receipt(judged: &JudgedBatch) -> Value {
-    let (tenants, unclaimed) = &judged.accounts;
-    let all = Accounting::total(tenants.iter().chain([unclaimed]));
-    let mut receipt = json!({
-        "batch": &*judged.id, "records": judged.outcomes.records, "evaluated": all.evaluated, "ignored": all.ignored,
-        "suspect": all.suspect, "rejected": all.rejected, "alerts": judged.alerts.len(),
-    });
-    warn(&mut receipt, &judged.outcomes);
-    receipt
 }
 
 /// Adds a warning if no record of the batch was evaluated and some were ignored.

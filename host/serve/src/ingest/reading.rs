@@ -23,40 +23,70 @@ pub(crate) enum Refused {
 /// How many times the maximum of a batch the compressed contents of its records may have, with each layer counted.
 const CONTENTS: u64 = 4;
 
-/// Calls `each` with each record of a batch. Returns the number of documents.
-pub(crate) fn read(
-    body: Bytes,
-    most: u64,
-    records: &mut Records,
-    each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
-) -> Result<u64, Refused> {
-    let unreadable = |line: u64, error: &io::Error| {
-        if is_too_large(error) {
-            return Refused::TooLarge(error.to_string());
+/// The longest buffer that is kept for the next batch, in bytes.
+const LONGEST_BUFFER: usize = 4 << 20;
+
+/// Reads batches.
+#[derive(Default)]
+pub(crate) struct BatchReader {
+    records: Records,
+    buffer: Vec<u8>,
+}
+
+impl BatchReader {
+    /// Calls `each` with each record of a batch of at most `most` bytes. Returns the number of documents.
+    pub(crate) fn read(
+        &mut self,
+        body: Bytes,
+        most: u64,
+        each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
+    ) -> Result<u64, Refused> {
+        self.records.limit_contents(CONTENTS * most);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let input = decompressed_at_most(Box::new(io::Cursor::new(body)), most).map_err(|error| refused(1, &error))?;
+        let input = Bounded { input, left: most, is_over: Arc::clone(&is_over) };
+        let mut documents = Documents::with_buffer(input, std::mem::take(&mut self.buffer));
+        let read = self.read_documents(&mut documents, most, &is_over, each);
+        self.buffer = documents.into_buffer();
+        if self.buffer.len() > LONGEST_BUFFER {
+            self.buffer = Vec::new();
         }
-        Refused::Unreadable { place: line.to_string(), reason: error.to_string() }
-    };
-    records.limit_contents(CONTENTS * most);
-    let is_over = Arc::new(AtomicBool::new(false));
-    let input = decompressed_at_most(Box::new(io::Cursor::new(body)), most).map_err(|error| unreadable(1, &error))?;
-    let mut documents = Documents::new(Bounded { input, left: most, is_over: Arc::clone(&is_over) });
-    let mut count = 0;
-    loop {
-        match documents.next_document() {
-            Ok(Some(document)) if !is_over.load(Ordering::Relaxed) => {
-                count += 1;
-                records.for_each(&document, each)?;
-                if records.is_over_limit() {
-                    let most = CONTENTS * most;
-                    let text = format!("the compressed contents of its records have more than {most} bytes");
-                    return Err(Refused::TooLarge(text));
+        read
+    }
+
+    fn read_documents(
+        &mut self,
+        documents: &mut Documents<Bounded>,
+        most: u64,
+        is_over: &AtomicBool,
+        each: &mut dyn FnMut(&Record<'_>, Outcome<'_>) -> Result<(), Refused>,
+    ) -> Result<u64, Refused> {
+        let mut count = 0;
+        loop {
+            match documents.next_document() {
+                Ok(Some(document)) if !is_over.load(Ordering::Relaxed) => {
+                    count += 1;
+                    self.records.for_each(&document, each)?;
+                    if self.records.is_over_limit() {
+                        let most = CONTENTS * most;
+                        let text = format!("the compressed contents of its records have more than {most} bytes");
+                        return Err(Refused::TooLarge(text));
+                    }
                 }
+                Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
+                Err(error) if !is_over.load(Ordering::Relaxed) => return Err(refused(documents.line(), &error)),
+                _ => return Err(Refused::TooLarge(format!("the batch has more than {most} bytes when decompressed"))),
             }
-            Ok(None) if !is_over.load(Ordering::Relaxed) => return Ok(count),
-            Err(error) if !is_over.load(Ordering::Relaxed) => return Err(unreadable(documents.line(), &error)),
-            _ => return Err(Refused::TooLarge(format!("the batch has more than {most} bytes when decompressed"))),
         }
     }
+}
+
+/// Returns why a batch is refused that cannot be read any further in this line.
+fn refused(line: u64, error: &io::Error) -> Refused {
+    if is_too_large(error) {
+        return Refused::TooLarge(error.to_string());
+    }
+    Refused::Unreadable { place: line.to_string(), reason: error.to_string() }
 }
 
 /// A reader of bounded length.

@@ -136,6 +136,7 @@ impl ModelJudge {
         Ok(JudgedBatch {
             id: batch.id,
             client: batch.client,
+            without_rules: Vec::new(),
             outcomes: outcomes(&records),
             accounts: (accounts, Accounting::default()),
             rules: RuleSets::from([]),

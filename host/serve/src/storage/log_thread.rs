@@ -179,11 +179,15 @@ impl LogThread {
         for line in lines.iter().skip(written) {
             match line {
                 Line::Numbered(line) => {
-                    let line = line.numbered(self.known.next);
-                    if self.known.repeats == Repeats::DeadLetter && self.is_there(&line, batch.as_ref(), round) {
-                        continue;
+                    let start = round.text.len();
+                    line.write_numbered(self.known.next, &mut round.text);
+                    if self.known.repeats == Repeats::DeadLetter {
+                        let id = content(&round.text[start..]);
+                        if self.is_there(id, batch.as_ref(), round) {
+                            round.text.truncate(start);
+                            continue;
+                        }
                     }
-                    round.text.extend_from_slice(line.as_bytes());
                     self.known.next += 1;
                 }
                 Line::Alert(id, line) if self.is_new(*id, round) => round.text.extend_from_slice(line.as_bytes()),
@@ -199,8 +203,7 @@ impl LogThread {
 
     /// Returns whether a dead letter is there already: that of an alert once, that of a record if its batch was refused
     /// after it was written.
-    fn is_there(&mut self, line: &str, batch: Option<&Arc<str>>, round: &mut Round) -> bool {
-        let id = content(line.as_bytes());
+    fn is_there(&mut self, id: LineId, batch: Option<&Arc<str>>, round: &mut Round) -> bool {
         let Some(batch) = batch else { return !self.is_new(id, round) };
         let is_there = self.known.take_refused(&id);
         if is_there {

@@ -67,8 +67,8 @@ pub(super) struct Cursor<R> {
 }
 
 impl<R: Read> Cursor<R> {
-    pub(super) fn new(input: R, max: usize) -> Self {
-        Self { window: Window::new(input), max, given: 0, beginning: Vec::new() }
+    pub(super) fn new(input: R, max: usize, buffer: Vec<u8>) -> Self {
+        Self { window: Window::new(input, buffer), max, given: 0, beginning: Vec::new() }
     }
 
     /// Finds the value at an offset. If `lists` is set and the value is an object with a list of records, the list is

@@ -61,12 +61,23 @@ enum Next {
 impl<R: Read> Documents<R> {
     /// Returns the documents of an input.
     pub fn new(input: R) -> Self {
-        Self::with_max(input, MAX_RECORD)
+        Self::with_buffer(input, Vec::new())
     }
 
-    fn with_max(input: R, max: usize) -> Self {
+    /// Returns the documents of an input like [`new`](Self::new), and reads into this buffer, so that many inputs can
+    /// share one.
+    pub fn with_buffer(input: R, buffer: Vec<u8>) -> Self {
+        Self::with_max(input, MAX_RECORD, buffer)
+    }
+
+    /// Returns the buffer, which is as long as was needed.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.cursor.window.into_buffer()
+    }
+
+    fn with_max(input: R, max: usize, buffer: Vec<u8>) -> Self {
         Self {
-            cursor: Cursor::new(input, max),
+            cursor: Cursor::new(input, max, buffer),
             framing: Framing::Likely,
             lists: true,
             state: State::Line,

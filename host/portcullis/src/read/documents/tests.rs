@@ -19,7 +19,7 @@ impl Read for Pieces<'_> {
 type Owned = (String, u64, u64, Option<Item>);
 
 fn documents(input: &[u8], max: usize, piece: usize) -> Vec<Owned> {
-    let mut documents = Documents::with_max(Pieces(input, piece), max);
+    let mut documents = Documents::with_max(Pieces(input, piece), max, vec![b'{'; 100]);
     let mut all = Vec::new();
     while let Some(Document { bytes, length, line, item, .. }) = documents.next_document().expect("memory can be read")
     {
