@@ -11,7 +11,7 @@ use super::history::History;
 use super::policy::Policy;
 use super::recorder::{ActivationError, ActivationNotice, Recorder, RequiredChecks};
 use super::store::Store;
-use super::tenant_rules::{Checks, TenantRules};
+use super::tenant_rules::{Checks, TEST_CASES_TIME, TenantRules};
 use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};
@@ -26,10 +26,12 @@ pub struct Activator {
     pub(super) tenants: Vec<TenantRules>,
     /// For each store, the last error of reading it, of which the operator was notified.
     unreadable: Vec<Option<String>>,
-    /// For each tenant, the time that checks of its candidates took lately.
-    spent: Vec<Duration>,
+    /// For each tenant, the time that its turns took lately beyond those of others, and the number of its last check.
+    spent: Vec<(Duration, u64)>,
     /// The time of the last turn.
     last_turn: Instant,
+    /// The number of checks in turns that were not urgent.
+    checks: u64,
 }
 
 impl Activator {
@@ -58,6 +60,7 @@ impl Activator {
             unreadable: Vec::new(),
             spent: Vec::new(),
             last_turn: Instant::now(),
+            checks: 0,
         }
     }
 
@@ -75,7 +78,7 @@ impl Activator {
     pub fn add_tenant(&mut self, name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> usize {
         assert!(store < self.stores.len(), "there is no store {store}");
         self.tenants.push(TenantRules::new(name, store, policy, limits));
-        self.spent.push(Duration::ZERO);
+        self.spent.push((Duration::ZERO, 0));
         self.tenants.len() - 1
     }
 
@@ -123,7 +126,7 @@ impl Activator {
     /// urgent one of each tenant, and then one other. Tenants whose checks took little time lately come first. Returns
     /// whether candidates wait for the next turn.
     pub(super) fn follow_for_a_turn(&mut self) -> bool {
-        let Self { recorder, stores, tenants, unreadable, spent, last_turn } = self;
+        let Self { recorder, stores, tenants, unreadable, spent, last_turn, checks } = self;
         let mut is_read = vec![false; stores.len()];
         for (number, store) in stores.iter_mut().enumerate() {
             let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();
@@ -139,24 +142,32 @@ impl Activator {
             is_read[number] = error.is_none();
             unreadable[number] = error;
         }
-        // Each tenant has its share of the time.
+        // Each tenant has its share of the time. Who took more is behind the others, but not for longer than two checks.
         let share = last_turn.elapsed() / u32::try_from(tenants.len().max(1)).unwrap_or(u32::MAX);
         *last_turn = Instant::now();
-        for spent in spent.iter_mut() {
-            *spent = spent.saturating_sub(share);
+        let least = spent.iter().map(|(spent, _)| *spent).min().unwrap_or_default();
+        for (spent, _) in spent.iter_mut() {
+            *spent = spent.saturating_sub(share.max(least)).min(2 * TEST_CASES_TIME);
         }
         let mut order: Vec<usize> = (0..tenants.len()).filter(|tenant| is_read[tenants[*tenant].store]).collect();
         order.sort_by_key(|tenant| spent[*tenant]);
-        let mut follow = |number: usize, mut checks: Checks| {
+        let mut follow = |number: usize, mut allowed: Checks| {
             let (began, tenant) = (Instant::now(), &mut tenants[number]);
-            tenant.follow(&mut stores[tenant.store], recorder, &mut checks);
-            spent[number] += began.elapsed();
-            checks.is_unfinished
+            // At the start, all of a tenant's candidates are checked.
+            let is_counted = !tenant.is_starting;
+            tenant.follow(&mut stores[tenant.store], recorder, &mut allowed);
+            spent[number].0 += if is_counted { began.elapsed() } else { Duration::ZERO };
+            allowed.is_unfinished
         };
         order.retain(|tenant| follow(*tenant, Checks::urgent()));
         match &*order {
             [] => false,
-            [first, others @ ..] => follow(*first, Checks::any()) || !others.is_empty(),
+            [first, others @ ..] => {
+                let is_unfinished = follow(*first, Checks::any());
+                *checks += 1;
+                spent[*first].1 = *checks;
+                is_unfinished || !others.is_empty()
+            }
         }
     }
 

@@ -45,7 +45,7 @@ struct CheckFailure {
 }
 
 /// CPU time that the test cases of a candidate may take. Other candidates wait for it.
-const TEST_CASES_TIME: Duration = Duration::from_secs(10);
+pub(super) const TEST_CASES_TIME: Duration = Duration::from_secs(10);
 
 /// The check of a candidate that a tenant may make now. It can take many seconds. At the start there is no limit.
 pub(super) struct Checks {
@@ -161,9 +161,10 @@ impl TenantRules {
             if !is_pinned && (waits || (rule.active.is_some() && in_shadow == Some(candidate.sha256()))) {
                 return changed;
             }
-            // A rule that is pinned, or whose active version is gone or revoked, does not wait for others.
+            // A rule that is pinned, or whose active version is gone or revoked, does not wait for others. A rule that was
+            // never active does.
             let is_gone = |active: &Package| !versions.values().flatten().any(|it| it.sha256() == active.sha256());
-            let is_urgent = pin.is_some() || rule.active.as_ref().is_some_and(is_gone);
+            let is_urgent = pin.is_some() || rule.active.as_ref().map_or(!rule.activated.is_empty(), is_gone);
             if !self.is_starting && !checks.take(is_urgent) {
                 return changed;
             }

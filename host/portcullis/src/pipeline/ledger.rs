@@ -187,7 +187,8 @@ pub fn shortened(reason: &str) -> String {
 }
 
 /// Returns a record's line in the rejects, if it is rejected, has malformed fields, made a rule fault, or belongs to a
-/// tenant without rules. `place` says where the record came from. The record itself is in `record`, or in `record_base64` if it is not UTF-8.
+/// tenant without rules. `place` says where the record came from. The record itself is in `record`, or in
+/// `record_base64` if it is not UTF-8.
 #[must_use]
 pub fn reject_line(
     place: &dyn Fn() -> String,

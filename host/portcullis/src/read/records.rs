@@ -85,11 +85,11 @@ fn find_records<E>(
 ) -> Result<(), E> {
     let (outcome, is_broken): (Outcome<'static>, _) = match normalize_or_read(bytes, known, buffers) {
         Err(envelope) => {
-            let found = search(place, allowance, each, |search| search.run_read(&envelope))?;
+            let found = search(place, allowance, each, |search| search.run_read(&envelope));
             if bytes.len() > LONG {
                 *buffers = Buffers::default();
             }
-            return if found { Ok(()) } else { each(&Record { bytes, place }, Outcome::Ignored(Ignored::Shape)) };
+            return if found? { Ok(()) } else { each(&Record { bytes, place }, Outcome::Ignored(Ignored::Shape)) };
         }
         Ok(Outcome::Rejected(rejected @ Rejected::NotAnObject)) => (Outcome::Rejected(rejected), false),
         Ok(Outcome::Rejected(rejected @ (Rejected::NotJson(_) | Rejected::CutOff | Rejected::NotUtf8 { .. }))) => {

@@ -101,8 +101,8 @@ impl<R: Read> Window<R> {
         }
     }
 
-    /// Returns the position of the first line end at an offset or after. Reads until there are `max` bytes after the
-    /// offset.
+    /// Returns the position of the first line end in the `max` bytes after an offset, which are read for it. So the result
+    /// does not depend on how much is in memory already.
     pub(super) fn line_end(&mut self, offset: usize, max: usize) -> Find {
         let mut searched = offset.max(self.no_line_end.saturating_sub(self.start));
         loop {
@@ -111,7 +111,7 @@ impl<R: Read> Window<R> {
                 self.no_line_end = found.map_or(self.end, |found| self.start + found);
             }
             if let Some(found) = found {
-                return Find::At(found);
+                return if found - offset <= max { Find::At(found) } else { Find::Further };
             }
             searched = self.bytes().len();
             if searched - offset >= max {

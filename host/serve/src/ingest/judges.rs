@@ -82,7 +82,8 @@ pub(crate) struct Unchecked {
 
 /// A batch for the stream that can be read.
 pub(crate) struct Checked {
-    /// The batch's id. Equal batches of one client have equal ids, so that a repeated batch is recognized.
+    /// The batch's id. Equal batches of one client have equal ids while the version of zstd is the same, so that a
+    /// repeated batch is recognized.
     pub(crate) id: String,
     /// The outcomes of its records, as far as they are known without judging.
     pub(crate) outcomes: Outcomes,
@@ -197,7 +198,8 @@ impl Judge {
             let failed = |error: io::Error| Refused::TooLarge(format!("the batch cannot be compressed: {error}"));
             self.compressor.compress(&body).map_err(failed)?
         };
-        // Of the compressed body, which has a fifth of the bytes. Equal bodies are compressed to equal bytes.
+        // Of the compressed body, which has a fifth of the bytes. One version of zstd compresses equal bodies to equal
+        // bytes.
         let id = id_of(&[client.as_bytes(), tenant.as_deref().unwrap_or_default().as_bytes(), &packed]);
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             outcomes.count(&outcome, &|| format!("{client}:{}", record.place));
@@ -222,6 +224,11 @@ impl Judge {
         let most = 4 * options.max_body;
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             reading.note(record, &outcome)?;
+            if let (Some(tenant), Outcome::Evaluated(_)) = (tenant, &outcome)
+                && !rules[tenant].has_rules()
+            {
+                return Err(without_rule(tenants.all()[tenant].0.tenant()));
+            }
             let report = judge_record(tenants, report_options, &mut outcomes, origin, record, outcome);
             if let Some(report) = report {
                 results.add(report, options.ocsf);
@@ -234,16 +241,16 @@ impl Judge {
         };
         let read = reader.read(body, options.max_body, &mut each);
         let accounts = tenants.take_accounts();
-        let documents = read?;
-        reading.end(documents)?;
         let of_tenants = accounts.0.iter().zip(rules.iter()).enumerate();
         let (judged, without_rules): (Vec<_>, Vec<_>) =
             of_tenants.filter(|(_, (account, _))| account.evaluated > 0).partition(|(_, (_, rules))| rules.has_rules());
         let without_rules: Vec<usize> = without_rules.into_iter().map(|(tenant, _)| tenant).collect();
-        if let Some(tenant) = without_rules.first().filter(|_| judged.is_empty()) {
-            let tenant = tenants.all()[*tenant].0.tenant();
-            return Err(Refused::NotReady(format!("tenant {tenant} has no active rule")));
+        if let (Ok(_) | Err(Refused::TooLarge(_)), Some(tenant)) = (&read, without_rules.first())
+            && judged.is_empty()
+        {
+            return Err(without_rule(tenants.all()[*tenant].0.tenant()));
         }
+        reading.end(read?)?;
         let Results { alerts, ledger, dead_letters, reports, size } = results;
         Ok(JudgedBatch {
             id,
@@ -315,6 +322,11 @@ impl Results {
             self.reports.push(report);
         }
     }
+}
+
+/// The refusal of a batch whose events are all of tenants without rules.
+pub(super) fn without_rule(tenant: &str) -> Refused {
+    Refused::NotReady(format!("tenant {tenant} has no active rule"))
 }
 
 fn own_id(alert: &Alert) -> LineId {

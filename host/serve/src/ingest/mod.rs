@@ -34,7 +34,7 @@ pub(crate) use judges::Judging;
 #[cfg(test)]
 pub(crate) use judges::{Answer, Checked as CheckedBatch, Unchecked as UncheckedBatch, with_end};
 pub(crate) use judges::{Batch, JudgedBatch};
-use judges::{Checked, JudgeOptions, Judges, Unchecked};
+use judges::{Checked, JudgeOptions, Judges, Unchecked, without_rule};
 pub(crate) use reading::Refused;
 
 /// The part of the service that judges batches and stores their results.
@@ -183,8 +183,12 @@ impl Ingest {
     pub(crate) async fn judge(&self, batch: Batch, permit: &mut Permit) -> Result<JudgedBatch, NotTaken> {
         let size = batch.body.len() as u64;
         let judged = self.judges.judge(batch).await.map_err(NotTaken::Refused)?;
-        permit.grow(size + judged.size).map_err(NotTaken::OverBudget)?;
-        Ok(judged)
+        match (permit.grow(size + judged.size), judged.without_rules.first()) {
+            (Ok(()), _) => Ok(judged),
+            // Once the tenant has rules, its events need less.
+            (Err(OverBudget::Always(_)), Some(tenant)) => Err(NotTaken::Refused(without_rule(&self.tenants[*tenant]))),
+            (Err(over), _) => Err(NotTaken::OverBudget(over)),
+        }
     }
 
     /// Stores a batch in the stream. On success the server has it on its disk.
@@ -276,9 +280,13 @@ impl Ingest {
             "ignored": all.ignored, "suspect": all.suspect, "rejected": all.rejected, "alerts": judged.alerts.len(),
         });
         warn(&mut receipt, &judged.outcomes);
-        if let Some(tenant) = judged.without_rules.first() {
+        let without = judged.without_rules.iter().map(|tenant| {
             let (name, events) = (&self.tenants[*tenant], tenants[*tenant].evaluated);
-            receipt["warning"] = format!("tenant {name} has no active rule: {events} events are dead letters").into();
+            format!("tenant {name} has no active rule: {events} events are dead letters")
+        });
+        let without: Vec<String> = without.collect();
+        if !without.is_empty() {
+            receipt["warning"] = without.join("; ").into();
         }
         receipt
     }

@@ -208,7 +208,8 @@ impl<R: Read> Documents<R> {
                     break;
                 }
                 Find::Further => {
-                    value.end = self.cursor.window.bytes().len();
+                    // Not more, because the window may have the line's end and other lines behind it.
+                    value.end += self.cursor.max;
                     self.cursor.cut(&mut value);
                 }
                 Find::Nowhere => {

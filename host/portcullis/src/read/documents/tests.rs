@@ -67,6 +67,17 @@ fn a_document_that_is_too_long_is_cut_and_skipped() {
     }
 }
 
+/// A buffer that has held a longer input shows a whole line at once.
+#[test]
+fn the_length_of_the_buffer_does_not_change_how_a_long_line_is_split() {
+    let input = format!("{{\"items\":[{}{{}}]}}\n{{}}\n", "{\"a\":1},".repeat(150_000));
+    let count = |buffer: usize| {
+        let mut documents = Documents::with_buffer(input.as_bytes(), vec![0; buffer]);
+        std::iter::from_fn(|| documents.next_document().expect("memory can be read").map(drop)).count()
+    };
+    assert_eq!([0, 1 << 20, 4 << 20].map(count), [150_002; 3]);
+}
+
 proptest! {
     /// The pieces in which an input arrives and the limit for a document do not change the documents.
     #[test]
