@@ -35,6 +35,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("grows-at-start", &["requested 16842752 bytes of memory, more than its limit of 16780"]),
     ("grows-table", &["requested a table of 10001 elements, more than its limit of 10000"]),
     ("large-alert", &["answered with an alert of 360022 bytes, more than its limit of 262144"]),
+    ("large-contexts", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
     ("large-table", &["requested a table of 1000000 elements, more than its limit of 10000"]),
     ("large-title", &["answered with more than its limit of 65536 bytes"]),
     ("long-names", &["trapped: wasm `unreachable` instruction executed, in \u{1b}[31maaaa"]),
@@ -250,16 +251,15 @@ fn the_real_rules_give_the_same_verdicts_with_all_hostile_rules_loaded() {
     assert!(real(&run) == real(&alone), "an alert differs");
 }
 
-/// A command's peak memory in KB, after it has judged the corpus so many times over with all packages loaded.
+/// A command's peak memory in KB, after it has judged records so many times over with these packages.
 #[cfg(target_os = "linux")]
-fn peak_memory(rules: &Path, times: usize) -> u64 {
-    let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
+fn peak_memory(rules: &Path, records: &[u8], times: usize) -> u64 {
     let rules = rules.to_str().expect("UTF-8");
     let mut child = spawn(["run", "--quiet", "--output", "/dev/null", "--rules", rules, "-"]);
     let (mut stdin, mut stderr) = (child.stdin.take().expect("piped"), child.stderr.take().expect("piped"));
     let reader = std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
     for _ in 0..times {
-        stdin.write_all(&records).expect("the command reads");
+        stdin.write_all(records).expect("the command reads");
     }
     // All of it is in the pipe, so but for the pipe's length it has been judged, and the command can still be asked.
     let peak = status(child.id(), "VmHWM:");
@@ -275,9 +275,21 @@ fn peak_memory(rules: &Path, times: usize) -> u64 {
 #[test]
 fn memory_is_bounded_with_all_hostile_rules_loaded() {
     let folder = folder_of_all();
-    let (once, often) = (peak_memory(folder.path(), 1), peak_memory(folder.path(), 5));
+    let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
+    let [once, often] = [1, 5].map(|times| peak_memory(folder.path(), &records, times));
     assert!(once < 100_000, "{once} KB at most");
     assert!(often < once + 20_000, "{once} KB for the corpus once, {often} KB for five times as many records");
+}
+
+/// 2,000 alerts with contexts of 63 KB, which are 126 MB as text and 4.5 GB as values.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_bounded_whatever_a_rule_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("large-contexts.wasm"), hostile("large-contexts")).expect("written");
+    let record = format!("{}\n", String::from_utf8_lossy(RECORD).replace('\n', ""));
+    let peak = peak_memory(folder.path(), record.repeat(2_000).as_bytes(), 1);
+    assert!(peak < 64 << 10, "{peak} KB at most");
 }
 
 /// The table of SECURITY.md is of tests that are there, and has every component.

@@ -13,6 +13,10 @@ use crate::writer::Writer;
 /// Maximum number of bytes of batches in flight. Beyond it the reader waits, so that memory is bounded. One batch may be larger.
 const IN_FLIGHT: usize = 32 << 20;
 
+/// Maximum number of bytes of results that wait for their turn. Beyond it, workers wait with theirs, except the one whose
+/// turn it is.
+const WAITING: usize = 16 << 20;
+
 /// A buffer that writes batches in their order.
 pub(crate) struct ReorderBuffer {
     state: Mutex<State>,
@@ -28,8 +32,10 @@ struct State {
     writer: Writer,
     /// The number of the batch to write next.
     next: u64,
-    /// Batches that were judged before their turn.
-    waiting: BTreeMap<u64, JudgedBatch>,
+    /// Parts of batches that were judged before their turn.
+    waiting: BTreeMap<u64, Vec<JudgedBatch>>,
+    /// The bytes of their results.
+    waiting_bytes: usize,
     /// The bytes of batches in flight.
     in_flight: usize,
     /// The first failure to write.
@@ -40,7 +46,7 @@ impl ReorderBuffer {
     /// Returns a buffer that sets `stop` when a write fails.
     pub(crate) fn new(writer: Writer, stop: Arc<Stop>) -> Self {
         let steps = Arc::clone(&writer.steps);
-        let state = State { writer, next: 0, waiting: BTreeMap::new(), in_flight: 0, failed: Ok(()) };
+        let state = State { writer, next: 0, waiting: BTreeMap::new(), waiting_bytes: 0, in_flight: 0, failed: Ok(()) };
         Self { state: Mutex::new(state), moved: Condvar::new(), stop, steps, is_finishing: AtomicBool::new(false) }
     }
 
@@ -53,20 +59,31 @@ impl ReorderBuffer {
         state.in_flight += size;
     }
 
-    /// Writes a batch and those that waited for it, or lets it wait. After a failed write no more is read, and what was
-    /// read is still written to the other outputs.
-    pub(crate) fn put(&self, batch: JudgedBatch) {
+    /// Writes a part of a batch and those that waited for it, or lets it wait. After a failed write no more is read, and
+    /// what was read is still written to the other outputs.
+    ///
+    /// Batches are judged in their order, so the one whose turn it is is being judged, and its worker never waits here.
+    pub(crate) fn put(&self, part: JudgedBatch) {
         let mut state = self.lock();
-        state.waiting.insert(batch.number, batch);
-        let State { writer, next, waiting, in_flight, failed } = &mut *state;
-        while let Some(batch) = waiting.remove(next) {
-            *in_flight -= batch.size;
-            *next += 1;
-            let written = writer.write(batch);
-            if written.is_err() {
-                self.stop.set();
+        while part.number != state.next && state.waiting_bytes > 0 && state.waiting_bytes + part.results > WAITING {
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let State { writer, next, waiting, waiting_bytes, in_flight, failed } = &mut *state;
+        *waiting_bytes += part.results;
+        waiting.entry(part.number).or_default().push(part);
+        while let Some(parts) = waiting.remove(next) {
+            for part in parts {
+                *waiting_bytes -= part.results;
+                if part.is_last {
+                    *in_flight -= part.size;
+                    *next += 1;
+                }
+                let written = writer.write(part);
+                if written.is_err() {
+                    self.stop.set();
+                }
+                *failed = both(std::mem::replace(failed, Ok(())), written);
             }
-            *failed = both(std::mem::replace(failed, Ok(())), written);
         }
         drop(state);
         self.moved.notify_all();

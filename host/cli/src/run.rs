@@ -178,7 +178,7 @@ fn judge(
                 let _abort = AbortOnPanic;
                 let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(batch) = next() {
-                    buffer.put(worker.judge(&batch));
+                    worker.judge(&batch, &mut |part| buffer.put(part));
                 }
             };
             if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, serve) {
@@ -192,7 +192,7 @@ fn judge(
         let mut hand_over = |batch: Batch| {
             buffer.admit(batch.size());
             if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
-                buffer.put(own.judge(&batch));
+                own.judge(&batch, &mut |part| buffer.put(part));
             }
         };
         let result = batch::read(inputs, rules, progress, stop, lines, &mut hand_over);

@@ -22,13 +22,21 @@ pub(crate) struct Worker {
     steps: Arc<AtomicU64>,
 }
 
-/// A batch that was judged.
+/// Number of bytes to write at which the results of a batch are handed over in parts, so that memory is bounded
+/// whatever a rule answers. In a line that is written again with its alerts, they stay together.
+const PART: usize = 1 << 20;
+
+/// A batch that was judged, or a part of it.
 pub(crate) struct JudgedBatch {
     /// The batch's number.
     pub(crate) number: u64,
+    /// Whether no other part follows.
+    pub(crate) is_last: bool,
+    /// The approximate number of bytes to write.
+    pub(crate) results: usize,
     /// The rules that judged it.
     pub(crate) rules: RuleSets,
-    /// The number of its bytes.
+    /// The number of bytes of the whole batch.
     pub(crate) size: usize,
     /// The number of the worker.
     pub(crate) worker: usize,
@@ -55,13 +63,28 @@ impl Worker {
         Self { number, tenants, records: Records::default(), options, steps }
     }
 
-    pub(crate) fn judge(&mut self, batch: &Batch) -> JudgedBatch {
+    /// Judges a batch, and hands over the results in parts.
+    pub(crate) fn judge(&mut self, batch: &Batch, hand_over: &mut dyn FnMut(JudgedBatch)) {
         let Self { number: worker, tenants, records, options, steps } = self;
         for (tenant, rules) in batch.rules.iter().enumerate() {
             tenants.judge(tenant).set_rules(rules);
         }
         let rules = Arc::clone(&batch.rules);
-        let (mut outcomes, mut entries) = (Outcomes::default(), Vec::new());
+        let (mut outcomes, mut entries, mut results) = (Outcomes::default(), Vec::new(), 0);
+        let mut part = |outcomes: &mut Outcomes, entries: &mut Vec<Entry>, tenants: &mut Tenants, results, is_last| {
+            hand_over(JudgedBatch {
+                number: batch.number,
+                is_last,
+                results,
+                rules: Arc::clone(&rules),
+                size: batch.size(),
+                worker: *worker,
+                accounts: tenants.take_accounts(),
+                source: Arc::clone(&batch.source),
+                outcomes: std::mem::take(outcomes),
+                entries: std::mem::take(entries),
+            });
+        };
         let origin = Origin { input: &batch.source.name, tenant: None, batch: None };
         for document in batch.documents() {
             let line = document.bytes;
@@ -70,26 +93,26 @@ impl Worker {
             let done = records.for_each(&document, &mut |record, outcome| {
                 let report = judge_record(tenants, *options, &mut outcomes, origin, record, outcome);
                 steps.fetch_add(1, Ordering::Relaxed);
+                results += report.as_ref().map_or(0, RecordReport::size);
                 entries.extend(report.map(Box::new).map(Entry::Report));
+                if results > PART && !batch.lines {
+                    part(&mut outcomes, &mut entries, tenants, std::mem::take(&mut results), false);
+                }
                 Ok::<(), Infallible>(())
             });
             let Ok(()) = done;
             if batch.lines {
                 let alerts: Vec<&Alert> = entries[before..].iter().flat_map(Entry::alerts).collect();
                 let annotated = if alerts.is_empty() { None } else { annotated(document.bytes, &alerts) };
-                entries.push(Entry::Line(annotated.map_or_else(|| line.to_vec(), String::into_bytes)));
+                let line = annotated.map_or_else(|| line.to_vec(), String::into_bytes);
+                results += line.len();
+                entries.push(Entry::Line(line));
+                if results > PART {
+                    part(&mut outcomes, &mut entries, tenants, std::mem::take(&mut results), false);
+                }
             }
         }
-        JudgedBatch {
-            number: batch.number,
-            rules,
-            size: batch.size(),
-            worker: *worker,
-            accounts: tenants.take_accounts(),
-            source: Arc::clone(&batch.source),
-            outcomes,
-            entries,
-        }
+        part(&mut outcomes, &mut entries, tenants, results, true);
     }
 }
 

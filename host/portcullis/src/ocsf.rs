@@ -14,6 +14,9 @@ use crate::incidents::Incident;
 use crate::package::{Severity, Spec};
 use portcullis_alert::Alert;
 
+/// The members of a rule's context.
+type Context = Map<String, Value>;
+
 const VERSION: &str = "1.5.0";
 const CLASS: u32 = 2004;
 
@@ -61,6 +64,7 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
         Activity::Update => (activity as u32, "Update"),
     };
     let (severity_id, severity) = severity(alert.severity);
+    let context = alert.context.members();
     json!({
         "activity_id": activity_id,
         "activity_name": activity_name,
@@ -93,9 +97,9 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             },
             "attacks": alert.mitre.iter().map(|technique| attack(technique)).collect::<Vec<_>>(),
         },
-        "evidences": [evidence(alert)],
-        "resources": resources(alert),
-        "observables": observables(alert),
+        "evidences": [evidence(alert, &context)],
+        "resources": resources(alert, &context),
+        "observables": observables(alert, &context),
         "remediation": alert.runbook.as_ref().map(|runbook| json!({"desc": runbook.trim_end()})),
         "metadata": {
             "version": VERSION,
@@ -137,77 +141,77 @@ fn attack(report: &str) -> Value {
 }
 
 /// Returns a text of the context that is not empty.
-fn text<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
-    alert.context.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+fn text<'a>(context: &'a Context, name: &str) -> Option<&'a str> {
+    context.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// Returns the source addresses. The client can write all except the last.
-fn addresses(alert: &Alert) -> Vec<IpAddr> {
-    let list = alert.context.get("sourceIPs").and_then(Value::as_array);
+fn addresses(context: &Context) -> Vec<IpAddr> {
+    let list = context.get("sourceIPs").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|text| address::parse(text.as_str()?)).collect()
 }
 
-fn evidence(alert: &Alert) -> Value {
-    let addresses = addresses(alert);
+fn evidence(alert: &Alert, context: &Context) -> Value {
+    let addresses = addresses(context);
     let (own, through) = addresses.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
-    let number = text(alert, "asn").and_then(|asn| asn.strip_prefix("AS")?.parse::<u32>().ok());
-    let code = alert.context.get("responseStatus").and_then(|status| status.get("code")).cloned();
+    let number = text(context, "asn").and_then(|asn| asn.strip_prefix("AS")?.parse::<u32>().ok());
+    let code = context.get("responseStatus").and_then(|status| status.get("code")).cloned();
     let code = code.filter(|code| code.as_i64().is_some_and(|code| i32::try_from(code).is_ok()));
     json!({
-        "actor": text(alert, "username").map(|name| json!({"user": {"name": name}})),
+        "actor": text(context, "username").map(|name| json!({"user": {"name": name}})),
         // The user that the actor impersonated.
-        "user": text(alert, "impersonatedUser").map(|name| json!({"name": name})),
+        "user": text(context, "impersonatedUser").map(|name| json!({"name": name})),
         "src_endpoint": own.map(|own| json!({
             "ip": own,
             "intermediate_ips": through,
             "autonomous_system": number.map(|number| json!({"number": number})),
         })),
-        "api": text(alert, "verb").map(|verb| json!({
+        "api": text(context, "verb").map(|verb| json!({
             "operation": verb,
             "service": {"name": "Kubernetes"},
             "request": alert.audit_id.as_ref().map(|uid| json!({"uid": uid})),
             "response": code.map(|code| json!({"code": code})),
         })),
         "http_request": {
-            "user_agent": text(alert, "userAgent"),
-            "url": text(alert, "requestURI").map(|path| json!({"path": path})),
+            "user_agent": text(context, "userAgent"),
+            "url": text(context, "requestURI").map(|path| json!({"path": path})),
         },
-        "data": alert.context,
+        "data": context,
     })
 }
 
 /// Returns the object of the request, and its cluster.
-fn resources(alert: &Alert) -> Value {
-    let (name, path) = (text(alert, "name"), text(alert, "requestURI"));
+fn resources(alert: &Alert, context: &Context) -> Value {
+    let (name, path) = (text(context, "name"), text(context, "requestURI"));
     let object = (name.is_some() || path.is_some()).then(
-        || json!({"name": name, "uid": path, "type": text(alert, "resource"), "namespace": text(alert, "namespace")}),
+        || json!({"name": name, "uid": path, "type": text(context, "resource"), "namespace": text(context, "namespace")}),
     );
     let cluster = alert.cluster.as_ref().map(|name| json!({"name": name, "type": "cluster"}));
     [object, cluster].into_iter().flatten().collect()
 }
 
 /// Returns the values that analysts search for.
-fn observables(alert: &Alert) -> Value {
+fn observables(alert: &Alert, context: &Context) -> Value {
     let mut observables = Vec::new();
     let mut add = |name: &str, type_id: u32, kind: &str, value: &str| {
         observables.push(json!({"name": name, "type_id": type_id, "type": kind, "value": value}));
     };
-    if let Some(name) = text(alert, "username") {
+    if let Some(name) = text(context, "username") {
         add("evidences.actor.user.name", 4, "User Name", name);
     }
-    if let Some(name) = text(alert, "impersonatedUser") {
+    if let Some(name) = text(context, "impersonatedUser") {
         add("evidences.user.name", 4, "User Name", name);
     }
-    let addresses = addresses(alert);
+    let addresses = addresses(context);
     for (n, address) in addresses.iter().enumerate() {
         let own = n + 1 == addresses.len();
         let name = if own { "evidences.src_endpoint.ip" } else { "evidences.src_endpoint.intermediate_ips" };
         add(name, 2, "IP Address", &address.to_string());
     }
-    if let Some(agent) = text(alert, "userAgent") {
+    if let Some(agent) = text(context, "userAgent") {
         add("evidences.http_request.user_agent", 16, "HTTP User-Agent", agent);
     }
-    if let Some(name) = text(alert, "name").or(alert.cluster.as_deref()) {
+    if let Some(name) = text(context, "name").or(alert.cluster.as_deref()) {
         add("resources.name", 38, "Resource Details Object: name", name);
     }
     observables.into()

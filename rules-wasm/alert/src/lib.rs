@@ -10,10 +10,9 @@ use std::fmt;
 
 use portcullis_event::Event;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 pub use annotate::{annotated, unannotated, with_alerts};
-pub use context::readable_context;
+pub use context::{ContextText, readable_context};
 use identity::period;
 pub use identity::{compact_json, hex, id_of};
 pub use text::{Text, TextStyle, printable, readable};
@@ -82,7 +81,7 @@ pub struct Answer<C> {
 
 /// An alert. In JSON it is one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Alert<C = Map<String, Value>> {
+pub struct Alert<C = ContextText> {
     /// Identifies the alert, however its record was delivered: 32 hexadecimal digits of a hash of tenant, rule id,
     /// dedup and the [event's identity](Event::identity).
     pub alert_id: String,
@@ -121,6 +120,18 @@ pub struct Alert<C = Map<String, Value>> {
     pub runbook: Option<String>,
     /// The rule's tags.
     pub tags: Vec<String>,
+}
+
+impl Alert {
+    /// Returns the approximate length of its texts in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let lists = self.mitre.iter().chain(&self.tags).map(|text| text.len() + 4).sum::<usize>();
+        let constant = self.rule_id.len() + self.tenant.len() + of(&self.reference) + of(&self.runbook) + lists;
+        // The others are a few hundred bytes.
+        512 + self.title.len() + self.dedup.len() + self.context.as_str().len() + constant
+    }
 }
 
 impl<C> Alert<C> {

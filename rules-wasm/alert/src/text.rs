@@ -26,7 +26,7 @@ impl Alert {
         for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
             text.line_of(name, value.as_deref());
         }
-        for (name, value) in self.context.iter().filter(|(_, value)| !value.is_null()) {
+        for (name, value) in self.context.members().iter().filter(|(_, value)| !value.is_null()) {
             text.line(name, &readable(value));
         }
         text.line_of("reference", self.reference.as_deref());

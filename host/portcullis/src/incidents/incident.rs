@@ -4,7 +4,7 @@ use portcullis_alert::{Text, readable};
 use portcullis_event::address;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::package::Spec;
 use portcullis_alert::{Alert, TextStyle};
@@ -29,7 +29,7 @@ pub struct Incident {
     /// The time of its latest event, RFC 3339.
     pub last_time: Option<String>,
     /// Distinct values of each of the rule's `SummaryAttributes`, at most 100, in order of arrival.
-    pub summary: serde_json::Map<String, Value>,
+    pub summary: Map<String, Value>,
     /// The attributes that had more values, or one of more than 1,000 bytes.
     pub summary_cut: Vec<String>,
 }
@@ -50,10 +50,14 @@ impl Incident {
     /// Adds an alert's values of the summary's attributes. Returns the number of bytes that this takes.
     pub(super) fn summarize(&mut self, alert: &Alert) -> usize {
         let Self { summary, summary_cut, .. } = self;
+        if summary.is_empty() {
+            return 0;
+        }
+        let context = alert.context.members();
         let mut grown = 0;
         for (name, values) in summary.iter_mut() {
             let Value::Array(values) = values else { continue };
-            for value in attribute(alert, name) {
+            for value in attribute(alert, &context, name) {
                 if values.contains(&value) {
                     continue;
                 }
@@ -104,18 +108,18 @@ fn essentials<S: Serializer>(alert: &Alert, serializer: S) -> Result<S::Ok, S::E
 
 /// Returns an alert's values of one of Panther's `SummaryAttributes`: the member of the context with this name, or the
 /// value of one of Panther's own fields.
-fn attribute(alert: &Alert, name: &str) -> Vec<Value> {
+fn attribute(alert: &Alert, context: &Map<String, Value>, name: &str) -> Vec<Value> {
     let text = |text: Option<&str>| text.map(Value::from).into_iter().collect();
     match name {
         "p_source_label" => text(alert.cluster.as_deref()),
         "p_log_type" => text(Some(alert.log_type)),
-        "p_any_usernames" => listed(alert.context.get("username")),
-        "p_any_aws_arns" => listed(alert.context.get("userArn")),
+        "p_any_usernames" => listed(context.get("username")),
+        "p_any_aws_arns" => listed(context.get("userArn")),
         "p_any_ip_addresses" => {
-            let addresses = listed(alert.context.get("sourceIPs"));
+            let addresses = listed(context.get("sourceIPs"));
             addresses.iter().filter_map(|text| address::parse(text.as_str()?)).map(|ip| ip.to_string().into()).collect()
         }
-        name => listed(alert.context.get(name)),
+        name => listed(context.get(name)),
     }
 }
 

@@ -5,7 +5,6 @@ mod incident;
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 pub use incident::Incident;
 
@@ -257,18 +256,9 @@ impl Open {
     }
 }
 
-/// Returns the approximate size of an alert in bytes: twice its texts, and the overhead of its values.
+/// Returns the approximate size of an alert in bytes: its texts, and the overhead of each.
 fn size_of_alert(alert: &Alert) -> usize {
-    fn values(value: &Value) -> usize {
-        match value {
-            Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
-            Value::Object(members) => 1 + members.values().map(|value| 2 + values(value)).sum::<usize>(),
-            _ => 1,
-        }
-    }
-    let in_context: usize = alert.context.values().map(|value| 2 + values(value)).sum();
-    let texts = 20 + alert.tags.len() + alert.mitre.len();
-    json_length(alert) + (in_context + texts) * 2 * size_of::<Value>()
+    json_length(alert) + (20 + alert.tags.len() + alert.mitre.len()) * size_of::<String>()
 }
 
 #[cfg(test)]

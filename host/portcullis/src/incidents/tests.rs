@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
+use portcullis_alert::ContextText;
+
 use super::*;
 use crate::package::Severity;
 
@@ -32,7 +34,7 @@ fn alert(id: usize, dedup: &str, minutes: Option<i64>) -> Alert {
         log_type: "Amazon.EKS.Audit",
         event_time: minutes.map(|minutes| (start + SignedDuration::from_mins(minutes)).to_string()),
         audit_id: None,
-        context: context.as_object().expect("an object").clone(),
+        context: ContextText::new(context.as_object().expect("an object")),
         mitre: Vec::new(),
         reference: None,
         runbook: None,
@@ -124,7 +126,8 @@ fn one_rules_incidents_do_not_close_anothers() {
     let mut incidents = Incidents { max_open: 50, max_bytes: 1_000_000, ..Incidents::new(clock) };
     let spec = spec(60, 1);
     let of = |rule: &str, id: usize, length: usize| {
-        let context = json!({"verb": format!("{id}{}", "x".repeat(length))}).as_object().expect("an object").clone();
+        let context = json!({"verb": format!("{id}{}", "x".repeat(length))});
+        let context = ContextText::new(context.as_object().expect("an object"));
         Alert { rule_id: rule.to_owned(), context, ..alert(id, &id.to_string(), Some(0)) }
     };
     incidents.add(&of("victim", 0, 0), &spec);

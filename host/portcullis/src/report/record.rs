@@ -56,6 +56,13 @@ pub struct RecordReport {
 }
 
 impl RecordReport {
+    /// Returns the approximate number of bytes to write for it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let lines = self.ledger.iter().chain(&self.reject).map(LedgerLine::len).sum::<usize>();
+        lines + self.alerts().map(Alert::size).sum::<usize>()
+    }
+
     /// Returns the alerts among the verdicts.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.verdicts.iter().filter_map(|verdict| match &verdict.verdict {
