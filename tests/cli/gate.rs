@@ -319,6 +319,40 @@ fn repeated_sections_are_bounded() {
     assert!(found.starts_with("its spec is refused: "), "{found}");
 }
 
+/// Each alert contains these texts, so a rule could make its alerts large, or look like another's.
+#[test]
+fn texts_of_a_spec_are_short_and_can_be_seen() {
+    let whole = component(&module_with(""));
+    for (text, reason) in [
+        (
+            format!("Runbook: {}\n", "a".repeat(20_000)),
+            "Runbook has 20000 bytes; the limit is 16384, because each alert contains it",
+        ),
+        (
+            format!("DisplayName: {}\n", "a".repeat(1_001)),
+            "DisplayName has 1001 bytes; the limit is 1000, because each alert contains it",
+        ),
+        (
+            format!("Tags: [{}]\n", "a, ".repeat(101)),
+            "Tags has 101 entries of at most 1 bytes; the limits are 100 and 1000, because each alert contains them",
+        ),
+        (
+            format!("Reports: {{Any: [{}]}}\n", "a".repeat(2_000)),
+            "Reports has 1 entries of at most 2000 bytes; the limits are 100 and 1000, because each alert contains them",
+        ),
+    ] {
+        let found = said(&package(&whole, &(spec("A.Rule") + &text), OPEN_MANIFEST), "");
+        assert_eq!(found, format!("its spec is refused: {reason}"));
+    }
+    for id in ["A.\u{202e}elu.R", "A.R\u{200b}ule", "A\u{2028}Rule"] {
+        let found = said(&package(&whole, &spec(id), OPEN_MANIFEST), "");
+        assert!(found.ends_with("or a character that cannot be seen"), "{found}");
+    }
+    let twice = r#"{"version":"0.1.0","prefilter":{"verb":["get"],"verb":["create"]}}"#;
+    let found = said(&package(&whole, &spec("A.Rule"), twice), "");
+    assert!(found.contains("its prefilter has the field \"verb\" twice"), "{found}");
+}
+
 /// Instance types in instance types, thousands deep.
 #[test]
 fn deep_nesting_kills_only_the_child_process() {

@@ -85,7 +85,7 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             "uid": alert.alert_id,
             "title": alert.title,
             "desc": spec.description.as_deref().map(str::trim_end),
-            "src_url": alert.reference,
+            "src_url": alert.reference.as_ref().filter(|address| is_web_address(address)),
             "types": alert.tags,
             "data_sources": [alert.log_type],
             "analytic": {
@@ -114,6 +114,11 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             "cluster": alert.cluster, "dedup": alert.dedup, "dedup_period_minutes": alert.dedup_period_minutes,
         },
     })
+}
+
+/// Returns whether a reference is an address that a reader may open.
+fn is_web_address(reference: &str) -> bool {
+    ["https://", "http://"].iter().any(|scheme| reference.starts_with(scheme))
 }
 
 /// Returns the OCSF id and caption of a severity.

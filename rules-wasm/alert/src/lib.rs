@@ -15,7 +15,7 @@ pub use annotate::{annotated, unannotated, with_alerts};
 pub use context::{ContextText, readable_context};
 use identity::period;
 pub use identity::{compact_json, hex, id_of};
-pub use text::{Text, TextStyle, printable, readable};
+pub use text::{Text, TextStyle, is_deceptive, printable, readable};
 
 /// The tenant of all records where no tenants are configured.
 pub const DEFAULT_TENANT: &str = "default";

@@ -121,16 +121,28 @@ pub fn readable(value: &Value) -> String {
     }
 }
 
+/// Returns whether a character can make a text look like another one: a control, a line or paragraph separator, a mark
+/// that changes the direction of others (Unicode Standard Annex 9), or one that is not shown (`Default_Ignorable_Code_Point`
+/// and `Cf` of the Unicode Character Database).
+#[must_use]
+pub fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+            | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
 /// Escapes the characters that control a terminal or change its text direction. Clients choose much of an alert's text.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let is_control = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_control(c) {
+        if is_deceptive(c) {
             printable.extend(c.escape_default());
         } else {
             printable.push(c);

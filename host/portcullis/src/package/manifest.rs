@@ -1,8 +1,13 @@
 //! The manifest: the part of a package that is in neither the spec nor the component.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use semver::Version;
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::prefilter::{Prefilter, PrefilterError};
@@ -41,16 +46,45 @@ impl Manifest {
     pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Json {
+        struct Json<'j> {
             version: Version,
-            prefilter: Value,
+            #[serde(borrow)]
+            prefilter: &'j RawValue,
         }
         let Json { version, prefilter } = serde_json::from_slice(json).map_err(ManifestError::Json)?;
         let length = version.to_string().len();
         if length > MAX_VERSION {
             return Err(ManifestError::LongVersion(length));
         }
-        let prefilter = Prefilter::from_json(&prefilter).map_err(ManifestError::Prefilter)?;
+        let value: Value = serde_json::from_str(prefilter.get()).map_err(ManifestError::Json)?;
+        if value.is_object() {
+            let mut members = serde_json::Deserializer::from_str(prefilter.get());
+            members.deserialize_map(DifferentNames).map_err(ManifestError::Json)?;
+        }
+        let prefilter = Prefilter::from_json(&value).map_err(ManifestError::Prefilter)?;
         Ok(Self { version, prefilter })
+    }
+}
+
+/// Checks that the members of an object have different names. Of two conditions on one field, readers would take
+/// different ones.
+struct DifferentNames;
+
+impl<'de> Visitor<'de> for DifferentNames {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, IgnoredAny)) = members.next_entry::<String, _>()? {
+            if names.contains(&name) {
+                return Err(A::Error::custom(format!("its prefilter has the field {name:?} twice")));
+            }
+            names.insert(name);
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 pub use portcullis_alert::Severity;
+use portcullis_alert::is_deceptive;
 use portcullis_event::LogType;
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,6 +82,15 @@ pub enum SpecError {
 
 /// Limit for `RuleID`, in bytes. A file's name can have 255.
 const MAX_ID: usize = 150;
+
+/// Limit for `Description` and for `Runbook`, in bytes. The published ones have less than a tenth of it.
+const MAX_LONG: usize = 16 << 10;
+
+/// Limit for the other texts of a spec, in bytes.
+const MAX_SHORT: usize = 1_000;
+
+/// Limit for the number of `Tags`, of `SummaryAttributes` and of entries in one of the `Reports`.
+const MAX_ITEMS: usize = 100;
 
 impl Spec {
     /// Parses a spec. All keys of Panther's rule schema are known; any other is an error.
@@ -174,6 +184,35 @@ struct YamlMock {
 }
 
 impl Yaml {
+    /// Checks the lengths of the texts that become part of each alert or finding.
+    fn check_lengths(&self) -> Result<(), SpecError> {
+        let long = [("Description", &self.description), ("Runbook", &self.runbook)];
+        let short = [("DisplayName", &self.display_name), ("Reference", &self.reference), ("Status", &self.status)];
+        let texts = long.map(|(key, text)| (key, text, MAX_LONG)).into_iter();
+        for (key, text, most) in texts.chain(short.map(|(key, text)| (key, text, MAX_SHORT))) {
+            let length = text.as_ref().map_or(0, String::len);
+            if length > most {
+                return Err(SpecError::Value(format!(
+                    "{key} has {length} bytes; the limit is {most}, because each alert contains it"
+                )));
+            }
+        }
+        let reports = self.reports.iter().flatten().map(|(_, entries)| ("Reports", entries));
+        let lists = [("Tags", &self.tags), ("SummaryAttributes", &self.summary_attributes)];
+        let lists = lists.into_iter().filter_map(|(key, list)| Some((key, list.as_ref()?)));
+        for (key, list) in lists.chain(reports) {
+            let longest = list.iter().map(String::len).max().unwrap_or(0);
+            if list.len() > MAX_ITEMS || longest > MAX_SHORT {
+                return Err(SpecError::Value(format!(
+                    "{key} has {} entries of at most {longest} bytes; the limits are {MAX_ITEMS} and {MAX_SHORT}, \
+                     because each alert contains them",
+                    list.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn check(self) -> Result<Spec, SpecError> {
         const IN_THE_COMPONENT: &str = "the detection is in the component; write it there and remove the key";
         let value = |what: &str| SpecError::Value(what.to_owned());
@@ -202,7 +241,7 @@ impl Yaml {
             return Err(SpecError::Value(format!("AnalysisType is {:?}; expected rule", self.analysis_type)));
         }
         // Panther forbids the first five; the others cannot be in a file's name.
-        let forbidden = |c: char| "<>&\"%/\\".contains(c) || c.is_control();
+        let forbidden = |c: char| "<>&\"%/\\".contains(c) || is_deceptive(c);
         if self.rule_id.len() > MAX_ID {
             return Err(SpecError::Value(format!(
                 "RuleID has {} bytes; the limit is {MAX_ID}, because each line of the ledger contains it",
@@ -211,10 +250,11 @@ impl Yaml {
         }
         if self.rule_id.is_empty() || self.rule_id.starts_with('.') || self.rule_id.contains(forbidden) {
             return Err(SpecError::Value(format!(
-                "RuleID {:?} is empty, begins with a dot or contains one of <>&\"%/\\",
+                "RuleID {:?} is empty, begins with a dot, or contains one of <>&\"%/\\ or a character that cannot be seen",
                 self.rule_id
             )));
         }
+        self.check_lengths()?;
         self.filename.ok_or_else(|| value("Filename is missing"))?;
         let log_types = self.log_types.ok_or_else(|| value("LogTypes is missing"))?;
         let known: Vec<LogType> =
