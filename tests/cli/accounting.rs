@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use crate::support::{project, run_accounted};
+use crate::support::{project, run, run_accounted};
 
 /// Lines to mutate: the samples of the three clouds.
 fn samples() -> Vec<Vec<u8>> {
@@ -113,4 +113,20 @@ fn a_fault_is_a_verdict_with_its_reason_and_the_record_is_kept() {
     assert_eq!(run.rejects[0]["faults"][0]["rule_id"], "Hostile.loops");
     let message = "portcullis: standard input:1: Hostile.loops 0.1.0 failed: it ran longer than its limit of 10ms\n";
     assert!(run.ended.stderr.contains(message), "{}", run.ended.stderr);
+}
+
+/// A dead letter must not be as long as a broken line can be.
+#[test]
+fn of_a_very_long_record_the_rejects_keep_the_beginning_and_the_length() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let record = format!("{{\"kind\":\"Event\",{}", "é".repeat(3 << 20));
+    fs::write(path("broken.ndjson"), &record).expect("written");
+    let ended = run(["run", &path("broken.ndjson"), "--rejects", &path("rejects")]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let line: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path("rejects")).expect("written")).expect("one line");
+    let kept = line["record"].as_str().expect("text");
+    assert!(record.starts_with(kept) && (4 << 20) - kept.len() <= 1, "{} bytes", kept.len());
+    assert_eq!(line["record_length"], record.len());
 }

@@ -44,6 +44,10 @@ pub enum Fault {
     /// minute.
     #[error("matched beyond its limit of {0} alerts in the event's minute")]
     Alerts(u32),
+    /// It matched, after the tenant's alerts had this many bytes since
+    /// [`Judge::limit_alerts`](crate::Judge::limit_alerts).
+    #[error("matched when its tenant's alerts had the {0} bytes that they may have in a batch")]
+    AlertBytes(usize),
     /// It was not called: [`Limits::suspend_after`](crate::limits::Limits::suspend_after) faults have suspended it, for
     /// at most this number of further events.
     #[error("is suspended because of its faults, for at most {0} more events")]
@@ -51,7 +55,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns the name of its kind; there are eight.
+    /// Returns the name of its kind; there are nine.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -62,6 +66,7 @@ impl Fault {
             Self::Trap(_) => "trap",
             Self::Answer(_) => "answer",
             Self::Alerts(_) => "alerts",
+            Self::AlertBytes(_) => "alert-bytes",
             Self::Suspended(_) => "suspended",
         }
     }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use portcullis_alert::Alert;
 use portcullis_event::{Buffers, Event, Outcome, normalize};
 
 use crate::enrich::Enrichment;
 use crate::exclusion::Exclusion;
 use crate::limits::Limits;
-use crate::package::{Field, Package};
+use crate::package::{Field, Package, Spec};
 use crate::pipeline::active_rule::{ActiveRule, EvalContext};
 use crate::pipeline::blind::{self, Blind};
 use crate::pipeline::shadows::Shadows;
 use crate::pipeline::shared::Shared;
-use crate::pipeline::{Judgement, RuleVerdict, Verdict, Verdicts};
+use crate::pipeline::{Judgement, Notice, RuleVerdict, Verdict, Verdicts};
 use crate::rule_set::{Candidates, RuleSet, RuleSetCell};
 use crate::sandbox::Fault;
 
@@ -45,10 +46,46 @@ pub struct Judge {
     shadows: Shadows,
     fixed: Fixed,
     wanted_networks: bool,
+    alert_bytes: AlertBytes,
     /// Rules that were blind to the last event.
     blind: Vec<Blind>,
     buffers: Buffers,
     candidates: Candidates,
+}
+
+/// Returns the number of bytes to write for an alert.
+pub type AlertCost = fn(&Alert, &Spec) -> usize;
+
+/// The bytes that the alerts of a batch may have, and those that are left.
+struct AlertBytes {
+    limit: usize,
+    left: usize,
+    cost: AlertCost,
+    /// Whether the operator was notified that they are used up.
+    is_notified: bool,
+}
+
+impl AlertBytes {
+    fn new(limit: usize, cost: AlertCost) -> Self {
+        Self { limit, left: limit, cost, is_notified: false }
+    }
+
+    /// Makes an alert for which no bytes are left a fault. It counts for no suspension, like one beyond the alerts of a
+    /// minute.
+    fn take(&mut self, verdict: &mut RuleVerdict) {
+        let Verdict::Alert(alert) = &verdict.verdict else { return };
+        if self.limit == usize::MAX {
+            return;
+        }
+        if let Some(left) = self.left.checked_sub((self.cost)(alert, verdict.package.spec())) {
+            self.left = left;
+            return;
+        }
+        if !std::mem::replace(&mut self.is_notified, true) {
+            verdict.notices.push(Notice::AlertBytesUsedUp);
+        }
+        verdict.verdict = Verdict::Fault(Fault::AlertBytes(self.limit));
+    }
 }
 
 impl Judge {
@@ -65,6 +102,7 @@ impl Judge {
             rolled_back: Vec::new(),
             shadows: Shadows::default(),
             wanted_networks: false,
+            alert_bytes: AlertBytes::new(usize::MAX, |_, _| 0),
             blind: Vec::new(),
             buffers: Buffers::default(),
             candidates: Candidates::default(),
@@ -77,6 +115,12 @@ impl Judge {
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.fixed.tenant
+    }
+
+    /// Sets the bytes that all alerts until the next call may have, and how to count them. Matches beyond it are faults.
+    /// Without a call, or with [`usize::MAX`], there is no limit.
+    pub fn limit_alerts(&mut self, bytes: usize, cost: AlertCost) {
+        self.alert_bytes = AlertBytes::new(bytes, cost);
     }
 
     /// Returns the rule set that it judged the last event with.
@@ -204,6 +248,9 @@ impl Judge {
             let prefilters = self.fixed.prefilters;
             self.shadows.judge(&self.rules, &self.candidates, prefilters, &self.serving, &verdicts, &mut context);
         }
+        for verdict in &mut verdicts {
+            self.alert_bytes.take(verdict);
+        }
         verdicts
     }
 
@@ -267,7 +314,7 @@ impl Judge {
 
 /// Returns whether a rule was called, and failed.
 fn failed_when_asked(verdict: &RuleVerdict) -> bool {
-    matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_)))
+    matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_) | Fault::AlertBytes(_)))
 }
 
 /// Returns whether a rule may be about the source of requests, according to its prefilter.

@@ -123,6 +123,9 @@ impl Serialize for OfRules<'_> {
 /// Limit for records that are searched for the id of an unrecognized audit event, in bytes.
 const MAX_SEARCHED: usize = 1 << 20;
 
+/// Bytes that the rejects keep of a rejected record. An API server takes requests of 3 MiB.
+pub const MAX_KEPT: usize = 4 << 20;
+
 /// Limit for such an id, in bytes. An API server's ids have 36 characters, and it accepts at most 64.
 const LONGEST_ID: usize = 128;
 
@@ -188,7 +191,8 @@ pub fn shortened(reason: &str) -> String {
 
 /// Returns a record's line in the rejects, if it is rejected, has malformed fields, made a rule fault, or belongs to a
 /// tenant without rules. `place` says where the record came from. The record itself is in `record`, or in
-/// `record_base64` if it is not UTF-8.
+/// `record_base64` if it is not UTF-8. Of a rejected record of more than 4 MiB it is the beginning, and
+/// `record_length` has the length.
 #[must_use]
 pub fn reject_line(
     place: &dyn Fn() -> String,
@@ -230,8 +234,18 @@ pub fn reject_line(
         Judgement::Rejected(rejected) => rejection(place, tenant, rejected),
         Judgement::Unclaimed(unclaimed) => rejection(place, tenant, unclaimed),
     };
-    let cut = matches!(judgement, Judgement::Rejected(Rejected::TooLong { .. }));
-    let record = if cut { whole_characters(record) } else { record };
+    let record = match judgement {
+        Judgement::Rejected(Rejected::TooLong { length, .. }) => {
+            line["record_length"] = (*length).into();
+            whole_characters(record)
+        }
+        // An event is kept whole, so that it can be judged again.
+        Judgement::Rejected(_) if record.len() > MAX_KEPT => {
+            line["record_length"] = record.len().into();
+            whole_characters(&record[..MAX_KEPT])
+        }
+        _ => record,
+    };
     match std::str::from_utf8(record) {
         Ok(text) => line["record"] = text.into(),
         Err(_) => line["record_base64"] = BASE64_STANDARD.encode(record).into(),

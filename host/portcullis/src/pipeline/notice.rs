@@ -27,4 +27,6 @@ pub enum Notice {
     /// The rule has used up its alerts for the event's minute. Further matches in that minute are faults without a
     /// notice.
     AlertsUsedUp,
+    /// The tenant's alerts have used up their bytes in a batch. Further matches in it are faults without a notice.
+    AlertBytesUsedUp,
 }

@@ -180,6 +180,10 @@ impl Notifier {
                     "{}: warning: its further matches in this minute are faults too, and are kept with --rejects",
                     rule()
                 )),
+                Notice::AlertBytesUsedUp => Notification::warning(format!(
+                    "{}: warning: further matches of its tenant in this batch are faults too, and become dead letters",
+                    rule()
+                )),
             });
         }
         notifications
@@ -208,6 +212,7 @@ pub fn is_notified(fault: &Fault, notices: &[Notice]) -> bool {
     match fault {
         Fault::Suspended(_) => false,
         Fault::Alerts(_) => notices.contains(&Notice::AlertsUsedUp),
+        Fault::AlertBytes(_) => notices.contains(&Notice::AlertBytesUsedUp),
         _ => true,
     }
 }

@@ -185,6 +185,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_torn_line_of_any_length_is_removed_and_another_file_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("dead-letters.ndjson");
+        let whole = "{\"n\":0,\"reason\":\"broken\"}\n";
+        for torn in ["{\"n\":1,\"record\":\"".to_owned() + &"x".repeat(40 << 20), "\0".repeat(5_000)] {
+            fs::write(&path, whole.to_owned() + &torn).expect("written");
+            drop(open(&path).await);
+            assert_eq!(fs::read_to_string(&path).expect("read"), whole);
+        }
+        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        for other in ["not ours", "{\"name\":\"a package\"}", "a\n2024-01-01 a log", "text\n\0\0\0\0"] {
+            fs::write(&path, other).expect("written");
+            let error = AppendLog::open(&machine, &path, Repeats::Batch).err().expect("refused").to_string();
+            assert_eq!(error, "it ends with something else than lines of this service; is it another file?");
+            assert_eq!(fs::read_to_string(&path).expect("read"), other);
+        }
+    }
+
+    #[tokio::test]
     async fn numbers_continue_and_a_moved_file_is_created_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger.ndjson");

@@ -11,6 +11,13 @@ use crate::machine::{AppendFile, Disk};
 /// The bytes at the end of a file that are read when it is opened, to recognize repeated lines.
 const TAIL: u64 = 16 << 20;
 
+/// The most bytes at the end of a file in which its last whole line is looked for: a record of 64 MiB whose characters
+/// are all escaped.
+const LONGEST_LINE: u64 = 512 << 20;
+
+/// The beginnings of lines: of the ledger and the dead letters, of alerts, and of findings.
+const BEGINNINGS: [&[u8]; 3] = [b"{\"n\":", b"{\"alert_id\":", b"{\"activity_id\":"];
+
 /// The member of a batch's last line in the ledger.
 pub(crate) const BATCH_END: &str = "batch_end";
 
@@ -41,8 +48,13 @@ impl LogFile {
     pub(crate) fn open(disk: &dyn Disk, path: &Path, known: &mut Known) -> io::Result<Self> {
         let mut file = disk.open(path)?;
         let length = file.length()?;
-        let tail = file.tail(TAIL)?;
-        let complete = complete_batches(&tail[..complete_lines(&tail, length)?], known.repeats);
+        let mut tail = file.tail(TAIL)?;
+        // A record that was being kept may be longer. At least one whole line says the next number.
+        while memchr::memchr_iter(b'\n', &tail).take(2).count() < 2 && (tail.len() as u64) < length.min(LONGEST_LINE) {
+            tail = file.tail(4 * tail.len() as u64)?;
+        }
+        let is_spool = path.extension().is_some_and(|ending| ending == "spool");
+        let complete = complete_batches(&tail[..complete_lines(&tail, is_spool)?], known.repeats);
         let end = length - (tail.len() - complete.len()) as u64;
         look_back(complete, known);
         if end < length {
@@ -95,12 +107,22 @@ impl LogTarget for LogFile {
     }
 }
 
-/// Returns the length of the whole lines in the tail of a file of this length.
-fn complete_lines(tail: &[u8], length: u64) -> io::Result<usize> {
-    match memchr::memrchr(b'\n', tail) {
-        Some(end) => Ok(end + 1),
-        None if tail.len() as u64 == length => Ok(0),
-        None => Err(io::Error::other(format!("its last line is longer than {TAIL} bytes; expected lines of JSON"))),
+/// Returns the length of the whole lines in the tail of a file. What follows them is removed, so it must be a part of a
+/// line that this service began, or the zeros that some file systems leave when the power fails.
+fn complete_lines(tail: &[u8], is_spool: bool) -> io::Result<usize> {
+    let end = memchr::memrchr(b'\n', tail).map_or(0, |end| end + 1);
+    let (lines, rest) = tail.split_at(end);
+    let last = lines.strip_suffix(b"\n").map(|lines| &lines[memchr::memrchr(b'\n', lines).map_or(0, |end| end + 1)..]);
+    let is_own = |line: &[u8]| {
+        // In a spool, each line begins with a time.
+        (is_spool && line[0].is_ascii_digit())
+            || BEGINNINGS.iter().any(|known| line.starts_with(known) || known.starts_with(line))
+    };
+    let are_zeros = || rest.iter().all(|byte| *byte == 0) && last.is_none_or(|last| !last.is_empty() && is_own(last));
+    if rest.is_empty() || is_own(rest) || are_zeros() {
+        Ok(end)
+    } else {
+        Err(io::Error::other("it ends with something else than lines of this service; is it another file?"))
     }
 }
 
