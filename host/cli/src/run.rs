@@ -170,10 +170,10 @@ fn judge(
     let mut own = workers.pop().expect("there is a worker for each thread, and this is one");
     let threads = workers.len() + 1;
     let (sender, receiver) = mpsc::sync_channel::<Batch>(2 * workers.len());
-    let receiver = Mutex::new(receiver);
+    let receiver = Arc::new(Mutex::new(receiver));
     std::thread::scope(|scope| {
         for (number, mut worker) in workers.into_iter().enumerate() {
-            let receiver = &receiver;
+            let receiver = Arc::clone(&receiver);
             let serve = move || {
                 let _abort = AbortOnPanic;
                 let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -189,6 +189,8 @@ fn judge(
                 break;
             }
         }
+        // If no worker has started, nothing waits for one.
+        drop(receiver);
         let mut hand_over = |batch: Batch| {
             buffer.admit(batch.size());
             if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = sender.try_send(batch) {
