@@ -154,6 +154,7 @@ fn on_one_machine_packages_go_into_the_folder_that_is_followed() {
         ("DELETE", "/v1/packages/acme/..%2f..%2fapi", b"", 404, "unknown package"),
         ("DELETE", "/v1/packages/acme/none.wasm", b"", 404, "unknown package"),
         ("PUT", "/v1/activation/acme", b"activate = \"never\"", 400, "line 1"),
+        ("PUT", "/v1/activation/acme", "#".repeat(70_000).as_bytes(), 413, "more than 65536 bytes"),
         ("PUT", "/v1/activation/acme", b"\"trusted\\u002dkeys\" = []", 403, "trusted-keys"),
     ] {
         let (found, answer) = publish(&service, method, path, body);

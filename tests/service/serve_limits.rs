@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::support::api_server::{event_list, events};
 use crate::support::envelopes::gzip;
-use crate::support::sample;
-use crate::support::service::{EYES, Service, config, data, head, lines_of, read_answer, service_folder, wait_until};
+use crate::support::service::{
+    EYES, Service, TWO_TENANTS, config, data, head, lines_of, read_answer, service_folder, wait_until,
+};
+use crate::support::{Does, hostile, record, sample, version};
 
 /// A service with these keys in its table, and a second client that brings records.
 fn service(keys: &str) -> (tempfile::TempDir, Service) {
@@ -155,6 +157,38 @@ fn a_batch_that_can_never_fit_is_refused_for_good() {
     assert_eq!(lines_of(&data(&folder, "ledger.ndjson")).len(), 1_000);
 }
 
+/// A rule answers 600 events with 63 KB each, within its limits. The batch has another tenant's events too.
+#[test]
+fn large_alerts_of_one_tenant_get_nothing_of_another_refused() {
+    let tenant = |name: &str, verb: &str| {
+        format!("[[tenants]]\nname = \"{name}\"\nrules = [\"{name}\"]\nrecords = [{{ verb = \"{verb}\" }}]\n")
+    };
+    let folder = service_folder(&config(&(tenant("acme", "create") + &tenant("globex", "get"))));
+    for (name, package) in [("acme", hostile("large-contexts")), ("globex", version("1.0.0", Does::Alert))] {
+        fs::create_dir(folder.path().join(name)).expect("made");
+        fs::write(folder.path().join(name).join("rule.wasm"), package).expect("written");
+    }
+    let service = Service::start(folder.path(), &[]);
+    let event = |n: usize| {
+        let verb = if n < 600 { "create" } else { "get" };
+        record(false).replace("\"get\"", &format!("\"{verb}\",\"auditID\":\"{n}\"")) + "\n"
+    };
+    let receipt = service.post((0..610).map(event).collect::<String>()).json();
+    let most = (16 << 20) / 63_000;
+    let alerts = receipt["alerts"].as_u64().expect("a number");
+    assert!(receipt["evaluated"] == 610 && (most - 10..most + 10).contains(&alerts), "{receipt}");
+    let of = |name: &str, tenant: &str| {
+        lines_of(&data(&folder, name)).iter().filter(|line| line["tenant"] == tenant).count() as u64
+    };
+    assert_eq!((of("alerts.ndjson", "globex"), of("dead-letters.ndjson", "globex")), (10, 0));
+    assert_eq!((of("alerts.ndjson", "acme"), of("dead-letters.ndjson", "acme")), (alerts - 10, 610 - alerts));
+    let (_, log, _) = service.end();
+    let is_it = |line: &&serde_json::Value| {
+        line["message"].as_str().is_some_and(|text| text.contains("further matches of its tenant"))
+    };
+    assert_eq!(log.iter().filter(is_it).count(), 1, "{log:#?}");
+}
+
 #[test]
 fn compression_in_compression_is_refused_for_good() {
     let (_folder, service) = service("");
@@ -181,6 +215,36 @@ fn a_client_that_does_not_read_is_closed() {
     }
     assert_eq!(service.post(eks()).status, 200, "a place is free again");
     drop(streams);
+}
+
+/// Viewers that a tenant opens and forgets take neither the places of its neighbours nor those of the operator.
+#[test]
+fn viewers_of_one_client_leave_places_to_others() {
+    let client = "[[serve.clients]]\nname = \"acme\"\nroles = [\"view\"]\ntoken-file = \"acme\"\ntenant = \"acme\"\n";
+    let folder = service_folder(&config(&(client.to_owned() + TWO_TENANTS)));
+    fs::write(folder.path().join("acme"), OTHER).expect("written");
+    let service = Service::start(folder.path(), &[]);
+    let view = || {
+        let mut stream = service.connect();
+        let request = format!("GET /v1/live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {OTHER}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).expect("it answers");
+        (String::from_utf8_lossy(&start).into_owned(), stream)
+    };
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let (start, stream) = view();
+        assert_eq!(start, "HTTP/1.1 200");
+        open.push(stream);
+    }
+    let (start, mut refused) = view();
+    assert_eq!(start, "HTTP/1.1 503");
+    let why = read_answer(&mut refused);
+    assert!(why.contains("client acme has 8 viewers already; close one of them"), "{why}");
+    assert!(!service.live(EYES, |kind, _| kind == "rules").is_empty(), "the operator sees");
+    open.pop();
+    wait_until("the place is free again", || view().0 == "HTTP/1.1 200");
 }
 
 /// However much is sent at once, plain or compressed, what is held is bounded by the config.

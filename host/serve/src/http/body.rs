@@ -30,7 +30,7 @@ pub(super) async fn read(body: &mut Body, bounds: Bounds, permit: &mut Permit) -
 
 async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<Bytes, Denied> {
     let too_large = || {
-        let text = format!("the body has more than {most} bytes; send fewer records at once");
+        let text = format!("the body has more than {most} bytes; send less at once");
         Denied::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     let announced = http_body::Body::size_hint(body).lower();

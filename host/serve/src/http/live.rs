@@ -16,19 +16,16 @@ use crate::app::App;
 use crate::observed::ViewerEvent;
 
 /// Number of events that wait for a slow viewer. Beyond it, the viewer may miss some.
-const WAITING: usize = 64;
+const WAITING: usize = 16;
 
 pub(super) async fn live(State(app): State<Arc<App>>, Viewer(client): Viewer) -> Result<Response, Denied> {
-    let permit = app
-        .observed
-        .viewer()
-        .ok_or_else(|| Denied::busy(StatusCode::SERVICE_UNAVAILABLE, "too many viewers; try again later"))?;
+    let place = app.observed.place(&client).map_err(|why| Denied::busy(StatusCode::SERVICE_UNAVAILABLE, &why))?;
     let (sender, receiver) = mpsc::channel::<ViewerEvent>(WAITING);
     let observed = Arc::clone(&app.observed);
     let tenant = client.tenant;
     tokio::spawn(async move {
         observed.stream(tenant, &sender).await;
-        drop(permit);
+        drop(place);
     });
     let next = async |mut receiver: mpsc::Receiver<ViewerEvent>| Some((receiver.recv().await?, receiver));
     let events = futures_util::stream::unfold(receiver, next);

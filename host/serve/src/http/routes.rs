@@ -11,12 +11,16 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::auth::{Publisher, Viewer};
+use super::body::{self, Bounds};
 use super::reply::{Denied, json_response};
-use super::{body, live, page, records};
+use super::{live, page, records};
 use crate::app::App;
 use crate::clients::Client;
 use crate::observed::CONTENT_TYPE;
 use crate::registry::Publication;
+
+/// Limit for the text of an activation, in bytes. A version of each of a thousand rules takes less.
+const MAX_ACTIVATION: u64 = 64 << 10;
 
 /// Returns the router of the service.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -81,7 +85,7 @@ async fn put_package(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let package = published(&app, &client, request).await?;
+    let package = published(&app, &client, request, app.settings.max_body).await?;
     let put = app.registry.put_package(publication(&client, &tenant), package).await?;
     Ok(json_response(StatusCode::ACCEPTED, &put))
 }
@@ -101,7 +105,7 @@ async fn put_activation(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Result<Response, Denied> {
-    let text = published(&app, &client, request).await?;
+    let text = published(&app, &client, request, MAX_ACTIVATION).await?;
     let text =
         String::from_utf8(text.into()).map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "expected UTF-8 text"))?;
     let put = app.registry.put_activation(publication(&client, &tenant), Some(text)).await?;
@@ -117,11 +121,16 @@ async fn remove_activation(
     Ok(json_response(StatusCode::ACCEPTED, &removed))
 }
 
-/// Reads the body of a publication.
-async fn published(app: &App, client: &Client, request: Request) -> Result<Bytes, Denied> {
+/// Reads the body of a publication, of at most this many bytes.
+async fn published(app: &App, client: &Client, request: Request, most: u64) -> Result<Bytes, Denied> {
     let mut body = request.into_body();
     let mut permit = app.ingest.budget.permit(&client.name);
-    body::read(&mut body, records::bounds(app), &mut permit).await
+    let bounds = Bounds { size: most, ..records::bounds(app) };
+    let read = body::read(&mut body, bounds, &mut permit).await;
+    if read.as_ref().is_err_and(|denied| denied.status != StatusCode::REQUEST_TIMEOUT) {
+        body::discard(body, records::bounds(app));
+    }
+    read
 }
 
 fn publication<'p>(client: &'p Client, tenant: &'p str) -> Publication<'p> {

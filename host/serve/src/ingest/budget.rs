@@ -40,11 +40,16 @@ pub(crate) struct Permit {
 }
 
 impl MemoryBudget {
+    /// Returns the part of each of several clients in a budget of this many bytes. `largest` is the maximum number of
+    /// bytes of one batch.
+    pub(crate) fn of_each(bytes: u64, largest: u64, clients: usize) -> u64 {
+        if clients > 1 { (bytes / 2).max(largest) } else { bytes }
+    }
+
     /// Returns a budget of this many bytes. `largest` is the maximum number of bytes of one batch.
     pub(crate) fn new(bytes: u64, largest: u64, clients: usize) -> Self {
         let units = |bytes: u64| usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(Semaphore::MAX_PERMITS);
-        let each = if clients > 1 { units((bytes / 2).max(largest)) } else { units(bytes) };
-        let total = units(bytes);
+        let (total, each) = (units(bytes), units(Self::of_each(bytes, largest, clients)));
         Self { all: Arc::new(Semaphore::new(total)), total, each, of_clients: Mutex::default() }
     }
 

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use portcullis::alert::id_of;
 use portcullis::event::Outcome;
+use portcullis::package::Spec;
 use portcullis::pipeline::{AbortOnPanic, RuleVerdict};
 use portcullis::read::{Record, is_compressed};
 use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
@@ -70,6 +71,8 @@ pub(crate) struct JudgeOptions {
     pub(crate) ledger: bool,
     /// Whether alerts are also written as OCSF findings.
     pub(crate) ocsf: bool,
+    /// Maximum number of bytes of one tenant's alerts in a batch.
+    pub(crate) alert_bytes: usize,
 }
 
 /// A batch for the stream, before it was checked.
@@ -216,12 +219,14 @@ impl Judge {
         let rules = rules.current();
         for (tenant, rules) in rules.iter().enumerate() {
             tenants.judge(tenant).set_rules(rules);
+            let cost = if options.ocsf { cost_with_finding } else { cost };
+            tenants.judge(tenant).limit_alerts(options.alert_bytes, cost);
         }
         let report_options = ReportOptions { ledger: options.ledger, rejects: true, times: false };
         let origin = Origin { input: &client, tenant, batch: Some(&id) };
         let mut results = Results::default();
         let (mut reading, mut outcomes) = (Reading::default(), Outcomes::default());
-        let most = 4 * options.max_body;
+        let most = RESULTS * options.max_body;
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             reading.note(record, &outcome)?;
             if let (Some(tenant), Outcome::Evaluated(_)) = (tenant, &outcome)
@@ -269,6 +274,19 @@ impl Judge {
     }
 }
 
+/// How many times the maximum of a batch its results may have.
+pub(super) const RESULTS: u64 = 4;
+
+/// Returns the number of bytes to write for an alert.
+fn cost(alert: &Alert, _: &Spec) -> usize {
+    serde_json::to_string(alert).map_or(usize::MAX, |text| text.len())
+}
+
+/// Returns the number of bytes to write for an alert and its finding.
+fn cost_with_finding(alert: &Alert, spec: &Spec) -> usize {
+    cost(alert, spec).saturating_add(ocsf::finding(alert, spec, Timestamp::now()).to_string().len())
+}
+
 /// The compression level of batches in the stream. It makes audit logs five times smaller, and takes less time than to
 /// judge them. Level 1 makes them seven times smaller, and takes twice as long.
 const PACKING: i32 = -5;
@@ -308,8 +326,8 @@ impl Results {
                 let Verdict::Alert(alert) = &verdict.verdict else { continue };
                 let spec = verdict.package.spec();
                 let finding = wants_ocsf.then(|| ocsf::finding(alert, spec, Timestamp::now()).to_string().into());
-                let alerted =
-                    SinkAlert { id: own_id(alert), tenant, ndjson: json!(alert).to_string().into(), ocsf: finding };
+                let ndjson = serde_json::to_string(alert).expect("texts, numbers and JSON can be written").into();
+                let alerted = SinkAlert { id: own_id(alert), tenant, ndjson, ocsf: finding };
                 self.size += (alerted.ndjson.len() + alerted.ocsf.as_deref().map_or(0, str::len)) as u64;
                 self.alerts.push(alerted);
             }

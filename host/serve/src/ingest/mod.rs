@@ -34,7 +34,7 @@ pub(crate) use judges::Judging;
 #[cfg(test)]
 pub(crate) use judges::{Answer, Checked as CheckedBatch, Unchecked as UncheckedBatch, with_end};
 pub(crate) use judges::{Batch, JudgedBatch};
-use judges::{Checked, JudgeOptions, Judges, Unchecked, without_rule};
+use judges::{Checked, JudgeOptions, Judges, RESULTS, Unchecked, without_rule};
 pub(crate) use reading::Refused;
 
 /// The part of the service that judges batches and stores their results.
@@ -122,6 +122,24 @@ impl RecordLogs {
     }
 }
 
+/// The part of a client's memory budget that one tenant's alerts may have in a batch, if there are not more tenants.
+const ALERTS_OF_TENANT: u64 = 8;
+
+/// Bytes that one tenant's alerts may have in any case: one of the largest, and its finding.
+const ALERTS_AT_LEAST: u64 = 1 << 20;
+
+/// Returns the bytes that the alerts of each of these tenants may have in a batch. What is more would get the records of
+/// other tenants refused.
+fn alert_bytes(settings: &Settings, tenants: usize) -> usize {
+    if tenants <= 1 {
+        return usize::MAX;
+    }
+    let of_client = MemoryBudget::of_each(settings.in_flight, settings.max_body, settings.clients.len());
+    let of_batch = of_client.min(RESULTS * settings.max_body);
+    let of_tenant = of_batch / ALERTS_OF_TENANT.max(tenants as u64);
+    usize::try_from(of_tenant.max(ALERTS_AT_LEAST)).unwrap_or(usize::MAX)
+}
+
 /// Starts the threads that judge for a service with these settings and sinks.
 pub(crate) fn start_judges(
     settings: &Settings,
@@ -131,7 +149,9 @@ pub(crate) fn start_judges(
     threads: NonZeroUsize,
 ) -> Result<Judges, ServeError> {
     let (ledger, ocsf) = (settings.ledger.is_some(), sinks.want_ocsf());
-    let judges = Judges::start(tenants, cells, threads, JudgeOptions { max_body: settings.max_body, ledger, ocsf });
+    let alert_bytes = alert_bytes(settings, cells.len());
+    let options = JudgeOptions { max_body: settings.max_body, ledger, ocsf, alert_bytes };
+    let judges = Judges::start(tenants, cells, threads, options);
     judges.map_err(|error| ServeError::Io(anyhow!(error).context("the threads that judge cannot be started")))
 }
 

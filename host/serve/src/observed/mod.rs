@@ -1,25 +1,27 @@
 //! What viewers see: an overview every second, rules when they change, alerts and faults at once.
 
 mod metrics;
+mod places;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub(crate) use metrics::{CONTENT_TYPE, Metrics};
+pub(crate) use places::Place;
+use places::Places;
 
+use crate::clients::Client;
 use crate::ingest::Ingest;
 use crate::stats::{Stats, is_visible};
 
 /// The time between two overviews.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Maximum number of viewers at once.
-const VIEWERS: usize = 64;
 
 /// The service as its viewers see it.
 pub(crate) struct Observed {
@@ -27,7 +29,16 @@ pub(crate) struct Observed {
     stats: Arc<Stats>,
     replica: Arc<str>,
     started: Instant,
-    viewers: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// The last frame of each tenant that is viewed, and of all.
+    frames: Mutex<HashMap<Option<usize>, (Instant, Frame)>>,
+}
+
+/// What all viewers of a tenant, or of all tenants, see in one second.
+#[derive(Clone)]
+struct Frame {
+    overview: Arc<str>,
+    rules: Arc<str>,
 }
 
 /// An event for a viewer, whose data is one line of JSON.
@@ -36,29 +47,37 @@ pub(crate) struct ViewerEvent {
     pub(crate) data: Arc<str>,
 }
 
-impl ViewerEvent {
-    fn new(kind: &'static str, data: &Value) -> Self {
-        Self { kind, data: data.to_string().into() }
-    }
-}
-
 impl Observed {
     pub(crate) fn new(ingest: Arc<Ingest>, stats: Arc<Stats>, replica: Arc<str>) -> Self {
-        Self { ingest, stats, replica, started: Instant::now(), viewers: Arc::new(Semaphore::new(VIEWERS)) }
+        Self { ingest, stats, replica, started: Instant::now(), places: Places::new(), frames: Mutex::default() }
     }
 
-    /// Returns a permit for a viewer, if there are not too many.
-    pub(crate) fn viewer(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.viewers).try_acquire_owned().ok()
+    /// Returns a place for a client's viewer, or the reason why there is none.
+    pub(crate) fn place(&self, client: &Client) -> Result<Place, String> {
+        self.places.take(client)
+    }
+
+    /// Returns the current frame. Viewers share it, so that many cost little more than one.
+    fn frame(&self, tenant: Option<usize>) -> Frame {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        match frames.get(&tenant) {
+            Some((made, frame)) if made.elapsed() < TICK / 2 => frame.clone(),
+            _ => {
+                let overview = self.overview(tenant).to_string().into();
+                let frame = Frame { overview, rules: self.stats.rules(tenant).to_string().into() };
+                frames.insert(tenant, (Instant::now(), frame.clone()));
+                frame
+            }
+        }
     }
 
     /// Sends events to a viewer until it disconnects or the service stops. A tenant's viewer gets only the tenant's
     /// events.
     pub(crate) async fn stream(&self, tenant: Option<usize>, sender: &mpsc::Sender<ViewerEvent>) -> Option<()> {
         let (before, mut live_events) = self.stats.live_events(tenant);
-        let mut rules = self.stats.rules(tenant);
-        sender.send(ViewerEvent::new("overview", &self.overview(tenant))).await.ok()?;
-        sender.send(ViewerEvent::new("rules", &rules)).await.ok()?;
+        let Frame { overview, mut rules } = self.frame(tenant);
+        sender.send(ViewerEvent { kind: "overview", data: overview }).await.ok()?;
+        sender.send(ViewerEvent { kind: "rules", data: Arc::clone(&rules) }).await.ok()?;
         for event in before {
             sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
         }
@@ -68,11 +87,11 @@ impl Observed {
             tokio::select! {
                 () = self.ingest.stopping.cancelled() => return None,
                 _ = ticks.tick() => {
-                    sender.send(ViewerEvent::new("overview", &self.overview(tenant))).await.ok()?;
-                    let now = self.stats.rules(tenant);
-                    if now != rules {
-                        rules = now;
-                        sender.send(ViewerEvent::new("rules", &rules)).await.ok()?;
+                    let now = self.frame(tenant);
+                    sender.send(ViewerEvent { kind: "overview", data: now.overview }).await.ok()?;
+                    if now.rules != rules {
+                        rules = now.rules;
+                        sender.send(ViewerEvent { kind: "rules", data: Arc::clone(&rules) }).await.ok()?;
                     }
                 }
                 event = live_events.recv() => match event {

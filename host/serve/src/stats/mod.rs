@@ -3,22 +3,26 @@
 mod ring;
 mod views;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis::activation::{Action, Entry, ListedPackage};
-use portcullis::pipeline::{RuleAccounting, RuleVerdict, Times};
+use portcullis::pipeline::{RuleAccounting, RuleVerdict, Times, shortened};
 use portcullis::report::{Outcomes, RecordReport, client_entry, is_notified};
 use portcullis::{Accounting, Verdict};
-use serde_json::json;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
 use ring::Ring;
 
 /// The number of past alerts and of past faults of a tenant that a new viewer gets.
 const SHOWN: usize = 50;
+
+/// Length beyond which an alert is shown without its context, in bytes: many wait for viewers.
+const LONGEST: usize = 16 << 10;
 
 /// The number of events that a viewer may be behind before it misses some.
 const MAX_LAG: usize = 1024;
@@ -111,6 +115,27 @@ pub(crate) fn bounded(rules: &[RuleAccounting]) -> Vec<(String, RuleAccounting)>
     bounded
 }
 
+/// Returns the text of an alert that viewers see.
+fn shown(alert: Arc<str>) -> Arc<str> {
+    if alert.len() <= LONGEST {
+        return alert;
+    }
+    // Values of a long context would take many times its length.
+    let members: HashMap<&str, &RawValue> = serde_json::from_str(&alert).unwrap_or_default();
+    let short = |(name, value): (&str, &RawValue)| {
+        let value: Value = serde_json::from_str(value.get()).ok()?;
+        Some((name.to_owned(), value.as_str().map_or(value.clone(), |text| shortened(text).into())))
+    };
+    let long = ["context", "runbook", "tags", "mitre"];
+    let mut shown: Map<String, Value> =
+        members.into_iter().filter(|(name, _)| !long.contains(name)).filter_map(short).collect();
+    let note = json!({"note": "this alert is too long to be shown here; the sinks have all of it"});
+    shown.extend(
+        [("context", note), ("tags", json!([])), ("mitre", json!([]))].map(|(name, value)| (name.to_owned(), value)),
+    );
+    Value::from(shown).to_string().into()
+}
+
 impl Stats {
     /// Returns empty stats of these tenants.
     #[must_use]
@@ -151,7 +176,7 @@ impl Stats {
         let now = Timestamp::now();
         let second = now.as_second();
         let faults = reports.iter().flat_map(|report| self.faults(report, now));
-        let alert = |(tenant, text): (usize, Arc<str>)| LiveEvent { tenant, kind: "alert", text };
+        let alert = |(tenant, text): (usize, Arc<str>)| LiveEvent { tenant, kind: "alert", text: shown(text) };
         let live_events: Vec<LiveEvent> = alerts.into_iter().map(alert).chain(faults).collect();
         let (tenants, unclaimed) = accounts;
         let mut counted = self.lock();
