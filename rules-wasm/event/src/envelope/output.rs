@@ -4,7 +4,7 @@ use super::path::Path;
 use super::seen::Seen;
 use crate::event::LogType;
 use crate::json::Value;
-use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as, normalize_json, normalize_value};
+use crate::record::{Buffers, Ignored, Outcome, Rejected, normalize_as, normalize_value, of_cut};
 
 /// Buffers of a text of this many bytes are not kept: the records in it are read into new ones.
 const LONG: usize = 1 << 20;
@@ -48,7 +48,7 @@ impl<'f, E> Output<'f, E> {
     /// it says that its items are.
     pub(super) fn broken_record(&mut self, text: &str, known: Option<LogType>, place: Place<'_, E>) -> Result<bool, E> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let outcome = normalize_json(text, known, &mut buffers);
+        let outcome = of_cut(text, known, &mut buffers);
         let is_record = self.record(text, outcome, false, place);
         self.keep(buffers, text);
         is_record

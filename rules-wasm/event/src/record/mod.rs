@@ -20,4 +20,4 @@ pub use buffers::Buffers;
 pub use normalize::{Envelope, normalize, normalize_as, normalize_or_read};
 pub use outcome::{Ignored, Outcome, Rejected};
 
-pub(crate) use normalize::{normalize_json, normalize_value};
+pub(crate) use normalize::{normalize_value, of_cut};

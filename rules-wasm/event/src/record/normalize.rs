@@ -87,22 +87,7 @@ pub fn normalize_or_read<'a>(
     }
 }
 
-/// [`normalize_as`] without an error message: `None` if the text is not a JSON object. The message would take reading
-/// the text again.
-pub(crate) fn normalize_json<'a>(
-    text: &'a str,
-    known: Option<LogType>,
-    buffers: &'a mut Buffers,
-) -> Option<Outcome<'a>> {
-    if let Some(document) = Document::read(text, &mut buffers.record)
-        && document.value().is_object()
-    {
-        return Some(of_object(document.value(), known, Some(&mut buffers.row), &mut buffers.inside));
-    }
-    of_cut(text, known, buffers)
-}
-
-/// [`normalize_json`] for an object that was read as a part of a larger text.
+/// [`normalize_as`] for an object that was read as a part of a larger text.
 pub(crate) fn normalize_value<'a>(
     object: Value<'a, '_>,
     known: Option<LogType>,
@@ -114,7 +99,7 @@ pub(crate) fn normalize_value<'a>(
 /// Decides the outcome of a text that is not JSON. If its end is missing, its complete part may be an event. If not,
 /// the string in which the text ends may contain one, as in a record that contains its event as text.
 #[cold]
-fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Option<Outcome<'a>> {
+pub(crate) fn of_cut<'a>(text: &str, known: Option<LogType>, buffers: &'a mut Buffers) -> Option<Outcome<'a>> {
     let Buffers { record: tokens, closed, row, inside, again } = buffers;
     cut::close(text, closed)?;
     let document = Document::read(closed, tokens).filter(|document| document.value().is_object())?;
