@@ -50,6 +50,15 @@ pub(crate) struct JudgedBatch {
     pub(crate) entries: Vec<Entry>,
 }
 
+/// What was judged of a batch since the last part was handed over.
+#[derive(Default)]
+struct Part {
+    outcomes: Outcomes,
+    entries: Vec<Entry>,
+    /// The approximate number of bytes to write.
+    results: usize,
+}
+
 /// An entry to write.
 pub(crate) enum Entry {
     /// The report on a record.
@@ -70,8 +79,9 @@ impl Worker {
             tenants.judge(tenant).set_rules(rules);
         }
         let rules = Arc::clone(&batch.rules);
-        let (mut outcomes, mut entries, mut results) = (Outcomes::default(), Vec::new(), 0);
-        let mut part = |outcomes: &mut Outcomes, entries: &mut Vec<Entry>, tenants: &mut Tenants, results, is_last| {
+        let mut part = Part::default();
+        let mut end = |part: &mut Part, tenants: &mut Tenants, is_last| {
+            let Part { outcomes, entries, results } = std::mem::take(part);
             hand_over(JudgedBatch {
                 number: batch.number,
                 is_last,
@@ -81,38 +91,38 @@ impl Worker {
                 worker: *worker,
                 accounts: tenants.take_accounts(),
                 source: Arc::clone(&batch.source),
-                outcomes: std::mem::take(outcomes),
-                entries: std::mem::take(entries),
+                outcomes,
+                entries,
             });
         };
         let origin = Origin { input: &batch.source.name, tenant: None, batch: None };
         for document in batch.documents() {
             let line = document.bytes;
             let document = if batch.lines { document.trimmed() } else { document };
-            let before = entries.len();
+            let before = part.entries.len();
             let done = records.for_each(&document, &mut |record, outcome| {
-                let report = judge_record(tenants, *options, &mut outcomes, origin, record, outcome);
+                let report = judge_record(tenants, *options, &mut part.outcomes, origin, record, outcome);
                 steps.fetch_add(1, Ordering::Relaxed);
-                results += report.as_ref().map_or(0, RecordReport::size);
-                entries.extend(report.map(Box::new).map(Entry::Report));
-                if results > PART && !batch.lines {
-                    part(&mut outcomes, &mut entries, tenants, std::mem::take(&mut results), false);
+                part.results += report.as_ref().map_or(0, RecordReport::size);
+                part.entries.extend(report.map(Box::new).map(Entry::Report));
+                if part.results > PART && !batch.lines {
+                    end(&mut part, tenants, false);
                 }
                 Ok::<(), Infallible>(())
             });
             let Ok(()) = done;
             if batch.lines {
-                let alerts: Vec<&Alert> = entries[before..].iter().flat_map(Entry::alerts).collect();
+                let alerts: Vec<&Alert> = part.entries[before..].iter().flat_map(Entry::alerts).collect();
                 let annotated = if alerts.is_empty() { None } else { annotated(document.bytes, &alerts) };
                 let line = annotated.map_or_else(|| line.to_vec(), String::into_bytes);
-                results += line.len();
-                entries.push(Entry::Line(line));
-                if results > PART {
-                    part(&mut outcomes, &mut entries, tenants, std::mem::take(&mut results), false);
+                part.results += line.len();
+                part.entries.push(Entry::Line(line));
+                if part.results > PART {
+                    end(&mut part, tenants, false);
                 }
             }
         }
-        part(&mut outcomes, &mut entries, tenants, results, true);
+        end(&mut part, tenants, true);
     }
 }
 
