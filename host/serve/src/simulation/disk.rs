@@ -38,14 +38,14 @@ struct File {
 }
 
 /// The disk as a process sees it.
+#[derive(Clone)]
 pub(super) struct ProcessDisk {
     platter: Platter,
     process: u64,
 }
 
 struct OpenFile {
-    platter: Platter,
-    process: u64,
+    disk: ProcessDisk,
     path: PathBuf,
 }
 
@@ -210,7 +210,7 @@ impl Disk for ProcessDisk {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         file.open = Some(process);
-        Ok(Box::new(OpenFile { platter: self.platter.clone(), process, path: path.to_owned() }))
+        Ok(Box::new(OpenFile { disk: self.clone(), path: path.to_owned() }))
     }
 
     fn create_folder(&self, _: &Path) -> io::Result<()> {
@@ -252,18 +252,10 @@ impl Disk for ProcessDisk {
     }
 }
 
-impl OpenFile {
-    fn begin(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.platter.lock();
-        state.begin(self.process)?;
-        Ok(state)
-    }
-}
-
 impl AppendFile for OpenFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let path = self.path.clone();
-        let mut state = self.begin()?;
+        let mut state = self.disk.begin()?;
         let fails = state.check().and_then(|()| state.has_space());
         if fails.is_err() {
             // A part of it is written.
@@ -285,12 +277,12 @@ impl AppendFile for OpenFile {
 
     fn length(&mut self) -> io::Result<u64> {
         let path = self.path.clone();
-        Ok(self.begin()?.file(&path)?.content.len() as u64)
+        Ok(self.disk.begin()?.file(&path)?.content.len() as u64)
     }
 
     fn tail(&mut self, most: u64) -> io::Result<Vec<u8>> {
         let path = self.path.clone();
-        let mut state = self.begin()?;
+        let mut state = self.disk.begin()?;
         let content = &state.file(&path)?.content;
         let from = content.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
         Ok(content[from..].to_vec())
@@ -298,14 +290,14 @@ impl AppendFile for OpenFile {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let path = self.path.clone();
-        let mut state = self.begin()?;
+        let mut state = self.disk.begin()?;
         state.check()?;
         state.file(&path)?.content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         Ok(())
     }
 
     fn check_space(&mut self, _: u64) -> io::Result<()> {
-        let mut state = self.begin()?;
+        let mut state = self.disk.begin()?;
         state.check()?;
         state.has_space()
     }
@@ -317,8 +309,8 @@ impl AppendFile for OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        let mut state = self.platter.lock();
-        let process = self.process;
+        let mut state = self.disk.platter.lock();
+        let process = self.disk.process;
         if let Some(file) = state.files.get_mut(&self.path).filter(|file| file.open == Some(process)) {
             file.open = None;
         }
