@@ -23,6 +23,7 @@ mod registry;
 mod replicas;
 mod service;
 pub mod settings;
+mod shares;
 #[cfg(test)]
 mod simulation;
 mod sink_alert;

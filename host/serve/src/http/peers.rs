@@ -1,9 +1,10 @@
 //! The connections of each peer address.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::shares::{Share, Shares};
 
 /// Minimum time between two warnings.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
@@ -13,64 +14,35 @@ const SHARED: usize = 8;
 
 /// Counts the connections of each peer, so that one peer leaves some to others.
 pub(super) struct Peers {
-    /// Maximum number of connections of one peer.
-    most: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Arc<Shares<IpAddr>>,
     /// The time of the last warning.
     warned: Mutex<Option<Instant>>,
 }
 
-/// A connection of a peer, which is counted until it is dropped.
-pub(super) struct PeerConnection {
-    peers: Arc<Peers>,
-    address: IpAddr,
-}
-
 impl Peers {
     /// Returns a counter for a service with this limit on all connections.
-    pub(super) fn new(connections: usize) -> Arc<Self> {
+    pub(super) fn new(connections: usize) -> Self {
         let most = if connections < SHARED { connections } else { connections - connections / 4 };
-        Arc::new(Self { most, open: Mutex::default(), warned: Mutex::default() })
+        Self { open: Shares::new(most), warned: Mutex::default() }
     }
 
     /// Counts a connection, unless its peer has too many.
-    pub(super) fn connect(self: &Arc<Self>, address: IpAddr) -> Option<PeerConnection> {
+    pub(super) fn connect(&self, address: IpAddr) -> Option<Share<IpAddr>> {
         let address = network(address);
-        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = all.entry(address).or_default();
-        if *open >= self.most {
-            return None;
-        }
-        *open += 1;
-        let is_last = *open == self.most;
-        drop(all);
-        if is_last {
+        let connection = self.open.take(address)?;
+        if connection.number == self.open.most {
             self.warn(address);
         }
-        Some(PeerConnection { peers: Arc::clone(self), address })
+        Some(connection)
     }
-}
 
-impl Peers {
     /// Warns of a peer, at most once a minute.
     fn warn(&self, address: IpAddr) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
             *warned = Some(Instant::now());
-            let connections = self.most;
+            let connections = self.open.most;
             tracing::warn!(%address, connections, "a peer has as many connections as one may have; more are closed");
-        }
-    }
-}
-
-impl Drop for PeerConnection {
-    fn drop(&mut self) {
-        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
         }
     }
 }
@@ -97,6 +69,6 @@ mod tests {
         open.pop();
         assert!(connect("2001:db8::99").is_some());
         drop(open);
-        assert!(peers.open.lock().expect("no panic").is_empty());
+        assert!(peers.open.are_free());
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Observed {
     stats: Arc<Stats>,
     replica: Arc<str>,
     started: Instant,
-    places: Arc<Places>,
+    places: Places,
     /// The last frame of each tenant that is viewed, and of all.
     frames: Mutex<HashMap<Option<usize>, (Instant, Frame)>>,
 }
