@@ -57,8 +57,11 @@ async fn read_whole(body: &mut Body, most: u64, permit: &mut Permit) -> Result<B
 }
 
 /// Reads and drops the rest of a refused body in the background. Otherwise a client that is still sending when the
-/// connection closes would see a broken connection instead of the answer.
-pub(super) fn discard(mut body: Body, bounds: Bounds) {
+/// connection closes would see a broken connection instead of the answer. A client that was too slow gets no more time.
+pub(super) fn discard(mut body: Body, denied: &Denied, bounds: Bounds) {
+    if denied.status == StatusCode::REQUEST_TIMEOUT {
+        return;
+    }
     let mut left = bounds.size;
     tokio::spawn(timeout(bounds.time, async move {
         while let Some(Ok(frame)) = body.frame().await {

@@ -34,10 +34,7 @@ pub(super) async fn post(
         Err(denied) => {
             let (status, reason, place) = (denied.status.as_u16(), &denied.text, denied.place.as_deref());
             tracing::warn!(client = &*name, status, reason, place, "batch refused");
-            // A client that was too slow gets no more time.
-            if denied.status != StatusCode::REQUEST_TIMEOUT {
-                body::discard(body, bounds(&app));
-            }
+            body::discard(body, &denied, bounds(&app));
             denied.into_response()
         }
     };

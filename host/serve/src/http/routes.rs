@@ -127,10 +127,7 @@ async fn published(app: &App, client: &Client, request: Request, most: u64) -> R
     let mut permit = app.ingest.budget.permit(&client.name);
     let bounds = Bounds { size: most, ..records::bounds(app) };
     let read = body::read(&mut body, bounds, &mut permit).await;
-    if read.as_ref().is_err_and(|denied| denied.status != StatusCode::REQUEST_TIMEOUT) {
-        body::discard(body, records::bounds(app));
-    }
-    read
+    read.inspect_err(|denied| body::discard(body, denied, records::bounds(app)))
 }
 
 fn publication<'p>(client: &'p Client, tenant: &'p str) -> Publication<'p> {
