@@ -248,6 +248,7 @@ impl Judge {
             let prefilters = self.fixed.prefilters;
             self.shadows.judge(&self.rules, &self.candidates, prefilters, &self.serving, &verdicts, &mut context);
         }
+        // Last, so that neither a rollback nor a shadow sees what is a matter of the batch.
         for verdict in &mut verdicts {
             self.alert_bytes.take(verdict);
         }
@@ -314,7 +315,7 @@ impl Judge {
 
 /// Returns whether a rule was called, and failed.
 fn failed_when_asked(verdict: &RuleVerdict) -> bool {
-    matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_) | Fault::AlertBytes(_)))
+    matches!(&verdict.verdict, Verdict::Fault(fault) if !matches!(fault, Fault::Suspended(_) | Fault::Alerts(_)))
 }
 
 /// Returns whether a rule may be about the source of requests, according to its prefilter.

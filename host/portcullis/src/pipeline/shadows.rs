@@ -51,9 +51,7 @@ impl Shadows {
                 continue;
             }
             let active = active.map_or(Ok(false), |active| match active.verdict {
-                Verdict::Alert(_)
-                | Verdict::Excluded { .. }
-                | Verdict::Fault(Fault::Alerts(_) | Fault::AlertBytes(_)) => Ok(true),
+                Verdict::Alert(_) | Verdict::Excluded { .. } | Verdict::Fault(Fault::Alerts(_)) => Ok(true),
                 Verdict::NoMatch | Verdict::Skipped => Ok(false),
                 Verdict::Fault(_) => Err(()),
             });

@@ -32,8 +32,8 @@ pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<ContextTex
     Ok(Checked { title, dedup, severity, context })
 }
 
-/// Returns the length of a value as JSON, in bytes.
-pub(crate) fn json_length(value: &impl Serialize) -> usize {
+/// Returns the length of a value as JSON, in bytes, without writing it.
+pub fn json_length(value: &impl Serialize) -> usize {
     struct Count(usize);
 
     impl io::Write for Count {

@@ -14,7 +14,8 @@ pub use crate::guest::bindings::exports::portcullis::detection::rule::{Alert as 
 use crate::guest::{Limiter, State};
 use crate::limits::Limits;
 use crate::package::Package;
-pub(crate) use answer::{checked, json_length};
+pub(crate) use answer::checked;
+pub use answer::json_length;
 
 /// One rule that evaluates events one after the other, on the calling thread. If the thread's stack is too small for
 /// the rule, the call uses another stack.

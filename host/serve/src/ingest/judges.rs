@@ -17,6 +17,7 @@ use portcullis::pipeline::{AbortOnPanic, RuleVerdict};
 use portcullis::read::{Record, is_compressed};
 use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
 use portcullis::rule_set::{RuleSetCell, RuleSetWatch, RuleSets};
+use portcullis::sandbox::json_length;
 use portcullis::{Accounting, Alert, Tenants, Verdict, ocsf};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -279,12 +280,12 @@ pub(super) const RESULTS: u64 = 4;
 
 /// Returns the number of bytes to write for an alert.
 fn cost(alert: &Alert, _: &Spec) -> usize {
-    serde_json::to_string(alert).map_or(usize::MAX, |text| text.len())
+    json_length(alert)
 }
 
 /// Returns the number of bytes to write for an alert and its finding.
 fn cost_with_finding(alert: &Alert, spec: &Spec) -> usize {
-    cost(alert, spec).saturating_add(ocsf::finding(alert, spec, Timestamp::now()).to_string().len())
+    json_length(alert).saturating_add(json_length(&ocsf::finding(alert, spec, Timestamp::now())))
 }
 
 /// The compression level of batches in the stream. It makes audit logs five times smaller, and takes less time than to
