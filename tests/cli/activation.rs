@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Does, FIRST, Live, SECOND, VERSIONED, exported, history, live, package, pairs, pinned, project, record, run, said,
-    spec, version, version_that_fails, versioned_spec,
+    slow_to_check, version, version_that_fails, versioned_spec,
 };
 
 #[test]
@@ -325,15 +325,6 @@ fn each_tenant_has_its_own_versions_of_a_rule() {
     let tenants: Vec<_> =
         history(&folder.path().join("history")).into_iter().filter(|entry| entry["to"] == "2.0.0").collect();
     assert!(tenants.iter().all(|entry| entry["tenant"] == "new"), "{tenants:?}");
-}
-
-/// A package of this rule with thousands of test cases that each use up their time.
-fn slow_to_check(rule_id: &str, version: &str) -> Vec<u8> {
-    let test_case = |n: usize| {
-        format!("  - {{Name: \"{n}\", ExpectedResult: false, Log: {{p_log_type: Amazon.EKS.Audit, verb: get}}}}\n")
-    };
-    let spec = spec(rule_id) + "Tests:\n" + &(0..2_700).map(test_case).collect::<String>();
-    package(&Does::Loop.component(), &spec, &format!(r#"{{"version":"{version}","prefilter":{{}}}}"#))
 }
 
 /// They would hold up all other candidates for a minute.

@@ -16,8 +16,8 @@ fn cached(rules: &Path, cache: &Path, limits: &str) -> Ended {
 }
 
 fn kept(cache: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(cache).expect("a folder").map(|file| file.expect("a file").path()).collect();
+    let files = fs::read_dir(cache).expect("a folder").map(|file| file.expect("a file").path());
+    let mut files: Vec<PathBuf> = files.filter(|file| file.extension().is_none()).collect();
     files.sort();
     files
 }

@@ -138,6 +138,51 @@ fn the_gate_refuses_proposals_that_the_engine_does_not_support() {
     }
 }
 
+/// And every one of the component model beyond functions, types and instances.
+#[test]
+fn the_gate_refuses_what_a_rule_does_not_need_of_the_component_model() {
+    let resource = "(type $r (resource (rep i32)))";
+    for (text, name) in [
+        (
+            "(component $c (core module $m (func (export \"f\"))) (core instance $i (instantiate $m))
+                (func (export \"f\") (canon lift (core func $i \"f\"))))
+             (instance $c (instantiate $c)) (core func (canon lower (func $c \"f\")))"
+                .to_owned(),
+            "Lower",
+        ),
+        (format!("{resource} (core func (canon resource.new $r))"), "ResourceNew"),
+        (format!("{resource} (core func (canon resource.drop $r))"), "ResourceDrop"),
+        (format!("{resource} (core func (canon resource.rep $r))"), "ResourceRep"),
+        ("(core func (canon task.cancel))".to_owned(), "TaskCancel"),
+        ("(core func (canon backpressure.inc))".to_owned(), "BackpressureInc"),
+        ("(core func (canon waitable-set.new))".to_owned(), "WaitableSetNew"),
+        ("(core func (canon subtask.drop))".to_owned(), "SubtaskDrop"),
+        ("(core func (canon context.get i32 0))".to_owned(), "ContextGet"),
+        ("(core func (canon thread.available_parallelism))".to_owned(), "ThreadAvailableParallelism"),
+        ("(core func (canon error-context.drop))".to_owned(), "ErrorContextDrop"),
+    ] {
+        let found = said(&rule(&whole_with("", &text)), "");
+        let expected = format!(
+            "not a rule's component: it uses the built-in function {name} of the component model; a rule calls no other \
+             component, and has no resources, tasks or threads"
+        );
+        assert_eq!(found, expected);
+    }
+    for (text, message) in [
+        ("(type (stream u8))", "async"),
+        ("(type (future u8))", "async"),
+        ("(type error-context)", "error-context"),
+        ("(type (list u8 4))", "fixed-length"),
+        ("(type (map string u8))", "map"),
+        ("(import \"host\" (func))", "imports"),
+        ("(import \"host\" (core module))", "imports"),
+        ("(import \"host\" (component))", "imports"),
+    ] {
+        let found = said(&rule(&whole_with("", text)), "");
+        assert!(found.starts_with("not a rule's component: ") && found.contains(message), "{text}: {found}");
+    }
+}
+
 /// A component that exports an interface of our name with something else in it.
 fn exporting(interface: &str) -> Vec<u8> {
     let text = format!(
@@ -223,7 +268,7 @@ fn a_compile_bomb_kills_only_its_child_process_and_the_reason_is_reported() {
     );
 }
 
-/// Types that are as wide as a type may be, and lowered thousands of times: to validate that takes a minute, though there is
+/// Types that are as wide as a type may be, and lifted thousands of times: to validate that takes a minute, though there is
 /// little of it.
 #[test]
 fn a_validation_bomb_kills_only_its_child_process() {
@@ -236,8 +281,8 @@ fn a_validation_bomb_kills_only_its_child_process() {
         r#"{types} (type $f (func (param "x" $v2)))
         (core module $n (func (export "f") (param i32 i32 i32 i32)))
         (core instance $n (instantiate $n)) (alias core export $n "f" (core func $cf))
-        (func $lifted (type $f) (canon lift (core func $cf))) {}"#,
-        "(core func (canon lower (func $lifted)))".repeat(9_000)
+        {}"#,
+        "(func (type $f) (canon lift (core func $cf)))".repeat(9_000)
     );
     assert_eq!(
         said(&rule(&whole_with("", &bomb)), "[limits]\ncompile-time = \"1s\""),

@@ -7,9 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::rule_set::Shadow;
 use portcullis::{Engine, Fault, Judge, Judgement, Limits, Package, RuleSet, Verdict, embedded};
 
-use crate::support::{Run, all_hostile, hostile, project, run_accounted, spawn, status};
+use crate::support::{
+    OPEN_MANIFEST, Run, all_hostile, hostile, hostile_component, package, project, run, run_accounted, run_with_input,
+    spawn, spec, status,
+};
 
 /// A record that the NodePort rule matches.
 const RECORD: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","user":{"username":"ada"},
@@ -33,6 +37,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("floods", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
     ("grows", &["requested 16842752 bytes of memory, more than its limit of 16780"]),
     ("grows-at-start", &["requested 16842752 bytes of memory, more than its limit of 16780"]),
+    ("grows-linked-memory", &["requested 16842752 bytes of memory, more than its limit of 16780"]),
     ("grows-table", &["requested a table of 10001 elements, more than its limit of 10000"]),
     ("large-alert", &["answered with an alert of 360022 bytes, more than its limit of 262144"]),
     ("large-contexts", &["alert", "alert", "alert", "matched beyond its limit of 3 alerts in the event's minute"]),
@@ -68,7 +73,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
 ];
 
 /// Components that the gate keeps out.
-const REFUSED: &[&str] = &["two-memories"];
+const REFUSED: &[&str] = &["keeps-resources", "nested-components", "two-memories"];
 
 /// A judge with a hostile component and the two rules.
 fn judge_with(name: &str) -> Judge {
@@ -178,6 +183,27 @@ fn each_limit_is_where_it_is_set() {
     }
 }
 
+/// In shadow, a hostile component costs nothing but its shadow.
+#[test]
+fn a_hostile_candidate_in_shadow_changes_no_verdict() {
+    let engine = Engine::new().expect("an engine");
+    let limits = Limits { alerts_per_minute: 3, ..Limits::default() };
+    for (name, _) in EXPECTED {
+        let packages = embedded::packages(&engine).expect("the embedded rules");
+        let spec = spec(packages[0].rule_id());
+        let candidate = package(&hostile_component(name), &spec, r#"{"version":"9.9.9","prefilter":{}}"#);
+        let candidate = Package::load(&engine, &candidate, name).expect("a package");
+        let shadow = Shadow::new(candidate, 100);
+        let rules = RuleSet::new(packages).expect("two rules").with_shadows(vec![shadow.clone()]);
+        let mut judge = Judge::new(Arc::new(rules), limits);
+        for n in 0..4 {
+            let Judgement::Evaluated { verdicts, .. } = judge.record(RECORD) else { panic!("not evaluated") };
+            let found: Vec<&str> = verdicts.all().map(|(_, verdict)| verdict.as_str()).collect();
+            assert_eq!(found, [if n < 3 { "alert" } else { "fault" }, "skipped"], "{name}");
+        }
+    }
+}
+
 /// An instance answers this many events, wherever they come from, and ends with them.
 #[test]
 fn no_rule_keeps_state_between_instances() {
@@ -231,6 +257,49 @@ fn without_hostile(run: &Run) -> Vec<serde_json::Value> {
         }
     }
     ledger
+}
+
+/// Grouped into incidents, too, the real rules say what they say alone.
+#[test]
+fn the_real_incidents_are_the_same_with_all_hostile_rules_loaded() {
+    let folder = folder_of_all();
+    let records = fs::read(project("fixtures/parity/events.ndjson")).expect("the corpus");
+    let incidents = |more: &[&str]| -> Vec<String> {
+        let args = [&["run", "--incidents", "--format", "ndjson", "--quiet"], more, &["-"]].concat();
+        let ended = run_with_input(args, &records);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let lines = ended.stdout.lines().map(str::to_owned);
+        lines.filter(|line| !line.contains("\"rule_id\":\"Hostile.")).collect()
+    };
+    let alone = incidents(&[]);
+    assert!(!alone.is_empty());
+    assert_eq!(incidents(&["--rules", folder.path().to_str().expect("UTF-8")]), alone);
+}
+
+/// Whoever tries out a package of a stranger gets an answer: `test`, `inspect` and `explain` neither hang nor fail.
+#[test]
+fn hostile_packages_can_be_tested_inspected_and_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::write(path("record.json"), RECORD).expect("written");
+    for name in all_hostile() {
+        let test = "Tests:\n  - {Name: any, ExpectedResult: false, Log: {p_log_type: Amazon.EKS.Audit, verb: get}}\n";
+        let spec = spec(&format!("Hostile.{name}")) + test;
+        fs::write(path("rule.wasm"), package(&hostile_component(&name), &spec, OPEN_MANIFEST)).expect("written");
+        let is_refused = REFUSED.contains(&&*name);
+        for args in [&["test"][..], &["inspect"], &["explain", &path("record.json"), "--rules"]] {
+            let ended = run(args.iter().copied().chain([&*path("rule.wasm")]));
+            let expected = match (args[0], is_refused) {
+                (_, true) => &[3][..],
+                ("test", _) => &[0, 1],
+                _ => &[0],
+            };
+            assert!(ended.code.is_some_and(|code| expected.contains(&code)), "{name} {args:?}: {ended:?}");
+            let shown = ended.stdout + &ended.stderr;
+            assert!(shown.len() < 300_000, "{name} {args:?}: {} bytes", shown.len());
+            assert!(!shown.contains('\u{1b}'), "{name} {args:?}: {shown:?}");
+        }
+    }
 }
 
 #[test]

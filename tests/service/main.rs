@@ -14,6 +14,7 @@ mod serve_security;
 mod serve_tls;
 mod sinks;
 mod sinks_webhook;
+mod starting;
 #[expect(dead_code, unused_imports, reason = "the other test targets use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::support::browser::Browser;
 use crate::support::nats::Nats;
 use crate::support::service::{EYES, Service, TWO_TENANTS, agent, ask, config, service_folder, wait_until};
-use crate::support::{NODEPORT, SYSTEM_PRINCIPAL, project, sample};
+use crate::support::{
+    NODEPORT, OPEN_MANIFEST, SYSTEM_PRINCIPAL, exported, hostile_component, package, project, sample, spec,
+};
 
 const ENTER: &str = "\u{E007}";
 
@@ -112,6 +114,59 @@ fn the_page_shows_each_client_what_it_may_see() {
     browser.wait_for(&format!("document.getElementById('live').hidden && {ALERTS} === 0"));
     assert_eq!(browser.run("return sessionStorage.length"), json!(0));
     assert_no_error(&browser, "");
+}
+
+/// What a client of a cluster and a rule may put into an alert: markup, scripts, bidirectional controls, and a lot of it.
+#[test]
+fn hostile_alerts_are_text_and_the_page_stays_usable() {
+    let spec = spec("Hostile.page")
+        + "DisplayName: \"</title><script>window.isHacked = true</script>\\u202egnp.exe\"\n\
+           Runbook: \"<img src=x onerror='window.isHacked = true'>\"\n\
+           Reference: \"javascript:window.isHacked = true\"\n";
+    let rule = package(&hostile_component("large-contexts"), &spec, OPEN_MANIFEST);
+    let folder = service_folder(&config(""));
+    let rules = folder.path().join("rules");
+    fs::create_dir(&rules).expect("made");
+    fs::write(rules.join("rule.wasm"), rule).expect("written");
+    let (_exported, files) = exported();
+    for file in files {
+        fs::copy(&file, rules.join(file.file_name().expect("a name"))).expect("copied");
+    }
+    let service = Service::start(folder.path(), &["--rules", rules.to_str().expect("UTF-8")]);
+    let browser = Browser::start(1280, 900);
+    log_in(&browser, &service, EYES);
+    browser.wait_for("document.getElementById('status').textContent === 'Live'");
+    let markup = "<svg/onload=window.isHacked=true>\u{2066}\u{202e}";
+    let long = markup.repeat((255 << 10) / markup.len());
+    for n in 0..40 {
+        // Each alert has an id of its own.
+        let mut long: Value = serde_json::from_str(&record("acme", &long)).expect("JSON");
+        long["auditID"] = format!("page-{n}").into();
+        let short = crate::support::record(false).replace("\"get\"", &format!("\"get\",\"auditID\":\"page-{n}\""));
+        let answer = service.post(format!("{long}\n{short}\n"));
+        assert_eq!(answer.status, 200, "{n}: {}", answer.text);
+    }
+    browser.wait_for(&format!("{ALERTS} >= 40"));
+    browser.run("document.querySelectorAll('#alerts details').forEach(it => it.open = true)");
+    let inside =
+        "document.getElementById('live').querySelectorAll('img, script, svg[onload], a[href^=javascript]').length";
+    assert_eq!(browser.run(&format!("return {inside}")), json!(0));
+    assert_eq!(browser.run("return window.isHacked ?? null"), json!(null));
+    let raw = "/[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.getElementById('live').textContent)";
+    assert_eq!(browser.run(&format!("return {raw}")), json!(false));
+    let length = browser.run("return document.documentElement.innerHTML.length");
+    assert!(length.as_u64() < Some(5_000_000), "{length} characters");
+    // Nothing but the page's own script runs, whoever writes it into the page.
+    browser.run("const it = document.createElement('div'); it.innerHTML = '<img src=data:, onerror=\"window.isHacked = 1\">'; document.body.append(it)");
+    browser.run(
+        "const it = document.createElement('script'); it.textContent = 'window.isHacked = 2'; document.body.append(it)",
+    );
+    let answer = service.get("/");
+    let policy = answer.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(browser.run("return window.isHacked ?? null"), json!(null));
+    assert_no_error(&browser, "Content Security Policy");
+    assert_eq!(service.end().0, Some(0));
 }
 
 #[test]

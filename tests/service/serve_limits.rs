@@ -247,6 +247,55 @@ fn viewers_of_one_client_leave_places_to_others() {
     wait_until("the place is free again", || view().0 == "HTTP/1.1 200");
 }
 
+/// A client that has said all that it will say still gets its answer.
+#[test]
+fn a_client_that_closes_its_half_is_answered() {
+    let (_folder, service) = service("");
+    let mut stream = service.connect();
+    let body = eks();
+    write!(stream, "{}", head(&format!("Content-Length: {}", body.len()))).expect("it reads");
+    stream.write_all(&body).expect("it reads");
+    stream.shutdown(std::net::Shutdown::Write).expect("closed");
+    let answer = read_answer(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // In the middle of a request, there is nothing to answer.
+    let mut stream = service.connect();
+    write!(stream, "{}", head("Content-Length: 100000")).expect("it reads");
+    stream.shutdown(std::net::Shutdown::Write).expect("closed");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is closed");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    wait_until("the room is given back", || service.figure("portcullis_in_flight_bytes") < 1.0);
+}
+
+/// With 64 open files, one host cannot take them all, and new rules are compiled.
+#[test]
+fn few_open_files_are_enough() {
+    let folder = service_folder(&config(""));
+    let service = Service::start_with_files(folder.path(), 64);
+    let open: Vec<TcpStream> = (0..100).map(|_| service.connect()).collect();
+    wait_until("those over the share are closed", || {
+        let is_closed = |mut stream: &TcpStream| {
+            stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+            matches!(stream.read(&mut [0; 1]), Ok(0))
+                || stream.peek(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+        };
+        open.iter().filter(|stream| is_closed(stream)).count() >= 88
+    });
+    for _ in 0..5 {
+        // Each has a connection of its own, as the others of this host have.
+        drop(service.connect());
+    }
+    drop(open);
+    wait_until("it answers", || service.post(eks()).status == 200);
+    let (code, log, _) = service.end();
+    assert_eq!(code, Some(0));
+    let is_it = |line: &&serde_json::Value| {
+        line["message"].as_str().is_some_and(|text| text.starts_with("only 16 connections at once: raise the limit"))
+    };
+    assert_eq!(log.iter().filter(is_it).count(), 1, "{log:#?}");
+}
+
 /// However much is sent at once, plain or compressed, what is held is bounded by the config.
 #[cfg(target_os = "linux")]
 #[test]

@@ -21,8 +21,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) use live::{FIRST, Live, SECOND, history, live, pairs, pinned, said};
 pub(crate) use packages::{
-    Does, OPEN_MANIFEST, VERSIONED, all_hostile, component, hostile, package, project, record, spec, version,
-    version_that_fails, versioned_spec,
+    Does, OPEN_MANIFEST, VERSIONED, all_hostile, component, hostile, hostile_component, package, project, record,
+    slow_to_check, spec, version, version_that_fails, versioned_spec,
 };
 use serde_json::Value;
 

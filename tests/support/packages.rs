@@ -48,7 +48,7 @@ pub(crate) fn hostile(name: &str) -> Vec<u8> {
 }
 
 /// Its component: of a core module, unless the file is a whole component.
-fn hostile_component(name: &str) -> Vec<u8> {
+pub(crate) fn hostile_component(name: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(project("fixtures/hostile").join(name).with_extension("wat")).expect(name);
     if text.contains("\n(component\n") { wat::parse_str(&text).expect(name) } else { component(&text) }
 }
@@ -123,6 +123,15 @@ impl Does {
                 (func (export "portcullis:detection/rule@1.0.0#evaluate") (param i32 i32) (result i32) {body}))"#
         ))
     }
+}
+
+/// A package of this rule with thousands of test cases that each use up their time.
+pub(crate) fn slow_to_check(rule_id: &str, version: &str) -> Vec<u8> {
+    let test_case = |n: usize| {
+        format!("  - {{Name: \"{n}\", ExpectedResult: false, Log: {{p_log_type: Amazon.EKS.Audit, verb: get}}}}\n")
+    };
+    let spec = spec(rule_id) + "Tests:\n" + &(0..2_700).map(test_case).collect::<String>();
+    package(&Does::Loop.component(), &spec, &format!(r#"{{"version":"{version}","prefilter":{{}}}}"#))
 }
 
 /// A record that [`VERSIONED`] is asked about; a long one becomes a long event.

@@ -126,7 +126,18 @@ impl Service {
 
     /// The same with so much in the log; or what it says instead.
     pub(crate) fn try_start(folder: &Path, more_args: &[&str], log: &str) -> Result<Self, Refusal> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        Self::try_start_by(Command::new(env!("CARGO_BIN_EXE_portcullis")), folder, more_args, log)
+    }
+
+    /// Starts one that may open so many files.
+    pub(crate) fn start_with_files(folder: &Path, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {files} && exec {} \"$@\"", env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["-c", &limited, "sh"]);
+        Self::try_start_by(command, folder, &[], "info").expect("it serves")
+    }
+
+    fn try_start_by(mut command: Command, folder: &Path, more_args: &[&str], log: &str) -> Result<Self, Refusal> {
         command.arg("serve").arg("--config").arg(folder.join("config.toml")).args(more_args);
         command.env("PORTCULLIS_LOG", log).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().expect("the command starts"));
@@ -221,8 +232,18 @@ impl Service {
         self.ask(EYES, "GET", path, b"")
     }
 
-    /// Asks with this token.
+    /// Asks with this token. Like an API server, it asks again while the first rules are checked.
     pub(crate) fn ask(&self, token: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+        loop {
+            let answer = self.ask_once(token, method, path, body);
+            if answer.status != 503 || !answer.text.contains("are still being checked") {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn ask_once(&self, token: &str, method: &str, path: &str, body: &[u8]) -> Answer {
         let authorization = format!("Bearer {token}");
         ask(&agent(), method, &self.url(path), &[("Authorization", &authorization)], body).expect("it answers")
     }

@@ -62,7 +62,7 @@ fn main() {
     let tenant = activator.add_tenant("default".into(), store, Policy::default(), Limits::default());
     activator.start_strictly().expect("the rules are good");
     let cell = activator.cell(tenant);
-    let watched = FollowedFiles { stores: true, configs: Vec::new() };
+    let watched = FollowedFiles { stores: true, ..FollowedFiles::default() };
     let _control = activator.run(watched, Box::new(|| Ok(Vec::new()))).expect("a thread");
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/events.ndjson");

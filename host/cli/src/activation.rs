@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use portcullis::activation::{
     Action, ActivationNotice, Activator, Control, FollowedFiles, History, ListedPackage, Policy, Reload, RequiredChecks,
 };
-use portcullis::package::{Cache, PublicKey};
+use portcullis::package::{Cache, CacheError, PublicKey};
 use portcullis::report::Notification;
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Compiler, Engine, PackageLimits, RuleSet, TenantLimits, embedded};
@@ -33,17 +33,22 @@ pub(crate) enum Start<'a> {
         watch: bool,
         history: Option<&'a Path>,
     },
+    /// For a service, which begins to follow its rules when it listens.
+    Serve { history: &'a Path, data: &'a Path },
     /// For `explain`: also versions whose test cases fail.
     Explain,
     /// For `rules`: to list their states.
     List { history: Option<&'a Path> },
 }
 
+/// The folder of compiled rules in a service's data folder.
+const COMPILED: &str = "compiled";
+
 impl Start<'_> {
     fn history(&self) -> Result<Arc<History>, Failure> {
         let (path, history) = match self {
-            Self::Run { history: Some(path), .. } => (path, History::open(path)),
-            Self::List { history: Some(path) } => (path, History::read(path)),
+            Self::Run { history: Some(path), .. } | Self::Serve { history: path, .. } => (*path, History::open(path)),
+            Self::List { history: Some(path) } => (*path, History::read(path)),
             _ => return Ok(Arc::default()),
         };
         let history = history.with_context(|| format!("{}: cannot be opened", path.display())).or_exit(Exit::Io)?;
@@ -55,8 +60,36 @@ impl Start<'_> {
 
     /// Returns whether a refused version is not an error.
     pub(crate) fn is_lenient(&self) -> bool {
-        matches!(self, Self::Run { watch: true, .. } | Self::List { .. })
+        matches!(self, Self::Run { watch: true, .. } | Self::Serve { .. } | Self::List { .. })
     }
+
+    /// Returns the cache of a service that is given none.
+    pub(crate) fn cache(&self) -> Option<Cache> {
+        let Self::Serve { data, .. } = self else { return None };
+        let unusable = |error: &CacheError| {
+            warn(format_args!("warning: {error}. Until then, each start compiles and checks all rules again"));
+        };
+        Cache::open(&data.join(COMPILED)).inspect_err(unusable).ok()
+    }
+
+    fn first_rules(&self) -> FirstRules {
+        match self {
+            Self::Serve { .. } => FirstRules::Later,
+            _ if self.is_lenient() => FirstRules::Lenient,
+            _ => FirstRules::Strict,
+        }
+    }
+}
+
+/// How the first rules are activated.
+#[derive(PartialEq, Eq)]
+enum FirstRules {
+    /// A refused version is an error.
+    Strict,
+    /// The others are activated if a version is refused.
+    Lenient,
+    /// They are activated in turns, when a thread follows the stores.
+    Later,
 }
 
 /// The key of a store. Tenants with equal keys share the store and its compiled code.
@@ -65,7 +98,7 @@ type StoreKey = (Vec<PathBuf>, usize, PackageLimits, Option<Vec<PublicKey>>);
 /// The activator of a command, with the engines and the cache of its stores.
 pub(crate) struct Activation {
     activator: Activator,
-    is_lenient: bool,
+    first_rules: FirstRules,
     /// Whether notices are written to the terminal or the log.
     notifies: bool,
     several: bool,
@@ -79,6 +112,16 @@ pub(crate) struct Activation {
     progress: Arc<OnceLock<Arc<Progress>>>,
     /// A further listener.
     listener: Arc<OnceLock<NoticeListener>>,
+    /// The rules that the config expects to be active after the start.
+    expected: Arc<OnceLock<Vec<ExpectedRule>>>,
+}
+
+/// A rule that a tenant's config expects.
+pub(crate) struct ExpectedRule {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) rule_id: String,
+    /// What is said if it is not active after the start.
+    pub(crate) warning: String,
 }
 
 /// Receives activation notices.
@@ -91,21 +134,24 @@ impl Activation {
         let notifies = !matches!(start, Start::List { .. });
         let progress: Arc<OnceLock<Arc<Progress>>> = Arc::default();
         let listener: Arc<OnceLock<NoticeListener>> = Arc::default();
-        let (bar, further) = (Arc::clone(&progress), Arc::clone(&listener));
+        let expected: Arc<OnceLock<Vec<ExpectedRule>>> = Arc::default();
+        let (bar, further, wanted) = (Arc::clone(&progress), Arc::clone(&listener), Arc::clone(&expected));
         let on_notice = move |notice: ActivationNotice| {
             if let Some(listener) = further.get() {
                 listener(&notice);
             }
-            let notification = notification(&notice, several);
-            match bar.get() {
-                _ if !notifies => {}
-                Some(progress) => progress.aside(|| notify(&notification)),
-                None => notify(&notification),
+            let expected = wanted.get().map(Vec::as_slice).unwrap_or_default();
+            for notification in notifications(&notice, several, expected) {
+                match bar.get() {
+                    _ if !notifies => {}
+                    Some(progress) => progress.aside(|| notify(&notification)),
+                    None => notify(&notification),
+                }
             }
         };
         Ok(Self {
             activator: Activator::new(start.history()?, checks, jiff::Timestamp::now, on_notice),
-            is_lenient: start.is_lenient(),
+            first_rules: start.first_rules(),
             notifies,
             several,
             names: Vec::new(),
@@ -115,6 +161,7 @@ impl Activation {
             cache,
             progress,
             listener,
+            expected,
         })
     }
 
@@ -154,12 +201,16 @@ impl Activation {
 
     /// Activates the rules from files. For a list, an unreadable store is an error.
     pub(crate) fn follow(&mut self) -> Result<(), Failure> {
-        if self.is_lenient {
-            self.activator.follow();
-        } else if let Err((tenant, error)) = self.activator.start_strictly() {
-            let failure = Failure::new(Exit::Setup, error);
-            let of = || format!("tenant {}", self.names[tenant]);
-            return Err(if self.several { failure.context(of()) } else { failure });
+        match self.first_rules {
+            FirstRules::Later => {}
+            FirstRules::Lenient => self.activator.follow(),
+            FirstRules::Strict => {
+                if let Err((tenant, error)) = self.activator.start_strictly() {
+                    let failure = Failure::new(Exit::Setup, error);
+                    let of = || format!("tenant {}", self.names[tenant]);
+                    return Err(if self.several { failure.context(of()) } else { failure });
+                }
+            }
         }
         match self.activator.unreadable().next() {
             Some(wrong) if !self.notifies => Err(Failure::new(Exit::Setup, anyhow!("{wrong}"))),
@@ -178,6 +229,11 @@ impl Activation {
     /// Sets a listener that gets all further notices.
     pub(crate) fn set_listener(&self, listener: NoticeListener) {
         let _ = self.listener.set(listener);
+    }
+
+    /// Sets the rules that the config expects to be active after a later start.
+    pub(crate) fn expect(&self, rules: Vec<ExpectedRule>) {
+        let _ = self.expected.set(rules);
     }
 
     /// Starts to follow the stores.
@@ -202,10 +258,13 @@ impl Rules {
     }
 }
 
-/// Returns a notice as a notification, which names the tenant if there are several.
-fn notification(notice: &ActivationNotice, several: bool) -> Notification {
+/// The warning that nothing can match.
+pub(crate) const NO_RULE: &str = "warning: no rule is active, so no record can raise an alert";
+
+/// Returns a notice as notifications, which name the tenant if there are several.
+fn notifications(notice: &ActivationNotice, several: bool, expected: &[ExpectedRule]) -> Vec<Notification> {
     let of = |tenant: &str| if several { format!("tenant {tenant}: ") } else { String::new() };
-    match notice {
+    let notification = match notice {
         ActivationNotice::Entry(entry) => {
             let file = entry.file.as_ref().filter(|_| entry.action == Action::Refused && entry.rule_id.is_some());
             let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
@@ -219,5 +278,12 @@ fn notification(notice: &ActivationNotice, several: bool) -> Notification {
             Notification::warning(format!("{}{text}", tenant.as_deref().map(of).unwrap_or_default()))
         }
         ActivationNotice::HistoryFails(error) => Notification::warning(format!("warning: {error}")),
-    }
+        ActivationNotice::Started { tenant, rule_ids } => {
+            let none = rule_ids.is_empty().then(|| format!("{}{NO_RULE}", of(tenant)));
+            let missing = |rule: &&ExpectedRule| rule.tenant == *tenant && !rule_ids.contains(&rule.rule_id);
+            let missing = expected.iter().filter(missing).map(|rule| rule.warning.clone());
+            return none.into_iter().chain(missing).map(Notification::warning).collect();
+        }
+    };
+    vec![notification]
 }

@@ -57,7 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Ok(text)
     })?;
     let mut output = Output::standard();
-    output.write(&text)?;
+    // Records and rules' functions are named by strangers.
+    for line in text.lines() {
+        output.write_line(&printable(line))?;
+    }
     output.flush()?;
     Ok(Exit::Done)
 }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let folder = published.folder.clone();
     let setup_args = args.setup.clone().with_published(published);
-    let start = Start::Run { watch: true, history: Some(&history) };
+    let start = Start::Serve { history: &history, data: &settings.data };
     let setup = Setup::load_with(&setup_args, Some(&config), &start)?;
     check_outputs(&settings, &setup, [file, &history])?;
     let tenants = setup.tenants();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 
 /// Limits for one rule of one tenant. A rule that exceeds one has a [`Fault`](crate::sandbox::Fault).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// CPU time of the thread for one event, and the same again for every [`Limits::EVENT_UNIT`] of its JSON. So
     /// neither a large event nor a busy machine makes a rule fault. A rule is stopped after one to two times this
@@ -101,6 +101,12 @@ impl PackageLimits {
 
     /// Bytes of a signature.
     pub const SIGNATURE: usize = 4 << 10;
+
+    /// Packages in the files and folders of one tenant: all versions of all rules.
+    pub const PACKAGES: usize = 1_000;
+
+    /// Bytes of these packages together.
+    pub const PACKAGES_SIZE: u64 = 256 << 20;
 
     /// Types, imports and exports of all parts of a component together. The embedded rules have about 60.
     pub(crate) const ITEMS: u32 = 10_000;

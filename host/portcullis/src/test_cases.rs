@@ -103,9 +103,8 @@ pub(crate) fn run_within(
             if thread_cpu_time().saturating_sub(began) > time {
                 return None;
             }
-            let record = case.record.to_string();
             let mut buffers = Buffers::default();
-            let (outcome, event) = match normalize(record.as_bytes(), &mut buffers) {
+            let (outcome, event) = match normalize(case.record.as_bytes(), &mut buffers) {
                 Outcome::Evaluated(event) => {
                     let outcome = match verdict(&mut judge, &event) {
                         TestOutcome::Verdict(Verdict::Skipped) => {

@@ -28,7 +28,7 @@ use crate::ingest::{Ingest, Opening, RecordLogs, start_judges};
 use crate::jetstream::{JetStream, Nats};
 use crate::machine::{Machine, RealMachine, blocking};
 use crate::observed::{Metrics, Observed};
-use crate::registry::{Fleet, ReadPolicy, Registry, Settle};
+use crate::registry::{Changes, Fleet, ReadPolicy, Registry, Settle};
 use crate::settings::{JetStreamSettings, Settings};
 use crate::sinks::{Sinks, http_endpoint};
 use crate::stats::Stats;
@@ -181,6 +181,7 @@ impl Service {
             jetstream,
             engine: Engine::new().map_err(|error| ServeError::Setup(error.into()))?,
             read_policy: parts.read_policy,
+            changes: Changes::new(stats.names.len()),
         });
         if let Some(control) = control.clone() {
             keep_list(control, &stats, followed, listed);
@@ -212,7 +213,7 @@ impl Service {
             tracing::warn!("no client can send records or view the service: the config has no [[serve.clients]]");
         }
         for reason in self.app.ingest.not_ready() {
-            tracing::warn!("not ready: {reason}");
+            tracing::info!("not ready: {reason}");
         }
         let stopping = self.app.ingest.stopping.clone();
         let router = http::router(Arc::clone(&self.app));
@@ -321,7 +322,7 @@ impl Service {
     }
 }
 
-/// Returns what waits for the rules in the folders that a control follows.
+/// Returns what waits until the folders that a control follows have been read.
 fn settle(control: Option<Control>) -> Settle {
     Box::new(move || {
         let control = control.clone();

@@ -16,7 +16,7 @@ use portcullis::pipeline::Claim;
 use portcullis::rule_set::RuleSetCell;
 use portcullis::{Exclusion, Judge, Limits, Package, PackageLimits, Tenants};
 
-use crate::activation::{Activation, NoticeListener, Rules, Start};
+use crate::activation::{Activation, ExpectedRule, NO_RULE, NoticeListener, Rules, Start};
 use crate::config::{Config, Tenant};
 use crate::failure::{Exit, Failure, OrExit, warn};
 use crate::progress::Progress;
@@ -65,7 +65,10 @@ impl Setup {
         }
         let files = args.files(config, &tenants);
         let several = tenants.iter().any(|tenant| tenant.claims.is_some());
-        let cache = args.rules.cache.as_deref().map(Cache::open).transpose().or_exit(Exit::Setup)?;
+        let cache = match &args.rules.cache {
+            Some(folder) => Some(Cache::open(folder).or_exit(Exit::Setup)?),
+            None => start.cache(),
+        };
         let mut activation = Activation::new(start, several, cache)?;
         let mut setups = Vec::new();
         for tenant in tenants {
@@ -105,25 +108,31 @@ impl Setup {
         if matches!(start, Start::List { .. }) {
             return Ok(());
         }
+        let mut expected = Vec::new();
         for tenant in &mut self.tenants {
             let rules = tenant.rules.now(&self.activation);
-            if rules.packages().is_empty() {
+            // Otherwise the activator says so.
+            if rules.packages().is_empty() && !start.is_lenient() {
                 let of = tenant.claims.as_ref().map(|_| format!("tenant {}: ", tenant.name)).unwrap_or_default();
-                warn(format_args!("{of}warning: no rule is active, so no record can raise an alert"));
+                warn(format_args!("{of}{NO_RULE}"));
             }
             if let Some(config) = config {
                 // Where rules are followed, a rule may appear later.
                 let known = (!start.is_lenient()).then_some(&*rules);
                 tenant.exclusions = config.exclusions(&tenant.name, known).or_exit(Exit::Setup)?;
                 for Exclusion { rule_id, reason, .. } in &tenant.exclusions {
-                    if !rules.packages().iter().any(|package| package.rule_id() == rule_id) {
-                        warn(format_args!(
-                            "warning: the exclusion of {rule_id} ({reason}) has no effect: the rule is not active"
-                        ));
+                    let warning =
+                        format!("warning: the exclusion of {rule_id} ({reason}) has no effect: the rule is not active");
+                    if rules.awaited_since().is_some() {
+                        let (tenant, rule_id) = (Arc::clone(&tenant.name), rule_id.clone());
+                        expected.push(ExpectedRule { tenant, rule_id, warning });
+                    } else if !rules.packages().iter().any(|package| package.rule_id() == rule_id) {
+                        warn(warning);
                     }
                 }
             }
         }
+        self.activation.expect(expected);
         self.warn_of_expired();
         Ok(())
     }
@@ -219,7 +228,12 @@ impl Setup {
         let (config, published) = (args.config().cloned(), args.published.clone());
         let activations =
             published.iter().flat_map(|published| names.iter().map(|(name, _)| published.folder.activation(name)));
-        let watched = FollowedFiles { stores: watch, configs: config.iter().cloned().chain(activations).collect() };
+        let watched = FollowedFiles {
+            stores: watch,
+            // The published packages are copied first.
+            held: published.as_ref().is_some_and(|published| published.rules),
+            configs: config.iter().cloned().chain(activations).collect(),
+        };
         let reload = move || match &config {
             None => Ok(Vec::new()),
             Some(file) => policies(file, published.as_ref(), &names),

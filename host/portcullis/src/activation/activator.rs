@@ -19,6 +19,9 @@ use crate::rule_set::{FolderError, RuleSetCell};
 /// Maximum time of following all candidates in one go.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// Time after which a turn ends with the check that it is at.
+const LONG_TURN: Duration = Duration::from_millis(100);
+
 /// Keeps the rule sets of tenants up to date with the stores that they follow.
 pub struct Activator {
     pub(super) recorder: Recorder,
@@ -110,7 +113,8 @@ impl Activator {
         if store.files().next().is_none() {
             return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
         }
-        self.tenants[tenant].follow(store, &self.recorder, &mut Checks::any());
+        store.compile_ahead();
+        self.tenants[tenant].follow(store, &self.recorder, &mut Checks::all());
         self.recorder.startup_error().map_or(Ok(()), Err)
     }
 
@@ -118,16 +122,56 @@ impl Activator {
     /// minutes, candidates may be left.
     pub fn follow(&mut self) {
         let began = Instant::now();
+        self.scan();
+        self.stores.iter_mut().for_each(Store::compile_ahead);
         // Candidates whose compilation the machine prevented come again and again.
         while self.follow_for_a_turn() && began.elapsed() < PATIENCE {}
     }
 
-    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates: an
-    /// urgent one of each tenant, and then one other. Tenants whose checks took little time lately come first. Returns
-    /// whether candidates wait for the next turn.
+    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates: those
+    /// of the tenant whose checks took least time lately, urgent ones first. Returns whether candidates wait for the
+    /// next turn.
     pub(super) fn follow_for_a_turn(&mut self) -> bool {
-        let Self { recorder, stores, tenants, unreadable, spent, last_turn, checks } = self;
-        let mut is_read = vec![false; stores.len()];
+        let is_read = self.scan();
+        let Self { recorder, stores, tenants, spent, last_turn, checks, .. } = self;
+        // Each tenant has its share of the time. Who took more is behind the others, but not for longer than two checks.
+        let began = Instant::now();
+        let share = began.duration_since(*last_turn) / u32::try_from(tenants.len().max(1)).unwrap_or(u32::MAX);
+        *last_turn = began;
+        let least = spent.iter().map(|(spent, _)| *spent).min().unwrap_or_default();
+        for (spent, _) in spent.iter_mut() {
+            *spent = spent.saturating_sub(share.max(least)).min(2 * TEST_CASES_TIME);
+        }
+        let mut follow = |number: usize, mut allowed: Checks| {
+            let tenant = &mut tenants[number];
+            tenant.follow(&mut stores[tenant.store], recorder, &mut allowed);
+            allowed
+        };
+        // What needs no check does not wait.
+        let mut waiting: Vec<usize> = (0..is_read.len())
+            .filter(|number| is_read[*number] && follow(*number, Checks::none()).is_unfinished)
+            .collect();
+        waiting.sort_by_key(|tenant| spent[*tenant]);
+        let mut is_unfinished = false;
+        for number in waiting {
+            let began_check = Instant::now();
+            let mut done = follow(number, Checks::urgent());
+            if !done.are_used() {
+                done = follow(number, Checks::any());
+            }
+            *checks += 1;
+            spent[number] = (spent[number].0 + began_check.elapsed(), *checks);
+            is_unfinished |= done.is_unfinished;
+            if began.elapsed() > LONG_TURN {
+                return true;
+            }
+        }
+        is_unfinished
+    }
+
+    /// Reads the stores. Returns for each tenant whether its store was read.
+    fn scan(&mut self) -> Vec<bool> {
+        let Self { recorder, stores, tenants, unreadable, .. } = self;
         for (number, store) in stores.iter_mut().enumerate() {
             let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();
             if following.peek().is_none() {
@@ -139,36 +183,9 @@ impl Activator {
                     recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                 }
             }
-            is_read[number] = error.is_none();
             unreadable[number] = error;
         }
-        // Each tenant has its share of the time. Who took more is behind the others, but not for longer than two checks.
-        let share = last_turn.elapsed() / u32::try_from(tenants.len().max(1)).unwrap_or(u32::MAX);
-        *last_turn = Instant::now();
-        let least = spent.iter().map(|(spent, _)| *spent).min().unwrap_or_default();
-        for (spent, _) in spent.iter_mut() {
-            *spent = spent.saturating_sub(share.max(least)).min(2 * TEST_CASES_TIME);
-        }
-        let mut order: Vec<usize> = (0..tenants.len()).filter(|tenant| is_read[tenants[*tenant].store]).collect();
-        order.sort_by_key(|tenant| spent[*tenant]);
-        let mut follow = |number: usize, mut allowed: Checks| {
-            let (began, tenant) = (Instant::now(), &mut tenants[number]);
-            // At the start, all of a tenant's candidates are checked.
-            let is_counted = !tenant.is_starting;
-            tenant.follow(&mut stores[tenant.store], recorder, &mut allowed);
-            spent[number].0 += if is_counted { began.elapsed() } else { Duration::ZERO };
-            allowed.is_unfinished
-        };
-        order.retain(|tenant| follow(*tenant, Checks::urgent()));
-        match &*order {
-            [] => false,
-            [first, others @ ..] => {
-                let is_unfinished = follow(*first, Checks::any());
-                *checks += 1;
-                spent[*first].1 = *checks;
-                is_unfinished || !others.is_empty()
-            }
-        }
+        tenants.iter().map(|tenant| unreadable[tenant.store].is_none()).collect()
     }
 
     /// Returns the errors of the stores that could not be read the last time.

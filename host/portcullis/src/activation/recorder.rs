@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::entry::{Action, Entry};
 use super::history::{Histories, History, HistoryError};
-use crate::rule_set::FolderError;
+use crate::rule_set::{FolderError, RuleSet};
 
 /// Checks that a candidate must pass, in addition to being a package that compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,14 @@ pub enum ActivationNotice {
         tenant: Option<Arc<str>>,
         /// The problem.
         text: String,
+    },
+    /// All rules of a tenant have been looked at for the first time, and those with a version that passed its checks
+    /// judge from now on.
+    Started {
+        /// The tenant.
+        tenant: Arc<str>,
+        /// The ids of the rules that judge.
+        rule_ids: Vec<String>,
     },
     /// The history cannot be written. The operator is notified of the entries nevertheless.
     HistoryFails(HistoryError),
@@ -131,6 +139,15 @@ impl Recorder {
                 (self.notify)(ActivationNotice::HistoryFails(error));
             }
             self.known.borrow_mut().remember(entry.clone());
+        }
+    }
+
+    /// Notifies of a tenant's first rules.
+    pub(super) fn started(&self, tenant: &Arc<str>, rules: Option<&RuleSet>) {
+        let packages = rules.map(RuleSet::packages).unwrap_or_default();
+        let rule_ids = packages.iter().map(|package| package.rule_id().to_owned()).collect();
+        if !self.is_strict.get() {
+            (self.notify)(ActivationNotice::Started { tenant: Arc::clone(tenant), rule_ids });
         }
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 
 use super::entry::{Action, Entry, TestCounts};
@@ -33,6 +33,8 @@ pub(super) struct RuleState {
     pub(super) reinstatements: u64,
     pub(super) shadow: Option<InShadow>,
     pub(super) waiting: Option<String>,
+    /// Whether it was looked at in the start.
+    pub(super) is_started: bool,
     /// The missing version that the config selects, of which the operator was notified.
     pub(super) missing: Option<String>,
 }
@@ -59,11 +61,15 @@ impl Refused {
         match self.kind {
             _ if self.is_stale => false,
             RefusalKind::Objection => false,
-            RefusalKind::RetryAt(again) => now < again,
+            // If the clock was set back, it is time.
+            RefusalKind::RetryAt(again) => now < again && again.duration_since(now) <= RETRY_AFTER,
             RefusalKind::Failed => true,
         }
     }
 }
+
+/// Time after which a package is compiled again if the machine prevented it, and not the package.
+pub(super) const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Kinds of refusals.
 #[derive(Clone, Copy, PartialEq, Eq)]

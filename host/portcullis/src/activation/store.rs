@@ -12,6 +12,7 @@ use std::{fs, io};
 
 use semver::Version;
 
+use crate::limits::PackageLimits;
 use crate::package::{Candidate, Compiler, Package, PackageError, PublicKey};
 use crate::rule_set::{FolderError, package_files};
 
@@ -22,7 +23,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Packages in files and folders, for tenants with equal limits and trusted keys.
 pub(super) struct Store {
     pub(super) paths: Vec<PathBuf>,
-    compiler: Compiler,
+    pub(super) compiler: Compiler,
     files: BTreeMap<PathBuf, StoredFile>,
     /// Compiled packages, by the SHA-256 of the file.
     compiled: HashMap<String, Package>,
@@ -66,10 +67,17 @@ impl Store {
         for path in &self.paths {
             files.extend(package_files(path)?);
         }
+        let found: Vec<_> = files.into_iter().map(|file| (fs::metadata(&file), file)).collect();
+        // A file that is too long for a package is refused alone.
+        let lengths = found.iter().filter_map(|(metadata, _)| Some(metadata.as_ref().ok()?.len()));
+        let bytes = lengths.filter(|length| *length <= self.compiler.limits().size as u64).sum();
+        if found.len() > PackageLimits::PACKAGES || bytes > PackageLimits::PACKAGES_SIZE {
+            let path = self.paths.first().cloned().unwrap_or_default();
+            return Err(FolderError::TooMany { path, files: found.len(), bytes });
+        }
         let mut before = std::mem::take(&mut self.files);
-        let is_first = before.is_empty();
-        for file in files {
-            let stamp = fs::metadata(&file).and_then(|metadata| Stamp::of(&metadata));
+        for (metadata, file) in found {
+            let stamp = metadata.and_then(|metadata| Stamp::of(&metadata));
             if stamp.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 continue;
             }
@@ -92,16 +100,15 @@ impl Store {
         for sha256 in &gone {
             self.compiled.remove(sha256);
         }
-        if is_first {
-            self.compile_ahead();
-        }
         Ok(())
     }
 
-    /// Compiles the newest version of each rule on all processors, because it will most likely be needed.
-    fn compile_ahead(&mut self) {
+    /// Compiles the newest version of each rule on all processors, because it will most likely be needed. Others wait
+    /// until all are done.
+    pub(super) fn compile_ahead(&mut self) {
         let newest = |versions: Versions| versions.into_values().next_back()?.into_iter().next();
-        let newest: Vec<Arc<Candidate>> = self.rules().into_values().filter_map(newest).collect();
+        let newest = self.rules().into_values().filter_map(newest);
+        let newest: Vec<Arc<Candidate>> = newest.filter(|candidate| !self.is_compiled(candidate.sha256())).collect();
         let next = AtomicUsize::new(0);
         let compile = || {
             let next = || newest.get(next.fetch_add(1, Ordering::Relaxed));
@@ -111,10 +118,15 @@ impl Store {
             std::iter::from_fn(next).map(compiled).collect::<Vec<_>>()
         };
         let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(newest.len());
-        self.ahead = std::thread::scope(|scope| {
+        let ahead: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(compile)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
+        self.ahead.extend(ahead);
+    }
+
+    fn is_compiled(&self, sha256: &str) -> bool {
+        self.compiled.contains_key(sha256) || self.ahead.contains_key(sha256)
     }
 
     fn read(&self, file: &Path) -> Found {

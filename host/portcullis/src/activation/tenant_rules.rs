@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::entry::{Action, Entry, TestCounts};
 use super::policy::{Activate, Pin, Policy};
 use super::recorder::{Recorder, RequiredChecks};
-use super::rule_state::{RefusalKind, Refused, RuleState, in_trial_order};
+use super::rule_state::{RETRY_AFTER, RefusalKind, Refused, RuleState, in_trial_order};
 use super::store::{Store, Versions};
 use crate::limits::Limits;
 use crate::package::{Candidate, Package, one_line};
@@ -28,7 +28,10 @@ pub(super) struct TenantRules {
     pub(super) notified: HashSet<(String, Arc<str>)>,
     /// Pinned rules without any package, of which the operator was notified.
     pub(super) unmatched_pins: BTreeSet<String>,
+    /// Whether some rule has not been looked at yet. Then no rule judges: a part of them would let events through.
     pub(super) is_starting: bool,
+    /// Entries of the start, which are written when the rules judge.
+    started: Vec<Entry>,
 }
 
 /// A candidate that has passed its checks.
@@ -47,36 +50,49 @@ struct CheckFailure {
 /// CPU time that the test cases of a candidate may take. Other candidates wait for it.
 pub(super) const TEST_CASES_TIME: Duration = Duration::from_secs(10);
 
-/// The check of a candidate that a tenant may make now. It can take many seconds. At the start there is no limit.
+/// The checks of candidates that a tenant may make now. Each can take many seconds.
+#[derive(Clone, Copy)]
 pub(super) struct Checks {
     only_urgent: bool,
-    is_left: bool,
+    left: usize,
     /// Whether a candidate waits for its check.
     pub(super) is_unfinished: bool,
 }
 
 impl Checks {
-    /// Returns one check, of an urgent candidate.
-    pub(super) fn urgent() -> Self {
-        Self { only_urgent: true, is_left: true, is_unfinished: false }
+    /// Returns as many checks as there are candidates.
+    pub(super) fn all() -> Self {
+        Self { only_urgent: false, left: usize::MAX, is_unfinished: false }
+    }
+
+    /// Returns no check.
+    pub(super) fn none() -> Self {
+        Self { left: 0, ..Self::all() }
     }
 
     /// Returns one check, of any candidate.
     pub(super) fn any() -> Self {
-        Self { only_urgent: false, ..Self::urgent() }
+        Self { left: 1, ..Self::all() }
     }
 
-    /// Takes the check. Returns whether it is left.
+    /// Returns one check, of an urgent candidate.
+    pub(super) fn urgent() -> Self {
+        Self { only_urgent: true, ..Self::any() }
+    }
+
+    /// Returns whether no check is left.
+    pub(super) fn are_used(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes a check. Returns whether there was one.
     fn take(&mut self, is_urgent: bool) -> bool {
-        let takes = self.is_left && (is_urgent || !self.only_urgent);
-        self.is_left &= !takes;
+        let takes = self.left > 0 && (is_urgent || !self.only_urgent);
+        self.left -= usize::from(takes);
         self.is_unfinished |= !takes;
         takes
     }
 }
-
-/// Time after which a package is compiled again if the machine prevented it, and not the package.
-const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl TenantRules {
     pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
@@ -84,12 +100,13 @@ impl TenantRules {
             name,
             store,
             policy,
-            cell: Arc::new(RuleSetCell::new(Arc::new(RuleSet::default()))),
+            cell: Arc::new(RuleSetCell::new(Arc::new(RuleSet::awaited(Instant::now())))),
             limits,
             rules: BTreeMap::new(),
             notified: HashSet::new(),
             unmatched_pins: BTreeSet::new(),
             is_starting: true,
+            started: Vec::new(),
         }
     }
 
@@ -107,15 +124,53 @@ impl TenantRules {
         let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
         for rule_id in rule_ids {
             let versions = there.remove(&rule_id).unwrap_or_default();
-            // A changed rule is published immediately, before other candidates are checked; at the start, all are
-            // published together.
-            if self.follow_rule(&rule_id, &versions, store, recorder, checks) && !self.is_starting {
+            if self.is_starting {
+                self.start_rule(&rule_id, &versions, store, recorder, checks);
+            } else if self.follow_rule(&rule_id, &versions, store, recorder, checks) {
+                // A changed rule is published immediately, before other candidates are checked.
                 self.publish(recorder);
             }
         }
-        if std::mem::take(&mut self.is_starting) {
-            self.publish(recorder);
+        if self.is_starting {
+            self.end_start(recorder);
         } else {
+            recorder.publish(|| {});
+        }
+    }
+
+    /// Looks at a rule for the first time, unless this has happened.
+    fn start_rule(
+        &mut self,
+        rule_id: &str,
+        versions: &Versions,
+        store: &mut Store,
+        recorder: &Recorder,
+        checks: &mut Checks,
+    ) {
+        if self.rules[rule_id].is_started {
+            return;
+        }
+        let mut own = Checks { is_unfinished: false, ..*checks };
+        if self.resume(rule_id, versions, store, recorder, &mut own) {
+            self.follow_rule(rule_id, versions, store, recorder, &mut own);
+        }
+        let rule = self.rules.get_mut(rule_id).expect("it is there");
+        // A newer version than the one that has resumed does not hold up the start.
+        rule.is_started = !own.is_unfinished || rule.active.is_some();
+        *checks = Checks { is_unfinished: checks.is_unfinished | own.is_unfinished, ..own };
+    }
+
+    /// Publishes the first rules if all have been looked at. Until then, the operator is notified of refusals only.
+    fn end_start(&mut self, recorder: &Recorder) {
+        self.started.append(&mut recorder.entries.borrow_mut());
+        if self.rules.values().all(|rule| rule.is_started) {
+            self.is_starting = false;
+            recorder.entries.borrow_mut().append(&mut self.started);
+            self.publish(recorder);
+            recorder.started(&self.name, self.cell.newer(&mut 0).as_deref());
+        } else {
+            let refusals = self.started.extract_if(.., |entry| entry.action == Action::Refused);
+            recorder.entries.borrow_mut().extend(refusals);
             recorder.publish(|| {});
         }
     }
@@ -132,9 +187,6 @@ impl TenantRules {
         let pin = self.policy.versions.get(rule_id).cloned();
         let mut changed = false;
         let mut found = false;
-        if self.is_starting {
-            self.resume(rule_id, versions, store, recorder);
-        }
         for candidate in in_trial_order(versions, pin.as_ref()) {
             let rule = self.rules.get_mut(rule_id).expect("it is there");
             if rule.active.as_ref().is_some_and(|active| active.sha256() == candidate.sha256()) {
@@ -165,7 +217,7 @@ impl TenantRules {
             // never active does.
             let is_gone = |active: &Package| !versions.values().flatten().any(|it| it.sha256() == active.sha256());
             let is_urgent = pin.is_some() || rule.active.as_ref().map_or(!rule.activated.is_empty(), is_gone);
-            if !self.is_starting && !checks.take(is_urgent) {
+            if !checks.take(is_urgent) {
                 return changed;
             }
             match self.check(candidate, store, recorder.checks, recorder.clock) {
@@ -184,21 +236,32 @@ impl TenantRules {
     }
 
     /// Activates the version that was active when the previous process ended, even if another one is wanted now. A
-    /// candidate can then run in its shadow, or roll back to it.
-    fn resume(&mut self, rule_id: &str, versions: &Versions, store: &mut Store, recorder: &Recorder) {
+    /// candidate can then run in its shadow, or roll back to it. Returns whether no such version waits for its check.
+    fn resume(
+        &mut self,
+        rule_id: &str,
+        versions: &Versions,
+        store: &mut Store,
+        recorder: &Recorder,
+        checks: &mut Checks,
+    ) -> bool {
         let rule = &self.rules[rule_id];
         let is_last = |candidate: &&Arc<Candidate>| {
             rule.last.as_ref().is_some_and(|(_, sha256)| sha256 == candidate.sha256())
                 && !rule.refused.contains_key(candidate.sha256())
                 && rule.barred(candidate.sha256()).is_none()
         };
-        let Some(last) = in_trial_order(versions, None).into_iter().find(is_last) else { return };
+        let Some(last) = in_trial_order(versions, None).into_iter().find(is_last) else { return true };
+        if !checks.take(true) {
+            return false;
+        }
         match self.check(last, store, recorder.checks, recorder.clock) {
             Ok(checked) => self.activate(rule_id, checked, recorder),
             Err(CheckFailure { reason, kind, test_cases }) => {
                 self.refuse(rule_id, last, reason, kind, test_cases, recorder);
             }
         }
+        true
     }
 
     /// Checks a candidate: its signature, the gate, the compiler, and its test cases under the tenant's limits.
@@ -220,6 +283,9 @@ impl TenantRules {
         if checks == RequiredChecks::WithoutTestCases {
             return Ok(Checked { package, test_cases: TestCounts { passed: 0, failed: 0 } });
         }
+        if let Some(passed) = store.compiler.passed(&package, &self.limits) {
+            return Ok(Checked { package, test_cases: TestCounts { passed, failed: 0 } });
+        }
         let Some(results) = test_cases::run_within(&package, self.limits, TEST_CASES_TIME, |_| true) else {
             let seconds = TEST_CASES_TIME.as_secs();
             let reason = format!("its test cases take more than {seconds} s of CPU time; use fewer or cheaper ones");
@@ -228,7 +294,10 @@ impl TenantRules {
         let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
         let test_cases = TestCounts { passed: results.len() - failed.len(), failed: failed.len() };
         match failed.first() {
-            None => Ok(Checked { package, test_cases }),
+            None => {
+                store.compiler.note_passed(&package, &self.limits, test_cases.passed);
+                Ok(Checked { package, test_cases })
+            }
             Some(first) => {
                 let reason = format!(
                     "{} of its {} test cases fail; {:?}: expected {}, found {}",

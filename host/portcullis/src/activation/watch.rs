@@ -45,6 +45,8 @@ pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send
 pub struct FollowedFiles {
     /// Whether stores are followed. Otherwise only [`Control::reload`] reads them again.
     pub stores: bool,
+    /// Whether stores are not read before [`Control::follow_now`], because their files are still to come.
+    pub held: bool,
     /// Config files. When one changes, the config is read again.
     pub configs: Vec<PathBuf>,
 }
@@ -96,7 +98,8 @@ impl Control {
         self.send(Message::RolledBack { tenant, failed, to, entry: Box::new(entry), written });
     }
 
-    /// Reads the config and the stores, and waits until the candidates in them have passed or failed their checks.
+    /// Begins to follow stores that are held, and waits until they have been read. Their candidates are checked in
+    /// turns after that.
     pub fn follow_now(&self) {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::FollowNow(sender));
@@ -151,6 +154,7 @@ impl Activator {
             // Changes from before the files were watched count too.
             let mut polled = None;
             let mut is_unfinished = false;
+            let mut is_held = files.follow.held;
             while is_alive.strong_count() > 0 {
                 if files.follow.stores && polled.is_none_or(|polled: Instant| polled.elapsed() >= POLL_INTERVAL) {
                     files.watch_folders(&self.paths());
@@ -165,7 +169,7 @@ impl Activator {
                     next(&receiver, &mut waiting)
                 };
                 match message {
-                    Ok(Message::StoresChanged) => is_unfinished = self.follow_for_a_turn(),
+                    Ok(Message::StoresChanged) => is_unfinished = !is_held && self.follow_for_a_turn(),
                     Ok(message @ (Message::ConfigChanged | Message::Reload | Message::FollowNow(_))) => {
                         files.configs_changed();
                         match reload() {
@@ -178,10 +182,9 @@ impl Activator {
                                 self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"));
                             }
                         }
-                        is_unfinished = self.follow_for_a_turn();
+                        is_held &= !matches!(message, Message::FollowNow(_));
+                        is_unfinished = !is_held && self.follow_for_a_turn();
                         if let Message::FollowNow(done) = message {
-                            self.follow();
-                            is_unfinished = false;
                             let _ = done.send(());
                         }
                     }

@@ -1,4 +1,4 @@
-//! A cache of native code, in a folder that only the user can write to.
+//! A cache of native code and of passed test cases, in a folder that only the user can write to.
 //!
 //! Anyone who can write such a file can run code. So only the process's own user may be able to write to the folder and
 //! to each file in it.
@@ -19,6 +19,7 @@ use thiserror::Error;
 use wasmtime::component::Component;
 
 use crate::engine::Engine;
+use crate::limits::Limits;
 
 /// A folder of native code.
 #[derive(Clone, Debug)]
@@ -65,23 +66,11 @@ impl Cache {
 
     /// Returns the cached component of a package, for an engine like this one; `None` if there is no usable one.
     pub(super) fn component(&self, engine: &Engine, sha256: &str) -> Option<Component> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(self.file(engine, sha256))
-            .ok()?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || others_can_write(&metadata).is_some() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
+        let bytes = read(&self.file(engine, sha256))?;
         let (found, code) = bytes.split_at_checked(DIGEST)?;
         if digest(sha256, code) != *found {
             return None;
         }
-        // Files that are used are kept longest. If the time cannot be set, this one is compiled again some day.
-        let _ = file.set_modified(SystemTime::now());
         #[expect(unsafe_code, reason = "loads native code from the cache, which only this library wrote")]
         // SAFETY: only the process's own user can have written or replaced the file, and that user can run any code
         // anyway. The digest shows that the file is complete and belongs to this package, and the engine checks that
@@ -91,15 +80,31 @@ impl Cache {
 
     /// Adds the native code of a package. If this fails, the package is compiled again the next time.
     pub(super) fn insert(&self, engine: &Engine, sha256: &str, code: &[u8]) {
-        let insert = || -> io::Result<()> {
-            // Only the user can read and write the file, and it gets its final name when it is complete.
-            let mut part = tempfile::NamedTempFile::new_in(&self.0)?;
-            part.write_all(&digest(sha256, code))?;
-            part.write_all(code)?;
-            part.persist(self.file(engine, sha256))?;
-            self.prune(MOST)
-        };
-        let _ = insert();
+        let written = self.write(&self.file(engine, sha256), &digest(sha256, code), code);
+        let _ = written.and_then(|()| self.prune(MOST));
+    }
+
+    /// Writes a file that only the user can read and write. It gets its final name when it is complete.
+    fn write(&self, file: &Path, digest: &[u8], content: &[u8]) -> io::Result<()> {
+        let mut part = tempfile::NamedTempFile::new_in(&self.0)?;
+        part.write_all(digest)?;
+        part.write_all(content)?;
+        part.persist(file)?;
+        Ok(())
+    }
+
+    /// Returns the number of test cases that a package has passed under these limits, with an engine and a program like
+    /// these; `None` if that is not known.
+    pub(super) fn passed(&self, engine: &Engine, limits: &Limits, sha256: &str) -> Option<usize> {
+        let bytes = read(&self.proof(engine, limits, sha256))?;
+        let (found, count) = bytes.split_at_checked(DIGEST)?;
+        (digest(sha256, count) == *found).then(|| str::from_utf8(count).ok()?.parse().ok()).flatten()
+    }
+
+    /// Notes that a package has passed its test cases. If this fails, they are run again the next time.
+    pub(super) fn insert_passed(&self, engine: &Engine, limits: &Limits, sha256: &str, count: usize) {
+        let count = count.to_string();
+        let _ = self.write(&self.proof(engine, limits, sha256), &digest(sha256, count.as_bytes()), count.as_bytes());
     }
 
     /// Removes the files that were used least recently, until the others have at most this many bytes.
@@ -130,11 +135,38 @@ impl Cache {
         engine.wasmtime().precompile_compatibility_hash().hash(&mut kind);
         self.0.join(format!("{sha256}-{}", hex(&kind.finish().to_be_bytes())))
     }
+
+    /// Returns the file that says that a package has passed its test cases. It differs between versions of the program
+    /// too, which reads the records, and between limits.
+    fn proof(&self, engine: &Engine, limits: &Limits, sha256: &str) -> PathBuf {
+        let mut kind = DefaultHasher::new();
+        engine.wasmtime().precompile_compatibility_hash().hash(&mut kind);
+        (env!("CARGO_PKG_VERSION"), limits).hash(&mut kind);
+        self.0.join(format!("{sha256}-{}.tests", hex(&kind.finish().to_be_bytes())))
+    }
 }
 
-/// Returns the digest of a package's native code.
-fn digest(sha256: &str, code: &[u8]) -> [u8; DIGEST] {
-    Sha256::new().chain_update(sha256).chain_update(code).finalize().into()
+/// Returns the content of a file that only the user can have written.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(file)
+        .ok()?;
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || others_can_write(&metadata).is_some() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    // Files that are used are kept longest. If the time cannot be set, this one is made again some day.
+    let _ = file.set_modified(SystemTime::now());
+    Some(bytes)
+}
+
+/// Returns the digest of a file's content, which is about a package.
+fn digest(sha256: &str, content: &[u8]) -> [u8; DIGEST] {
+    Sha256::new().chain_update(sha256).chain_update(content).finalize().into()
 }
 
 fn others_can_write(metadata: &Metadata) -> Option<&'static str> {

@@ -15,7 +15,7 @@ use super::compile_child::{self, Report};
 use super::precompile::{CompileError, precompile_with};
 use super::{Cache, Candidate, Inner, Package, PackageError, PublicKey, Refusal, gate};
 use crate::engine::Engine;
-use crate::limits::PackageLimits;
+use crate::limits::{Limits, PackageLimits};
 
 /// Checks packages and compiles them.
 #[derive(Clone)]
@@ -50,6 +50,11 @@ impl Compiler {
     #[must_use]
     pub fn with_limits(self, limits: PackageLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Returns the limits.
+    pub(crate) fn limits(&self) -> &PackageLimits {
+        &self.limits
     }
 
     /// Accepts only packages that are signed with one of these keys; without a list, all packages.
@@ -107,6 +112,18 @@ impl Compiler {
             .and_then(|component| Inner::new(&self.engine, candidate, &component))
             .map_err(|error| PackageError { origin, reason: Refusal::Compile(error) })?;
         Ok(Package(Arc::new(package)))
+    }
+
+    /// Returns the number of test cases that a package has passed under these limits, if the cache knows it.
+    pub(crate) fn passed(&self, package: &Package, limits: &Limits) -> Option<usize> {
+        self.cache.as_ref()?.passed(&self.engine, limits, package.sha256())
+    }
+
+    /// Notes in the cache that a package has passed its test cases.
+    pub(crate) fn note_passed(&self, package: &Package, limits: &Limits, count: usize) {
+        if let Some(cache) = &self.cache {
+            cache.insert_passed(&self.engine, limits, package.sha256(), count);
+        }
     }
 
     /// Reads a candidate from a file. No more bytes are read than a package may have.

@@ -1,7 +1,7 @@
 //! The gate: checks of a file before its component is compiled.
 
 use thiserror::Error;
-use wasmparser::{CompositeInnerType, Encoding, Parser, Payload, Validator};
+use wasmparser::{CanonicalFunction, CompositeInnerType, Encoding, Parser, Payload, Validator};
 
 use super::world::{self, WorldError};
 use crate::engine::FEATURES;
@@ -46,6 +46,12 @@ pub enum GateError {
         /// The limit.
         limit: u32,
     },
+    /// It uses a built-in function of the component model.
+    #[error(
+        "it uses the built-in function {0} of the component model; a rule calls no other component, and has no \
+         resources, tasks or threads"
+    )]
+    BuiltIn(String),
     /// It does not implement our world.
     #[error(transparent)]
     World(#[from] WorldError),
@@ -146,7 +152,10 @@ fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
             Payload::ComponentImportSection(section) => add(&mut counts.items, section.count()),
             Payload::ComponentExportSection(section) => add(&mut counts.items, section.count()),
             Payload::ComponentAliasSection(section) => add(&mut counts.items, section.count()),
-            Payload::ComponentCanonicalSection(section) => add(&mut counts.items, section.count()),
+            Payload::ComponentCanonicalSection(section) => {
+                add(&mut counts.items, section.count());
+                check_built_ins(section)?;
+            }
             _ => {}
         }
         first = false;
@@ -158,6 +167,23 @@ fn check_counts(wasm: &[u8], limits: &PackageLimits) -> Result<(), GateError> {
         ] {
             if found > limit {
                 return Err(GateError::TooMany { what, found, limit });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a component uses no built-in function of the component model, and calls no function of another component. A
+/// rule needs neither, and each is code of the host that untrusted code could reach: the compiler panics where two
+/// components with a memory each call each other.
+fn check_built_ins(section: wasmparser::ComponentCanonicalSectionReader<'_>) -> Result<(), GateError> {
+    for function in section {
+        match function? {
+            CanonicalFunction::Lift { .. } => {}
+            other => {
+                let name = format!("{other:?}");
+                let name = name.split([' ', '{', '(']).next().unwrap_or_default().to_owned();
+                return Err(GateError::BuiltIn(name));
             }
         }
     }

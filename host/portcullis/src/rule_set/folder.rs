@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use thiserror::Error;
 
+use crate::limits::PackageLimits;
 use crate::package::{Compiler, Package, PackageError};
 
 /// Packages cannot be loaded from a path.
@@ -22,6 +23,20 @@ pub enum FolderError {
     /// The folder contains no package.
     #[error("{path}: contains no package: no file ends in .wasm", path = .0.display())]
     Empty(PathBuf),
+    /// There are more packages than a tenant may have.
+    #[error(
+        "{path}: has {files} packages of {bytes} bytes; a tenant may have {most} of {most_bytes} bytes: remove old \
+         versions",
+        path = path.display(), most = PackageLimits::PACKAGES, most_bytes = PackageLimits::PACKAGES_SIZE
+    )]
+    TooMany {
+        /// The first path.
+        path: PathBuf,
+        /// The number of packages.
+        files: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A file is not a valid package.
     #[error(transparent)]
     Package(#[from] PackageError),

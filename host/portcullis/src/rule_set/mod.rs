@@ -12,6 +12,8 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex, PoisonError};
 }
 
+use std::time::Instant;
+
 use portcullis_event::{Event, LogType};
 use thiserror::Error;
 
@@ -41,6 +43,8 @@ pub struct RuleSet {
     shadow_index: Index,
     /// Whether there are also active packages that are disabled.
     has_disabled: bool,
+    /// The time since which the tenant's first rules are awaited, if they are.
+    awaited: Option<Instant>,
 }
 
 /// The version that a judge rolls back to if a new version fails.
@@ -82,6 +86,18 @@ impl RuleSet {
         }
         let index = Index::new(&packages);
         Ok(Self { packages, index, ..Self::default() })
+    }
+
+    /// Returns the empty rule set of a tenant whose first rules are being checked since then.
+    #[must_use]
+    pub fn awaited(since: Instant) -> Self {
+        Self { awaited: Some(since), ..Self::default() }
+    }
+
+    /// Returns the time since which the tenant's first rules are being checked; `None` if they have been.
+    #[must_use]
+    pub fn awaited_since(&self) -> Option<Instant> {
+        self.awaited
     }
 
     /// Returns the rule set with these candidates in shadow.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Peer;
 use super::deadline::WriteDeadline;
+use super::open_files;
 use super::peers::Peers;
 use super::tls::Security;
 use crate::clients;
@@ -30,6 +31,9 @@ const HEAD: Duration = Duration::from_secs(20);
 
 /// Maximum number of bytes of a request's head.
 const LONGEST_HEAD: usize = 64 << 10;
+
+/// Minimum time between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The times that a connection has.
 #[derive(Clone, Copy)]
@@ -49,8 +53,10 @@ pub(crate) async fn serve(
     stopping: CancellationToken,
 ) {
     let head = HEAD.min(settings.timeout);
-    let places = Arc::new(Semaphore::new(settings.connections));
-    let peers = Peers::new(settings.connections);
+    let most = open_files::connections(settings.connections);
+    let places = Arc::new(Semaphore::new(most));
+    let peers = Peers::new(most);
+    let mut failed: Option<Instant> = None;
     let times = Times { head, write: settings.timeout };
     let connections = TaskTracker::new();
     loop {
@@ -64,7 +70,10 @@ pub(crate) async fn serve(
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Most likely the process is out of file descriptors. Some may be free soon.
-                    tracing::warn!(error = %error, "cannot accept a connection");
+                    if failed.is_none_or(|failed| failed.elapsed() >= WARNING_INTERVAL) {
+                        failed = Some(Instant::now());
+                        tracing::warn!(error = %error, "cannot accept a connection");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -118,6 +127,8 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.head)
+        // A client that has sent its last request may say so, and waits for the answer.
+        .half_close(true)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(WriteDeadline::new(stream, times.write)), service);
     let mut connection = pin!(connection);

@@ -58,7 +58,7 @@ impl From<Refused> for Denied {
                 Self { place: Some(place), ..Self::new(StatusCode::BAD_REQUEST, text) }
             }
             Refused::TooLarge(text) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
-            Refused::NotReady(text) => Self::busy(StatusCode::SERVICE_UNAVAILABLE, &text),
+            Refused::NotReady(text) | Refused::NotYet(text) => Self::busy(StatusCode::SERVICE_UNAVAILABLE, &text),
         }
     }
 }
@@ -88,6 +88,13 @@ impl From<RegistryError> for Denied {
             RegistryError::Forbidden(_) => StatusCode::FORBIDDEN,
             RegistryError::NotFound(_) => StatusCode::NOT_FOUND,
             RegistryError::Conflict(_) => StatusCode::CONFLICT,
+            RegistryError::TooOften(after) => {
+                let seconds = u32::try_from(after.as_secs() + 1).unwrap_or(u32::MAX);
+                return Self {
+                    retry_after: Some(seconds),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+                };
+            }
             RegistryError::NotKept(reason) => {
                 tracing::error!(error = reason, "publication failed");
                 return Self::busy(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now; try again");

@@ -16,7 +16,7 @@ use portcullis::package::Spec;
 use portcullis::pipeline::{AbortOnPanic, RuleVerdict};
 use portcullis::read::{Record, is_compressed};
 use portcullis::report::{Origin, Outcomes, RecordReport, ReportOptions, judge_record};
-use portcullis::rule_set::{RuleSetCell, RuleSetWatch, RuleSets};
+use portcullis::rule_set::{RuleSet, RuleSetCell, RuleSetWatch, RuleSets};
 use portcullis::sandbox::json_length;
 use portcullis::{Accounting, Alert, Tenants, Verdict, ocsf};
 use serde_json::json;
@@ -109,8 +109,45 @@ pub(crate) trait Judging: Send + Sync {
     /// Checks that a batch can be read, without judging it.
     fn check(&self, batch: Unchecked) -> BoxFuture<'_, Result<Checked, Refused>>;
 
-    /// Returns whether a tenant has active rules.
-    fn has_rules(&self, tenant: usize) -> bool;
+    /// Returns which rules a tenant has.
+    fn rules_of(&self, tenant: usize) -> HasRules;
+}
+
+/// Whether a tenant has rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HasRules {
+    /// It has active rules.
+    Yes,
+    /// Its first rules are being checked.
+    Awaited,
+    /// Its first rules are being checked for so long that others do not wait for it any more.
+    Late,
+    /// It has no active rule.
+    No,
+}
+
+/// Maximum time for which batches of several tenants wait for the first rules of one. An API server tries again for more
+/// than 81 s.
+const AWAITED_AT_MOST: Duration = Duration::from_mins(1);
+
+impl HasRules {
+    fn of(rules: &RuleSet) -> Self {
+        match rules.awaited_since() {
+            _ if rules.has_rules() => Self::Yes,
+            Some(since) if since.elapsed() < AWAITED_AT_MOST => Self::Awaited,
+            Some(_) => Self::Late,
+            None => Self::No,
+        }
+    }
+
+    /// Returns what to say of a tenant's missing rules.
+    pub(crate) fn missing(self, tenant: &str) -> Option<String> {
+        match self {
+            Self::Yes => None,
+            Self::Awaited | Self::Late => Some(format!("the rules of tenant {tenant} are still being checked")),
+            Self::No => Some(format!("tenant {tenant} has no active rule")),
+        }
+    }
 }
 
 /// A handle to the judging threads.
@@ -163,8 +200,8 @@ impl Judging for Judges {
         self.ask(|answer| Task::Check(batch, answer)).boxed()
     }
 
-    fn has_rules(&self, tenant: usize) -> bool {
-        self.cells[tenant].newer(&mut 0).is_some_and(|rules| rules.has_rules())
+    fn rules_of(&self, tenant: usize) -> HasRules {
+        self.cells[tenant].newer(&mut 0).map_or(HasRules::No, |rules| HasRules::of(&rules))
     }
 }
 
@@ -231,9 +268,9 @@ impl Judge {
         let mut each = |record: &Record<'_>, outcome: Outcome<'_>| {
             reading.note(record, &outcome)?;
             if let (Some(tenant), Outcome::Evaluated(_)) = (tenant, &outcome)
-                && !rules[tenant].has_rules()
+                && let Some(refused) = without_rules(&rules[tenant], tenants.all()[tenant].0.tenant())
             {
-                return Err(without_rule(tenants.all()[tenant].0.tenant()));
+                return Err(refused);
             }
             let report = judge_record(tenants, report_options, &mut outcomes, origin, record, outcome);
             if let Some(report) = report {
@@ -250,12 +287,17 @@ impl Judge {
         let of_tenants = accounts.0.iter().zip(rules.iter()).enumerate();
         let (judged, without_rules): (Vec<_>, Vec<_>) =
             of_tenants.filter(|(_, (account, _))| account.evaluated > 0).partition(|(_, (_, rules))| rules.has_rules());
-        let without_rules: Vec<usize> = without_rules.into_iter().map(|(tenant, _)| tenant).collect();
-        if let (Ok(_) | Err(Refused::TooLarge(_)), Some(tenant)) = (&read, without_rules.first())
-            && judged.is_empty()
-        {
-            return Err(without_rule(tenants.all()[*tenant].0.tenant()));
+        if let Ok(_) | Err(Refused::TooLarge(_)) = read {
+            let is_awaited = |rules: &RuleSet| HasRules::of(rules) == HasRules::Awaited;
+            let waits_for = |(_, (_, rules)): &&(usize, (_, &Arc<RuleSet>))| judged.is_empty() || is_awaited(rules);
+            let waits_for = without_rules.iter().find(waits_for).map(|(tenant, _)| *tenant);
+            if let Some(refused) =
+                waits_for.and_then(|tenant| self::without_rules(&rules[tenant], tenants.all()[tenant].0.tenant()))
+            {
+                return Err(refused);
+            }
         }
+        let without_rules: Vec<usize> = without_rules.into_iter().map(|(tenant, _)| tenant).collect();
         reading.end(read?)?;
         let Results { alerts, ledger, dead_letters, reports, size } = results;
         Ok(JudgedBatch {
@@ -343,9 +385,11 @@ impl Results {
     }
 }
 
-/// The refusal of a batch whose events are all of tenants without rules.
-pub(super) fn without_rule(tenant: &str) -> Refused {
-    Refused::NotReady(format!("tenant {tenant} has no active rule"))
+/// Returns the refusal of a batch that waits for a tenant's rules; `None` if the tenant has rules.
+fn without_rules(rules: &RuleSet, tenant: &str) -> Option<Refused> {
+    let has_rules = HasRules::of(rules);
+    let missing = has_rules.missing(tenant)?;
+    Some(if has_rules == HasRules::Awaited { Refused::NotYet(missing) } else { Refused::NotReady(missing) })
 }
 
 fn own_id(alert: &Alert) -> LineId {

@@ -30,11 +30,11 @@ use crate::stats::Stats;
 use crate::storage::{AppendLog, NotWritten};
 use budget::MemoryBudget;
 pub(crate) use budget::{OverBudget, Permit};
-pub(crate) use judges::Judging;
 #[cfg(test)]
 pub(crate) use judges::{Answer, Checked as CheckedBatch, Unchecked as UncheckedBatch, with_end};
 pub(crate) use judges::{Batch, JudgedBatch};
-use judges::{Checked, JudgeOptions, Judges, RESULTS, Unchecked, without_rule};
+use judges::{Checked, JudgeOptions, Judges, RESULTS, Unchecked};
+pub(crate) use judges::{HasRules, Judging};
 pub(crate) use reading::Refused;
 
 /// The part of the service that judges batches and stores their results.
@@ -206,7 +206,10 @@ impl Ingest {
         match (permit.grow(size + judged.size), judged.without_rules.first()) {
             (Ok(()), _) => Ok(judged),
             // Once the tenant has rules, its events need less.
-            (Err(OverBudget::Always(_)), Some(tenant)) => Err(NotTaken::Refused(without_rule(&self.tenants[*tenant]))),
+            (Err(OverBudget::Always(_)), Some(tenant)) => {
+                let missing = self.judges.rules_of(*tenant).missing(&self.tenants[*tenant]);
+                Err(NotTaken::Refused(Refused::NotReady(missing.unwrap_or_default())))
+            }
             (Err(over), _) => Err(NotTaken::OverBudget(over)),
         }
     }
@@ -281,7 +284,7 @@ impl Ingest {
         }
         notifications.iter().for_each(log);
         let mut known = self.without_rules.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|tenant| !self.judges.has_rules(*tenant));
+        known.retain(|tenant| self.judges.rules_of(*tenant) != HasRules::Yes);
         for tenant in judged.without_rules.iter().filter(|tenant| known.insert(**tenant)) {
             tracing::warn!(
                 client = &*judged.client,
@@ -324,11 +327,16 @@ impl Ingest {
     /// Returns the reasons why no batch can be judged and stored now; empty if it can.
     pub(crate) fn obstacles(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if !self.has_published_rules() {
-            reasons.push("the published rules have not been read yet".to_owned());
-        } else if !self.tenants.is_empty() && !(0..self.tenants.len()).any(|tenant| self.judges.has_rules(tenant)) {
-            reasons.push("no tenant has an active rule".to_owned());
-        }
+        let has_rules = (0..self.tenants.len()).map(|tenant| self.judges.rules_of(tenant));
+        let has_rules: Vec<HasRules> = has_rules.collect();
+        let missing = match &*has_rules {
+            _ if !self.has_published_rules() => Some("the published rules have not been read yet"),
+            [] => None,
+            all if all.contains(&HasRules::Yes) => None,
+            all if all.contains(&HasRules::Awaited) => Some("the rules are still being checked"),
+            _ => Some("no tenant has an active rule"),
+        };
+        reasons.extend(missing.map(str::to_owned));
         let states = self.sinks.states().into_iter().filter(|sink| !sink.takes);
         reasons.extend(states.map(|sink| format!("sink {}: {}", sink.name, sink.reason.unwrap_or_default())));
         let logs = [("dead letters", Some(&self.dead_letters)), ("ledger", self.ledger.as_ref())];
@@ -342,15 +350,21 @@ impl Ingest {
         if self.stopping.is_cancelled() {
             reasons.push("the service is shutting down".to_owned());
         }
-        for (tenant, name) in self.tenants.iter().enumerate() {
-            if !self.judges.has_rules(tenant) {
-                reasons.push(format!("tenant {name} has no active rule"));
-            }
-        }
         reasons.extend(self.obstacles());
         let problem = self.jetstream.as_ref().and_then(|jetstream| jetstream.problem());
         reasons.extend(problem.map(|problem| format!("jetstream: {problem}")));
+        // Only for a while, because otherwise a tenant could keep the others from being served.
+        let awaited = |(tenant, name): (usize, &Arc<str>)| {
+            let has_rules = self.judges.rules_of(tenant);
+            has_rules.missing(name).filter(|_| has_rules == HasRules::Awaited)
+        };
+        reasons.extend(self.tenants.iter().enumerate().filter_map(awaited));
         reasons
+    }
+
+    /// Returns what to say of a tenant that has no rules; `None` if it has some.
+    pub(crate) fn missing_rules(&self, tenant: usize) -> Option<String> {
+        self.judges.rules_of(tenant).missing(&self.tenants[tenant])
     }
 
     /// Reopens all files, after a rotation.

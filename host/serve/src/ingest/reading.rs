@@ -16,8 +16,10 @@ pub(crate) enum Refused {
     Unreadable { place: String, reason: String },
     /// The batch is larger than a limit.
     TooLarge(String),
-    /// A record's tenant has no rules yet. This one holds only now.
+    /// A record's tenant has no rules. This holds only now.
     NotReady(String),
+    /// A record's tenant will soon have rules.
+    NotYet(String),
 }
 
 /// How many times the maximum of a batch the compressed contents of its records may have, with each layer counted.

@@ -4,6 +4,7 @@ mod disk;
 
 use std::future::Future;
 use std::io;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ pub(crate) trait Machine: Send + Sync {
     /// Returns the disk.
     fn disk(&self) -> &dyn Disk;
 
-    /// Returns the time.
+    /// Returns the time. It does not jump when the system's clock is set: what waits must not age by a day.
     fn now(&self) -> Timestamp;
 
     /// Returns a random number from 0 to 1.
@@ -32,12 +33,14 @@ pub(crate) trait Machine: Send + Sync {
 /// The machine on which this process runs.
 pub(crate) struct RealMachine {
     runtime: Handle,
+    /// The time at which this was made, by both clocks.
+    began: (Timestamp, Instant),
 }
 
 impl RealMachine {
     /// Returns the machine. Its tasks run on the current runtime.
     pub(crate) fn new() -> Self {
-        Self { runtime: Handle::current() }
+        Self { runtime: Handle::current(), began: (Timestamp::now(), Instant::now()) }
     }
 }
 
@@ -47,7 +50,8 @@ impl Machine for RealMachine {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let (time, instant) = self.began;
+        time.saturating_add(instant.elapsed()).unwrap_or(time)
     }
 
     fn random_share(&self) -> f64 {

@@ -229,6 +229,12 @@ impl Live {
         writer.single("in_flight_bytes", "Bytes of batches that are being read or judged", &in_flight)?;
         let ready = gauge(u64::from(self.ingest.not_ready().is_empty()));
         writer.single("ready", "Whether the service takes records", &ready)?;
+        let names = self.stats.names.iter().enumerate();
+        let has_rules = names.map(|(tenant, name)| {
+            let has_rules = self.ingest.missing_rules(tenant).is_none();
+            (vec![("tenant", name.to_string())], u64::from(has_rules))
+        });
+        writer.gauges("tenant_ready", "Whether a tenant has active rules, so that its records are taken", has_rules)?;
         writer.single("judging_seconds", "Time that judging a batch took", &Histogram(&judging))
     }
 

@@ -109,12 +109,20 @@ impl Observed {
     fn overview(&self, tenant: Option<usize>) -> Value {
         let mut overview = self.stats.overview(tenant);
         let not_ready = self.ingest.not_ready();
+        let mut missing: Vec<String> = match tenant {
+            Some(tenant) => self.ingest.missing_rules(tenant).into_iter().collect(),
+            None => (0..self.stats.names.len()).filter_map(|tenant| self.ingest.missing_rules(tenant)).collect(),
+        };
         overview["version"] = env!("CARGO_PKG_VERSION").into();
         overview["replica"] = (*self.replica).into();
         overview["uptime_seconds"] = self.started.elapsed().as_secs().into();
-        overview["ready"] = not_ready.is_empty().into();
         let is_all = tenant.is_none();
-        overview["not_ready"] = if is_all { json!(not_ready) } else { json!([]) };
+        // The service is ready for the others if one tenant has no rules.
+        overview["ready"] = (not_ready.is_empty() && (is_all || missing.is_empty())).into();
+        missing.extend(not_ready.into_iter().filter(|_| is_all));
+        missing.sort();
+        missing.dedup();
+        overview["not_ready"] = missing.into();
         overview["sinks"] = if is_all { json!(self.ingest.sinks.states()) } else { json!([]) };
         if is_all {
             let (accepted, refused) = self.stats.answers();

@@ -1,7 +1,7 @@
 //! The fleet: all replicas share published packages and chosen versions, and each reports what it runs.
 //!
 //! Each replica copies both into its own folder and follows that folder like any other. So candidates pass their checks
-//! on each replica, and a replica can start from its copy while the server is unavailable.
+//! on each replica, and a replica goes on with its copy while the server is unavailable.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -33,7 +33,7 @@ const MOST_FAILURES: u32 = 30;
 /// Maximum number of bytes of a package that is fetched. A tenant's own limit may be lower.
 const LARGEST: u64 = 256 << 20;
 
-/// Waits until the rules that are in the folder now have passed or failed their checks.
+/// Waits until the rules that are in the folder now have been read. Their tenants' batches wait for their checks.
 pub(crate) type Settle = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// This replica as a member of the fleet.

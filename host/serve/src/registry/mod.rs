@@ -2,11 +2,13 @@
 //! this replica follows, or into the stores that all replicas follow.
 
 mod fleet;
+mod rate;
 
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use portcullis::activation::{Policy, PublishedFolder};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub(crate) use fleet::{Fleet, Settle};
+pub(crate) use rate::Changes;
 
 use crate::jetstream::JetStream;
 use crate::machine::{Disk as _, RealDisk, blocking};
@@ -35,6 +38,7 @@ pub(crate) struct Registry {
     /// The engine to check packages with. It compiles nothing.
     pub(crate) engine: Engine,
     pub(crate) read_policy: ReadPolicy,
+    pub(crate) changes: Changes,
 }
 
 /// A publication: the client and the tenant that it is for.
@@ -62,6 +66,9 @@ pub(crate) enum RegistryError {
     /// It conflicts with what exists.
     #[error("{0}")]
     Conflict(String),
+    /// The tenant's rules change too often. The next change may come after this time.
+    #[error("the rules of the tenant change too often; the next change may come in {} s", .0.as_secs() + 1)]
+    TooOften(Duration),
     /// A file or the server fails.
     #[error("{0}")]
     NotKept(String),
@@ -96,6 +103,9 @@ impl Registry {
         if fs::read(&path).is_ok_and(|there| there != body) {
             let text = format!("{file} already exists with other content; raise the version of a changed rule");
             return Err(RegistryError::Conflict(text));
+        }
+        if !path.exists() {
+            check_room(folder, body.len() as u64).map_err(RegistryError::Conflict)?;
         }
         match shared {
             Some(jetstream) => jetstream.put_package(by.tenant, &file, &body).await.map_err(not_kept)?,
@@ -166,10 +176,29 @@ impl Registry {
             let text = format!("tenant {name} uses the embedded rules; set rules to a folder in the config");
             RegistryError::Conflict(text)
         })?;
+        self.changes.take(tenant, Instant::now()).map_err(RegistryError::TooOften)?;
         let is_shared = self.shares_rules && folder == self.published.packages(name);
         let shared = if is_shared { self.jetstream.as_deref() } else { None };
         Ok(Target { folder, limits: *limits, shared })
     }
+}
+
+/// Checks that there is room for another package of this length in the folder of a tenant.
+fn check_room(folder: &Path, length: u64) -> Result<(), String> {
+    let (mut count, mut bytes) = (1, length);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_package) {
+            count += 1;
+            bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        }
+    }
+    let (most, most_bytes) = (PackageLimits::PACKAGES, PackageLimits::PACKAGES_SIZE);
+    if count <= most && bytes <= most_bytes {
+        return Ok(());
+    }
+    Err(format!(
+        "the tenant would have {count} packages of {bytes} bytes, and may have {most} of {most_bytes}; remove old versions"
+    ))
 }
 
 fn not_kept(error: impl Display) -> RegistryError {

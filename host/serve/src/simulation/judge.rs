@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::dice::Dice;
 use super::disk::Platter;
-use crate::ingest::{Answer, Batch, CheckedBatch, JudgedBatch, Judging, Refused, UncheckedBatch, with_end};
+use crate::ingest::{Answer, Batch, CheckedBatch, HasRules, JudgedBatch, Judging, Refused, UncheckedBatch, with_end};
 use crate::machine::{Machine, read_whole};
 use crate::sink_alert::SinkAlert;
 use crate::storage::{Line, LineId};
@@ -165,8 +165,8 @@ impl Judging for ModelJudge {
         .boxed()
     }
 
-    fn has_rules(&self, tenant: usize) -> bool {
-        !lock(&self.rules)[tenant].is_empty()
+    fn rules_of(&self, tenant: usize) -> HasRules {
+        if lock(&self.rules)[tenant].is_empty() { HasRules::No } else { HasRules::Yes }
     }
 }
 

@@ -47,7 +47,10 @@ impl Ring {
 
     fn advance(&mut self, second: i64) {
         let now = second.div_euclid(self.unit);
-        // If the clock is set back, counts go to the newest unit.
+        // If the clock is set back a little, counts go to the newest unit; if it is set back a lot, the ring begins anew.
+        if usize::try_from(self.at - now).is_ok_and(|back| back > KEPT) {
+            *self = Self::new(self.unit);
+        }
         for _ in 0..usize::try_from(now - self.at).unwrap_or(0).min(KEPT) {
             self.counts.pop_front();
             self.counts.push_back(0);
@@ -68,8 +71,17 @@ mod tests {
         ring.add(1_000_000_080, 1);
         assert_eq!(ring.counts(1_000_000_081)[57..], [0, 7, 1]);
         assert_eq!(ring.counts(1_000_000_200)[55..], [0, 7, 1, 0, 0]);
-        ring.add(900_000_000, 1);
-        assert_eq!(ring.counts(1_000_000_200)[59], 1);
         assert_eq!(ring.counts(1_000_900_000), [0; 60]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_counts() {
+        let mut ring = Ring::of_seconds();
+        ring.add(1_000_000_000, 3);
+        ring.add(999_999_990, 1);
+        assert_eq!(ring.counts(1_000_000_000)[59], 4);
+        ring.add(999_913_600, 5);
+        ring.add(999_913_601, 6);
+        assert_eq!(ring.counts(999_913_602)[56..], [0, 5, 6, 0]);
     }
 }

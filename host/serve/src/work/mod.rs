@@ -350,6 +350,7 @@ impl From<NotTaken> for Disposition {
             NotTaken::Refused(Refused::TooLarge(reason)) => Self::DeadLetter(reason),
             NotTaken::Refused(Refused::NotReady(reason)) => Self::Retry(reason, LONGEST_PAUSE),
             NotTaken::OverBudget(over) => over.into(),
+            NotTaken::Refused(Refused::NotYet(reason)) => Self::Retry(reason, LOOK),
             NotTaken::NotKept(reason) | NotTaken::NotStored(reason) => Self::Retry(reason, FIRST_PAUSE),
         }
     }
@@ -370,6 +371,7 @@ mod tests {
         assert!(matches!(Disposition::from(always), Disposition::DeadLetter(_)));
         for temporary in [
             NotTaken::Refused(Refused::NotReady("no rules".to_owned())),
+            NotTaken::Refused(Refused::NotYet("no rules yet".to_owned())),
             NotTaken::OverBudget(OverBudget::Now(1)),
             NotTaken::NotKept("the disk is full".to_owned()),
             NotTaken::NotStored("no server".to_owned()),
