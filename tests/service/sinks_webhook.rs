@@ -9,7 +9,7 @@ use crate::support::api_server::event_list;
 use crate::support::certificates::Authority;
 use crate::support::endpoint::{Endpoint, Posted};
 use crate::support::service::{EYES, Service, config, data, lines_of, service_folder, wait_until};
-use crate::support::{run_accounted, sample, text};
+use crate::support::{Does, VERSIONED, hostile, record, run_accounted, sample, text, version};
 
 fn eks() -> Vec<u8> {
     fs::read(sample("eks.ndjson")).expect("the sample")
@@ -259,4 +259,74 @@ fn batches_are_refused_while_the_spool_is_full() {
     assert_eq!(ids(&wait_for(&endpoint, expected.len())), ids(&expected));
     assert!(dead(&folder).is_empty());
     assert_eq!(service.end().0, Some(0));
+}
+
+/// The endpoint is down while a rule of one tenant answers with 63 KB again and again, until its half of the default spool
+/// is full. The tenants share a client.
+#[test]
+fn a_tenant_whose_alerts_wait_holds_up_no_other() {
+    let tenant = |name: &str, verb: &str| {
+        format!("[[tenants]]\nname = \"{name}\"\nrules = [\"{name}\"]\nrecords = [{{ verb = \"{verb}\" }}]\n")
+    };
+    let address = Endpoint::nobody();
+    let webhook = format!("[[serve.sinks]]\nname = \"soc\"\ntype = \"webhook\"\nurl = \"http://{address}/hook\"\n");
+    let folder = service_folder(&config(&[&*webhook, &tenant("acme", "create"), &tenant("globex", "get")].concat()));
+    for (name, package) in [("acme", hostile("large-contexts")), ("globex", version("1.0.0", Does::Alert))] {
+        fs::create_dir(folder.path().join(name)).expect("made");
+        fs::write(folder.path().join(name).join("rule.wasm"), package).expect("written");
+    }
+    let service = Service::start(folder.path(), &[]);
+    let event =
+        |verb: &str, n: u64| record(false).replace("\"get\"", &format!("\"{verb}\",\"auditID\":\"{n}\"")) + "\n";
+    let (batches, each) = (12, 250);
+    let mut alerts = 0;
+    for batch in 0..batches {
+        let numbers = batch * each..(batch + 1) * each;
+        let body: String = numbers.map(|n| event("create", n)).chain([event("get", batch)]).collect();
+        let answer = service.post(body);
+        assert_eq!(answer.status, 200, "batch {batch}: {}", answer.text);
+        alerts += answer.json()["alerts"].as_u64().expect("a number");
+    }
+    // 128 MiB are 2,130 alerts; the others are dead letters of their tenant.
+    let of_acme = alerts - batches;
+    assert!((2_000..2_200).contains(&of_acme), "{of_acme}");
+    let letters = lines_of(&data(&folder, "dead-letters.ndjson"));
+    assert_eq!(letters.len() as u64, batches * each - of_acme);
+    assert!(letters.iter().all(|letter| letter["tenant"] == "acme"));
+    assert!(service.is_ready(), "it takes records");
+    assert!(service.figure("portcullis_sink_waiting_bytes{sink=\"soc\"}") > 120e6);
+
+    let endpoint = Endpoint::start_at(address, &[200], None);
+    // The alert's own members come first.
+    let posted_of = |rule: &str| {
+        endpoint.count(|posted| {
+            posted.body.as_bytes()[..500.min(posted.body.len())].windows(rule.len()).any(|part| part == rule.as_bytes())
+        })
+    };
+    wait_until("the other tenant's alerts are taken", || posted_of(VERSIONED) >= batches);
+    assert!(posted_of("Hostile.large-contexts") < of_acme / 2, "they did not wait for those of the first");
+    wait_until("all are taken", || posted_of("Hostile.large-contexts") >= of_acme);
+    assert_eq!(service.end().0, Some(0));
+}
+
+/// Alerts that wait when the tenants in the config change are posted nevertheless.
+#[test]
+fn waiting_alerts_of_a_former_config_are_posted() {
+    let address = Endpoint::nobody();
+    let webhook = format!("[[serve.sinks]]\nname = \"soc\"\ntype = \"webhook\"\nurl = \"http://{address}/hook\"\n");
+    let tenant = |name: &str| format!("[[tenants]]\nname = \"{name}\"\nrecords = [{{ auditID = \"{name}-0\" }}]\n");
+    let folder = service_folder("");
+    let configs =
+        [webhook.clone(), webhook.clone() + &tenant("a") + &tenant("b"), webhook.clone() + &tenant("b") + &tenant("c")];
+    for (config_, prefix) in configs.iter().zip(["a", "a", "b"]) {
+        fs::write(folder.path().join("config.toml"), config(config_)).expect("written");
+        let service = Service::start(folder.path(), &[]);
+        let record = nodeports(prefix, 1).concat().replace("2020", if config_ == &webhook { "2019" } else { "2020" });
+        post(&service, &[record]);
+        assert_eq!(service.end().0, Some(0));
+    }
+    fs::write(folder.path().join("config.toml"), config(&webhook)).expect("written");
+    let _service = Service::start(folder.path(), &[]);
+    let endpoint = Endpoint::start_at(address, &[200], None);
+    assert_eq!(wait_for(&endpoint, 3).len(), 3);
 }

@@ -20,7 +20,7 @@ use super::service::PATIENCE;
 pub(crate) struct Posted {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Posted {
@@ -112,6 +112,12 @@ impl Endpoint {
     /// All that was posted so far.
     pub(crate) fn posted(&self) -> Vec<Posted> {
         self.shared.posted.lock().expect("nobody panicked").clone()
+    }
+
+    /// How much was posted so far that is like this.
+    pub(crate) fn count(&self, is_it: impl Fn(&Posted) -> bool) -> u64 {
+        let posted = self.shared.posted.lock().expect("nobody panicked");
+        posted.iter().filter(|posted| is_it(posted)).count() as u64
     }
 
     /// The alerts that were taken so far, in the order in which they came.

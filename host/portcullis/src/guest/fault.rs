@@ -46,7 +46,9 @@ pub enum Fault {
     Alerts(u32),
     /// It matched, after the tenant's alerts had this many bytes since
     /// [`Judge::limit_alerts`](crate::Judge::limit_alerts).
-    #[error("matched when its tenant's alerts had the {0} bytes that they may have in a batch")]
+    #[error(
+        "matched when its tenant's alerts had the {0} bytes that a batch, or what waits for a sink, leaves for them"
+    )]
     AlertBytes(usize),
     /// It was not called: [`Limits::suspend_after`](crate::limits::Limits::suspend_after) faults have suspended it, for
     /// at most this number of further events.

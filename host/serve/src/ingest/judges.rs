@@ -25,6 +25,7 @@ use zstd::bulk::Compressor;
 
 use super::reading::{BatchReader, Reading, Refused};
 use crate::sink_alert::SinkAlert;
+use crate::sinks::Sinks;
 use crate::storage::{BATCH_END, Line, LineId};
 
 /// The records of one request or one message, which are taken or refused together.
@@ -163,6 +164,7 @@ impl Judges {
         cells: Vec<Arc<RuleSetCell>>,
         threads: NonZeroUsize,
         options: JudgeOptions,
+        sinks: &Sinks,
     ) -> io::Result<Self> {
         let (tasks, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
@@ -175,6 +177,7 @@ impl Judges {
                 rules: RuleSetWatch::new(cells.clone()),
                 reader: BatchReader::default(),
                 options,
+                sinks: sinks.clone(),
             };
             let receiver = Arc::clone(&receiver);
             std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&receiver))?;
@@ -211,6 +214,7 @@ struct Judge {
     rules: RuleSetWatch,
     reader: BatchReader,
     options: JudgeOptions,
+    sinks: Sinks,
 }
 
 impl Judge {
@@ -253,12 +257,15 @@ impl Judge {
 
     fn judge(&mut self, batch: Batch) -> Answer {
         let Batch { body, tenant, client, id } = batch;
-        let Self { tenants, rules, reader, options, .. } = self;
+        let Self { tenants, rules, reader, options, sinks, .. } = self;
         let rules = rules.current();
-        for (tenant, rules) in rules.iter().enumerate() {
-            tenants.judge(tenant).set_rules(rules);
+        for (number, rules) in rules.iter().enumerate() {
+            tenants.judge(number).set_rules(rules);
             let cost = if options.ocsf { cost_with_finding } else { cost };
-            tenants.judge(tenant).limit_alerts(options.alert_bytes, cost);
+            // A batch of one tenant waits until there is room. One of several must not.
+            let room = if tenant.is_none() { sinks.room(number) } else { u64::MAX };
+            let bytes = options.alert_bytes.min(usize::try_from(room).unwrap_or(usize::MAX));
+            tenants.judge(number).limit_alerts(bytes, cost);
         }
         let report_options = ReportOptions { ledger: options.ledger, rejects: true, times: false };
         let origin = Origin { input: &client, tenant, batch: Some(&id) };

@@ -151,7 +151,7 @@ pub(crate) fn start_judges(
     let (ledger, ocsf) = (settings.ledger.is_some(), sinks.want_ocsf());
     let alert_bytes = alert_bytes(settings, cells.len());
     let options = JudgeOptions { max_body: settings.max_body, ledger, ocsf, alert_bytes };
-    let judges = Judges::start(tenants, cells, threads, options);
+    let judges = Judges::start(tenants, cells, threads, options, sinks);
     judges.map_err(|error| ServeError::Io(anyhow!(error).context("the threads that judge cannot be started")))
 }
 

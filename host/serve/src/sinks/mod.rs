@@ -22,6 +22,11 @@ pub(crate) trait Sink: Send + Sync {
     /// Takes alerts. On success, they are safe.
     fn put<'a>(&'a self, alerts: &'a [SinkAlert]) -> BoxFuture<'a, Result<(), NotWritten>>;
 
+    /// Returns the number of bytes of a tenant's alerts that it can take now.
+    fn room(&self, _tenant: usize) -> u64 {
+        u64::MAX
+    }
+
     /// Returns its health.
     fn health(&self) -> Health;
 
@@ -51,8 +56,9 @@ pub(crate) fn http_endpoint(webhook: &WebhookSettings) -> anyhow::Result<Box<dyn
     Ok(Box::new(webhook::endpoint::HttpEndpoint::new(webhook)?))
 }
 
-/// All sinks of a service.
-pub(crate) struct Sinks(Vec<OpenSink>);
+/// All sinks of a service. Clones are the same sinks.
+#[derive(Clone)]
+pub(crate) struct Sinks(Arc<[OpenSink]>);
 
 struct OpenSink {
     settings: SinkSettings,
@@ -100,11 +106,10 @@ impl Sinks {
                 }
                 SinkKind::Webhook(webhook) => {
                     let folder = data.join(format!("{name}.spool"));
-                    let dead_letters = dead_letters.clone();
-                    let endpoint = endpoint(webhook)?;
+                    let endpoint = || endpoint(webhook);
                     let spooling = webhook::Spooling { folder, most: webhook.spool, give_up: webhook.give_up };
-                    let sink = webhook::WebhookSink::start(machine, name, ocsf, &spooling, endpoint, dead_letters);
-                    Box::new(sink?)
+                    let start = webhook::Webhooks::start;
+                    Box::new(start(machine, name, ocsf, &spooling, tenants, &endpoint, dead_letters)?)
                 }
             };
             Ok(OpenSink { settings: settings.clone(), sink })
@@ -116,6 +121,11 @@ impl Sinks {
     /// Returns whether a sink takes OCSF findings.
     pub(crate) fn want_ocsf(&self) -> bool {
         self.0.iter().any(|sink| sink.settings.ocsf)
+    }
+
+    /// Returns the number of bytes of a tenant's alerts that all sinks can take now.
+    pub(crate) fn room(&self, tenant: usize) -> u64 {
+        self.0.iter().map(|sink| sink.sink.room(tenant)).min().unwrap_or(u64::MAX)
     }
 
     /// Gives alerts to all sinks.

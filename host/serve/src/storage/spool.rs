@@ -116,6 +116,11 @@ pub(crate) fn open(
     Ok((writer, reader, handle, known))
 }
 
+/// Returns whether there is a spool in this folder.
+pub(crate) fn is_there(disk: &dyn Disk, folder: &Path) -> bool {
+    numbers(disk, folder).is_ok_and(|numbers| !numbers.is_empty())
+}
+
 /// Returns the numbers of the files, in order.
 fn numbers(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<u64>> {
     let names = disk.list(folder)?;

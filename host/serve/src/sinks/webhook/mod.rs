@@ -1,7 +1,9 @@
 //! A sink that is an HTTP endpoint. Alerts wait on the disk until the endpoint has taken them.
 
 pub(super) mod endpoint;
+mod of_tenants;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis::pipeline::LedgerLine;
 use serde_json::{Value, json};
 
-use super::{Health, Sink};
+pub(super) use of_tenants::Webhooks;
+
+use super::Health;
 use crate::backoff::{LONGEST_PAUSE, pause_after};
 use crate::machine::Machine;
 use crate::sink_alert::SinkAlert;
@@ -45,12 +49,14 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// A sink whose alerts wait on the disk.
-pub(crate) struct WebhookSink {
+/// A spool whose alerts are posted.
+struct WebhookSink {
     machine: Arc<dyn Machine>,
     ocsf: bool,
     spool: AppendLog,
     handle: SpoolHandle,
+    /// Maximum number of bytes that wait.
+    most: u64,
     problem: Arc<Mutex<Option<String>>>,
 }
 
@@ -68,6 +74,7 @@ pub(crate) struct Spooling {
 struct Poster {
     machine: Arc<dyn Machine>,
     sink: String,
+    tenant: Option<Arc<str>>,
     endpoint: Box<dyn Endpoint>,
     give_up: Duration,
     alerts: SpoolReader,
@@ -76,10 +83,11 @@ struct Poster {
 }
 
 impl WebhookSink {
-    /// Starts to post the alerts that wait in the spool, and those to come.
-    pub(crate) fn start(
+    /// Starts to post the alerts that wait in the spool, and those to come. They are all of this tenant, if there is one.
+    fn start(
         machine: &Arc<dyn Machine>,
         name: &str,
+        tenant: Option<&Arc<str>>,
         ocsf: bool,
         spooling: &Spooling,
         endpoint: Box<dyn Endpoint>,
@@ -93,6 +101,7 @@ impl WebhookSink {
         let poster = Poster {
             machine: Arc::clone(machine),
             sink: name.to_owned(),
+            tenant: tenant.cloned(),
             endpoint,
             give_up: *give_up,
             alerts,
@@ -100,16 +109,18 @@ impl WebhookSink {
             problem: Arc::clone(&problem),
         };
         machine.spawn_thread("portcullis-webhook", poster.run().boxed())?;
-        Ok(Self { machine: Arc::clone(machine), ocsf, spool: spool.with_context(cannot)?, handle, problem })
+        let spool = spool.with_context(cannot)?;
+        Ok(Self { machine: Arc::clone(machine), ocsf, spool, handle, most: *most, problem })
     }
-}
 
-impl Sink for WebhookSink {
-    fn put<'a>(&'a self, alerts: &'a [SinkAlert]) -> BoxFuture<'a, Result<(), NotWritten>> {
+    fn put<'a>(
+        &'a self,
+        alerts: impl Iterator<Item = &'a SinkAlert>,
+    ) -> impl Future<Output = Result<(), NotWritten>> + Send + 'a {
         let now = self.machine.now().as_millisecond();
         let line = |alert: &SinkAlert| Line::Alert(alert.id, format!("{now} {}", alert.text(self.ocsf)).into());
-        let lines = alerts.iter().map(line).collect();
-        async move { self.spool.append(&lines).await }.boxed()
+        let lines: Arc<[Line]> = alerts.map(line).collect();
+        async move { self.spool.append(&lines).await }
     }
 
     fn health(&self) -> Health {
@@ -120,7 +131,11 @@ impl Sink for WebhookSink {
         }
     }
 
-    /// Stops the posting. Alerts that wait are posted after the next start.
+    /// Returns the number of bytes that fit into the spool.
+    fn room(&self) -> u64 {
+        self.most.saturating_sub(self.handle.bytes())
+    }
+
     fn close(&self) {
         self.handle.close();
     }
@@ -179,6 +194,7 @@ impl Poster {
         if failures == 1 {
             tracing::warn!(
                 sink = self.sink,
+                tenant = self.tenant.as_deref(),
                 reason,
                 "the endpoint accepts no alerts; they wait in the spool and are retried"
             );
