@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Does, FIRST, Live, SECOND, history, live, pairs, pinned, record, run, said, version};
+use crate::support::{Does, FIRST, Live, SECOND, VERSIONED, history, live, pairs, pinned, record, run, said, version};
 
 /// A run whose second version has been rolled back.
 fn rolled_back() -> Live {
@@ -135,4 +135,24 @@ fn a_reinstatement_ends_with_its_pin_even_after_a_restart() {
     let mut live = Live::in_folder(folder, &["--watch"]);
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
+}
+
+/// A version that behaves until it is trusted is not rolled back, but its faults are its own and suspend it.
+#[test]
+fn a_version_that_turns_hostile_after_its_probation_is_suspended() {
+    // Each thread trusts it by itself.
+    let mut live = live("", &["--watch", "--threads", "1"]);
+    live.put(SECOND, &version("2.0.0", Does::LoopOnLong));
+    live.wait_for("activated", "2.0.0");
+    let (short, long) = (record(false), record(true));
+    let sent: Vec<&str> = std::iter::repeat_n(&*short, 1_001).chain(std::iter::repeat_n(&*long, 15)).collect();
+    live.send(&sent);
+    let (run, folder) = live.end();
+    let faults = run.ledger.iter().filter(|line| line["rules"][VERSIONED]["verdict"] == "fault").count();
+    assert_eq!((run.ledger.len(), faults), (1_016, 15));
+    assert_eq!(pairs(&said(&run.ledger)), [("2.0.0", "no-match"), ("2.0.0", "fault")]);
+    assert_eq!(run.rejects.len(), 15, "each can be judged again");
+    assert!(run.ended.stderr.contains("Test.Versioned 2.0.0 is SUSPENDED"), "{}", run.ended.stderr);
+    let actions = history(&folder.path().join("history"));
+    assert!(actions.iter().all(|entry| entry["action"] != "rolled-back"), "{actions:?}");
 }

@@ -136,3 +136,20 @@ fn each_output_has_a_file_of_its_own() {
     assert!(said.join("\n").contains("it is already open as another output"), "{said:?}");
     assert_eq!(service.end().0, Some(0));
 }
+
+/// A folder in which nothing can be written, whoever tries: the system's own.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let folder = service_folder("");
+    for place in ["/proc/portcullis", "/sys/portcullis"] {
+        let text = config("").replace("data = \"data\"", &format!("data = {place:?}"));
+        let Refusal { code, said } = refusal(folder.path(), &text, "info");
+        assert_eq!(code, Some(4), "{said:?}");
+        assert!(said.iter().any(|line| line.contains(&format!("{place}: cannot be created: "))), "{said:?}");
+    }
+    let text = config("").replace("ledger.ndjson", "/proc/ledger.ndjson");
+    let Refusal { code, said } = refusal(folder.path(), &text, "info");
+    assert_eq!(code, Some(4), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("/proc/ledger.ndjson: cannot be opened: ")), "{said:?}");
+}

@@ -1,5 +1,6 @@
 //! What clients that are slow, many or greedy can take: no more than the config gives them, and nothing of the others'.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +11,7 @@ use crate::support::envelopes::gzip;
 use crate::support::service::{
     EYES, Service, TWO_TENANTS, config, data, head, lines_of, read_answer, service_folder, wait_until,
 };
-use crate::support::{Does, hostile, record, sample, version};
+use crate::support::{Does, all_hostile, exported, hostile, project, record, run_accounted, sample, version};
 
 /// A service with these keys in its table, and a second client that brings records.
 fn service(keys: &str) -> (tempfile::TempDir, Service) {
@@ -325,4 +326,34 @@ fn memory_is_bounded_under_concurrent_batches() {
     assert!(grown < 128, "{grown} MiB more than the {before} before, with 32 MiB in flight at the most");
     assert_eq!(service.post(&compressed).status, 200);
     assert_eq!(service.ask(EYES, "GET", "/metrics", b"").status, 200);
+}
+
+/// The 4,000 records of the corpus, beside all hostile rules that the gate lets through.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_bounded_with_all_hostile_rules_loaded() {
+    let folder = service_folder(&config(""));
+    let (rules, _files) = exported();
+    for name in all_hostile() {
+        fs::write(rules.path().join(&name).with_extension("wasm"), hostile(&name)).expect("written");
+    }
+    let records = fs::read_to_string(project("fixtures/parity/events.ndjson")).expect("the corpus");
+    let service = Service::start(folder.path(), &["--rules", rules.path().to_str().expect("UTF-8")]);
+    let mut lines = records.lines().peekable();
+    while lines.peek().is_some() {
+        let batch: Vec<&str> = lines.by_ref().take(400).collect();
+        let answer = service.post(batch.join("\n"));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let peak = crate::support::status(service.process(), "VmHWM:");
+    eprintln!("{peak} KB at most");
+    assert!(peak < 100_000, "{peak} KB at most");
+    assert_eq!(service.end().0, Some(0));
+    let real = |alert: &serde_json::Value| {
+        let rule = alert["rule_id"].as_str().is_some_and(|rule| !rule.starts_with("Hostile."));
+        rule.then(|| alert["alert_id"].to_string())
+    };
+    let found: BTreeSet<String> = lines_of(&data(&folder, "alerts.ndjson")).iter().filter_map(real).collect();
+    let alone: BTreeSet<String> = run_accounted(records.as_bytes(), &[]).alerts.iter().filter_map(real).collect();
+    assert!(!found.is_empty() && found == alone, "{} and {} alerts", found.len(), alone.len());
 }

@@ -108,6 +108,17 @@ fn a_client_without_a_trusted_certificate_is_refused() {
     // Signed by whom clients trust, which is no client's authority.
     let server = secured.servers.client(&Name::Common("prod-apiserver"));
     assert!(secured.ask(Some(&server), &[], "POST", "/v1/records").is_err());
+    // Signed by the right one, but over, not valid yet, or not for a client.
+    let name = Name::Common("prod-apiserver");
+    let over = secured.clients.client_with(&name, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let early = secured.clients.client_with(&name, |params| params.not_before = rcgen::date_time_ymd(3000, 1, 1));
+    let other = secured.clients.client_with(&name, |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    for (what, certificate) in [("over", over), ("early", early), ("of a server", other)] {
+        let answer = secured.ask(Some(&certificate), &[], "POST", "/v1/records");
+        assert!(answer.is_err(), "{what}: {answer:?}");
+    }
     // Plaintext is answered with no more than an alert of TLS, and the connection is closed.
     let mut stream = secured.service.connect();
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");

@@ -47,6 +47,11 @@ impl Authority {
 
     /// The certificate of a client.
     pub(crate) fn client(&self, name: &Name) -> Signed {
+        self.client_with(name, |_| {})
+    }
+
+    /// The certificate of a client, changed before it is signed.
+    pub(crate) fn client_with(&self, name: &Name, change: impl FnOnce(&mut CertificateParams)) -> Signed {
         let mut params = CertificateParams::default();
         let common = if let Name::Common(name) = name { name } else { "somebody" };
         params.distinguished_name.push(DnType::CommonName, common);
@@ -57,6 +62,7 @@ impl Authority {
             }
             Name::Uri(name) => params.subject_alt_names = vec![SanType::URI((*name).try_into().expect("a URI"))],
         }
+        change(&mut params);
         self.sign(&params)
     }
 

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use zstd::bulk::Compressor;
 
+use super::queue::{self, Lane, Queue};
 use super::reading::{BatchReader, Reading, Refused};
 use crate::sink_alert::SinkAlert;
 use crate::sinks::Sinks;
@@ -75,6 +75,8 @@ pub(crate) struct JudgeOptions {
     pub(crate) ocsf: bool,
     /// Maximum number of bytes of one tenant's alerts in a batch.
     pub(crate) alert_bytes: usize,
+    /// Whether more than one client may send batches.
+    pub(crate) several_clients: bool,
 }
 
 /// A batch for the stream, before it was checked.
@@ -151,9 +153,9 @@ impl HasRules {
     }
 }
 
-/// A handle to the judging threads.
+/// A handle to the judging threads, which end with it.
 pub(crate) struct Judges {
-    tasks: Sender<Task>,
+    tasks: Arc<Queue<Task>>,
     cells: Vec<Arc<RuleSetCell>>,
 }
 
@@ -166,10 +168,16 @@ impl Judges {
         options: JudgeOptions,
         sinks: &Sinks,
     ) -> io::Result<Self> {
-        let (tasks, receiver) = channel();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let others: Vec<Tenants> = (1..threads.get()).map(|_| tenants.fork()).collect();
-        for tenants in std::iter::once(tenants).chain(others) {
+        let number = u32::try_from(threads.get()).unwrap_or(u32::MAX);
+        let lanes = if options.several_clients {
+            let (light, heavy) = queue::lanes(number);
+            [vec![Lane::Light; light], vec![Lane::Heavy; heavy]].concat()
+        } else {
+            vec![Lane::Only; threads.get()]
+        };
+        let tasks = Arc::new(Queue::new(number));
+        let others: Vec<Tenants> = (1..lanes.len()).map(|_| tenants.fork()).collect();
+        for (tenants, lane) in std::iter::once(tenants).chain(others).zip(lanes) {
             let compressor = Compressor::new(PACKING)?;
             let judge = Judge {
                 compressor,
@@ -179,16 +187,15 @@ impl Judges {
                 options,
                 sinks: sinks.clone(),
             };
-            let receiver = Arc::clone(&receiver);
-            std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&receiver))?;
+            let tasks = Arc::clone(&tasks);
+            std::thread::Builder::new().name("portcullis-judge".to_owned()).spawn(move || judge.serve(&tasks, lane))?;
         }
         Ok(Self { tasks, cells })
     }
 
-    async fn ask<T>(&self, task: impl FnOnce(oneshot::Sender<T>) -> Task) -> T {
+    async fn ask<T>(&self, client: Arc<str>, task: impl FnOnce(oneshot::Sender<T>) -> Task) -> T {
         let (sender, answer) = oneshot::channel();
-        let is_sent = self.tasks.send(task(sender)).is_ok();
-        assert!(is_sent, "the judges live as long as the service");
+        self.tasks.push(&client, task(sender));
         answer.await.expect("a judge answers")
     }
 }
@@ -196,17 +203,31 @@ impl Judges {
 impl Judging for Judges {
     /// The memory budget bounds how many batches wait.
     fn judge(&self, batch: Batch) -> BoxFuture<'_, Answer> {
-        self.ask(|answer| Task::Judge(batch, answer)).boxed()
+        self.ask(Arc::clone(&batch.client), |answer| Task::Judge(batch, answer)).boxed()
     }
 
     fn check(&self, batch: Unchecked) -> BoxFuture<'_, Result<Checked, Refused>> {
-        self.ask(|answer| Task::Check(batch, answer)).boxed()
+        self.ask(Arc::clone(&batch.client), |answer| Task::Check(batch, answer)).boxed()
     }
 
     fn rules_of(&self, tenant: usize) -> HasRules {
         self.cells[tenant].newer(&mut 0).map_or(HasRules::No, |rules| HasRules::of(&rules))
     }
 }
+
+impl Drop for Judges {
+    fn drop(&mut self) {
+        self.tasks.close();
+    }
+}
+
+/// Lowers the priority of this thread, on Linux. If this fails, heavy clients cost others more.
+fn lower_priority() {
+    let _ = rustix::process::nice(HEAVY_NICE);
+}
+
+/// The niceness of threads that judge batches of heavy clients: a tenth of the time of others.
+const HEAVY_NICE: i32 = 10;
 
 struct Judge {
     compressor: Compressor<'static>,
@@ -218,10 +239,12 @@ struct Judge {
 }
 
 impl Judge {
-    fn serve(mut self, tasks: &Mutex<Receiver<Task>>) {
+    fn serve(mut self, tasks: &Queue<Task>, lane: Lane) {
         let _abort = AbortOnPanic;
-        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        while let Ok(task) = next() {
+        if lane == Lane::Heavy {
+            lower_priority();
+        }
+        while let Some((task, _turn)) = tasks.next(lane) {
             // If the caller is gone, the client will send the batch again.
             match task {
                 Task::Judge(batch, answer) => {

@@ -2,6 +2,7 @@
 
 mod budget;
 mod judges;
+mod queue;
 mod reading;
 
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::ServeError;
 use crate::jetstream::{JetStream, header};
 use crate::machine::Machine;
-use crate::settings::Settings;
+use crate::settings::{ClientSettings, Role, Settings};
 use crate::sinks::Sinks;
 use crate::stats::Stats;
 use crate::storage::{AppendLog, NotWritten};
@@ -150,7 +151,9 @@ pub(crate) fn start_judges(
 ) -> Result<Judges, ServeError> {
     let (ledger, ocsf) = (settings.ledger.is_some(), sinks.want_ocsf());
     let alert_bytes = alert_bytes(settings, cells.len());
-    let options = JudgeOptions { max_body: settings.max_body, ledger, ocsf, alert_bytes };
+    let sends = |client: &&ClientSettings| client.roles.contains(&Role::Ingest);
+    let several_clients = settings.clients.iter().filter(sends).count() > 1;
+    let options = JudgeOptions { max_body: settings.max_body, ledger, ocsf, alert_bytes, several_clients };
     let judges = Judges::start(tenants, cells, threads, options, sinks);
     judges.map_err(|error| ServeError::Io(anyhow!(error).context("the threads that judge cannot be started")))
 }

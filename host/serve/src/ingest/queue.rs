@@ -1,0 +1,207 @@
+//! The queue of what is to be judged. Clients take turns, and one that uses a lot of the processors' time is judged by
+//! threads of lower priority, so that the others do not notice it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The time in which half of what a client has used is forgotten.
+const HALF_LIFE: Duration = Duration::from_secs(1);
+
+/// The part of all processors' time beyond which a client is heavy.
+const HEAVY: f64 = 0.25;
+
+/// Which tasks a thread takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// All of them.
+    Only,
+    /// Those of clients that are not heavy.
+    Light,
+    /// Those of heavy clients.
+    Heavy,
+}
+
+/// A queue of tasks of clients.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    /// The clients whose tasks wait, in the order of their turns.
+    waiting: VecDeque<(Arc<str>, VecDeque<T>)>,
+    clients: HashMap<Arc<str>, Usage>,
+    /// The number of threads that may be busy at once.
+    threads: u32,
+    is_closed: bool,
+}
+
+/// What a client uses.
+struct Usage {
+    /// The number of its tasks that are being done, by light and heavy threads.
+    running: [usize; 2],
+    /// The seconds that its tasks took lately.
+    seconds: f64,
+    /// The time at which `seconds` was right.
+    at: Instant,
+}
+
+/// A task that is being done, until this is dropped.
+pub(super) struct Turn<'q, T> {
+    queue: &'q Queue<T>,
+    client: Arc<str>,
+    lane: Lane,
+    began: Instant,
+}
+
+impl<T> Queue<T> {
+    /// Returns an empty queue for a service that may keep this many processors busy.
+    pub(super) fn new(threads: u32) -> Self {
+        let state = State { waiting: VecDeque::new(), clients: HashMap::new(), threads, is_closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a task of a client.
+    pub(super) fn push(&self, client: &Arc<str>, task: T) {
+        self.lock().push(client, task);
+        // Threads of another lane may be woken in vain.
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next task of a lane; `None` if the queue is closed.
+    pub(super) fn next(&self, lane: Lane) -> Option<(T, Turn<'_, T>)> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            let began = Instant::now();
+            if let Some((client, task)) = state.take(lane, began) {
+                return Some((task, Turn { queue: self, client, lane, began }));
+            }
+            // A client may become light while its tasks wait, and nothing else may happen.
+            state = self.changed.wait_timeout(state, HALF_LIFE / 10).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Closes the queue. Tasks that wait are not done.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Returns the number of threads of the two lanes for a service that may keep this many processors busy. A light client
+/// leaves a light thread to others.
+pub(super) fn lanes(threads: u32) -> (usize, usize) {
+    (threads.max(2) as usize, threads as usize)
+}
+
+impl<T> State<T> {
+    fn push(&mut self, client: &Arc<str>, task: T) {
+        match self.waiting.iter_mut().find(|(waiting, _)| waiting == client) {
+            Some((_, tasks)) => tasks.push_back(task),
+            None => self.waiting.push_back((Arc::clone(client), VecDeque::from([task]))),
+        }
+    }
+
+    /// Takes the next task of the first client that may have another one done. The client's next turn is the last.
+    fn take(&mut self, lane: Lane, now: Instant) -> Option<(Arc<str>, T)> {
+        let (light, heavy) = lanes(self.threads);
+        let most = [light - 1, heavy];
+        let heavy_seconds = HEAVY * f64::from(self.threads) * HALF_LIFE.as_secs_f64() / std::f64::consts::LN_2;
+        let may = |(client, _): &(Arc<str>, _)| {
+            let usage = self.clients.get(client);
+            let is_heavy = usage.is_some_and(|usage| usage.seconds_at(now) > heavy_seconds);
+            lane == Lane::Only
+                || (is_heavy == (lane == Lane::Heavy)
+                    && usage.is_none_or(|usage| usage.running[lane.number()] < most[lane.number()]))
+        };
+        let (client, mut tasks) = self.waiting.remove(self.waiting.iter().position(may)?)?;
+        let task = tasks.pop_front()?;
+        if !tasks.is_empty() {
+            self.waiting.push_back((Arc::clone(&client), tasks));
+        }
+        let usage = self.clients.entry(Arc::clone(&client));
+        usage.or_insert(Usage { running: [0; 2], seconds: 0.0, at: now }).running[lane.number()] += 1;
+        Some((client, task))
+    }
+
+    /// Notes that a task of a client is done.
+    fn done(&mut self, client: &Arc<str>, lane: Lane, took: Duration, now: Instant) {
+        if let Some(usage) = self.clients.get_mut(client) {
+            usage.running[lane.number()] -= 1;
+            usage.seconds = usage.seconds_at(now) + took.as_secs_f64();
+            usage.at = now;
+        }
+    }
+}
+
+impl Usage {
+    fn seconds_at(&self, now: Instant) -> f64 {
+        self.seconds * (-now.duration_since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
+    }
+}
+
+impl Lane {
+    fn number(self) -> usize {
+        usize::from(self == Self::Heavy)
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.queue.lock().done(&self.client, self.lane, now.duration_since(self.began), now);
+        self.queue.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn clients_take_turns_and_leave_a_thread_to_others() {
+        let queue = Queue::new(3);
+        let [greedy, modest]: [Arc<str>; 2] = ["greedy".into(), "modest".into()];
+        (0..5).for_each(|n| queue.push(&greedy, n));
+        let turns: Vec<_> = (0..2).map(|_| queue.next(Lane::Light).expect("a task")).collect();
+        (10..12).for_each(|n| queue.push(&modest, n));
+        let next = queue.next(Lane::Light).expect("a task");
+        assert_eq!((turns[0].0, turns[1].0, next.0), (0, 1, 10), "the greedy one has two threads of three");
+        drop((turns, next));
+        let next = || queue.next(Lane::Light).expect("a task").0;
+        assert_eq!([next(), next(), next(), next()], [2, 11, 3, 4]);
+        queue.close();
+        assert!(queue.next(Lane::Light).is_none());
+    }
+
+    #[test]
+    fn a_client_that_uses_a_lot_of_time_is_heavy_until_it_rests() {
+        let (mut state, now) = (Queue::new(2).state.into_inner().expect("no panic"), Instant::now());
+        let [greedy, modest]: [Arc<str>; 2] = ["greedy".into(), "modest".into()];
+        for n in 0..6 {
+            state.push(&greedy, n);
+            state.push(&modest, 10 + n);
+        }
+        let task = |taken: Option<(Arc<str>, i32)>| taken.map(|(_, task)| task);
+        assert_eq!(task(state.take(Lane::Heavy, now)), None, "nobody is heavy yet");
+        assert_eq!(task(state.take(Lane::Light, now)), Some(0));
+        state.done(&greedy, Lane::Light, LONG, now);
+        assert_eq!(task(state.take(Lane::Light, now)), Some(10));
+        state.done(&modest, Lane::Light, LONG / 10, now);
+        assert_eq!([task(state.take(Lane::Heavy, now)), task(state.take(Lane::Heavy, now))], [Some(1), Some(2)]);
+        assert_eq!(task(state.take(Lane::Heavy, now)), None, "all processors are its, at the most");
+        assert_eq!([task(state.take(Lane::Light, now)), task(state.take(Lane::Light, now))], [Some(11), None]);
+        let later = now + 4 * HALF_LIFE;
+        assert_eq!(task(state.take(Lane::Light, later)), Some(3), "it is light again");
+    }
+}
