@@ -69,6 +69,14 @@ fn a_tenant_whose_rules_take_long_to_check_holds_up_no_other() {
     let receipt = service.post(both).json();
     assert_eq!(receipt["warning"], "tenant slow has no active rule: 1 events are dead letters", "{receipt}");
     assert_eq!(service.end().0, Some(0));
+
+    // What was active comes first after a restart.
+    let before = refused();
+    let service = Service::start(folder.path(), &[]);
+    wait_until("the quick tenant is served", || {
+        service.ask_once(API, "POST", "/v1/records", quick.as_bytes()).status == 200
+    });
+    assert_eq!(refused(), before, "it did not wait for any package of the other");
 }
 
 /// With so little memory for the compiler, no component can be compiled.
@@ -102,7 +110,7 @@ fn a_restart_compiles_and_checks_nothing_again() {
     fs::set_permissions(data(&folder, "compiled"), mode).expect("set");
     put(folder.path(), "config.toml", text.as_bytes());
     let service = Service::start(folder.path(), &[]);
-    assert_eq!(service.post(record(false)).json()["alerts"], 0, "the second version compiles now");
+    wait_until("the second version is active", || service.post(record(false)).json()["alerts"] == 0);
     let (_, log, _) = service.end();
     let is_it = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("each start compiles"));
     assert_eq!(log.iter().filter(|line| is_it(line)).count(), 1, "{log:#?}");

@@ -148,12 +148,18 @@ impl Activator {
             allowed
         };
         // What needs no check does not wait.
-        let mut waiting: Vec<usize> = (0..is_read.len())
-            .filter(|number| is_read[*number] && follow(*number, Checks::none()).is_unfinished)
-            .collect();
-        waiting.sort_by_key(|tenant| spent[*tenant]);
+        let mut waiting = Vec::new();
+        for number in (0..is_read.len()).filter(|number| is_read[*number]) {
+            let left = follow(number, Checks::none());
+            if left.is_unfinished {
+                // Among tenants that took about as much time, those that lack a rule come first.
+                let (time, check) = spent[number];
+                waiting.push(((time.as_secs(), !left.is_urgent, time, check), number));
+            }
+        }
+        waiting.sort_unstable();
         let mut is_unfinished = false;
-        for number in waiting {
+        for (_, number) in waiting {
             let began_check = Instant::now();
             let mut done = follow(number, Checks::urgent());
             if !done.are_used() {

@@ -57,12 +57,14 @@ pub(super) struct Checks {
     left: usize,
     /// Whether a candidate waits for its check.
     pub(super) is_unfinished: bool,
+    /// Whether an urgent one does.
+    pub(super) is_urgent: bool,
 }
 
 impl Checks {
     /// Returns as many checks as there are candidates.
     pub(super) fn all() -> Self {
-        Self { only_urgent: false, left: usize::MAX, is_unfinished: false }
+        Self { only_urgent: false, left: usize::MAX, is_unfinished: false, is_urgent: false }
     }
 
     /// Returns no check.
@@ -90,6 +92,7 @@ impl Checks {
         let takes = self.left > 0 && (is_urgent || !self.only_urgent);
         self.left -= usize::from(takes);
         self.is_unfinished |= !takes;
+        self.is_urgent |= is_urgent && !takes;
         takes
     }
 }
