@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::api_server::{event_list, events};
 use crate::support::nats::Nats;
 use crate::support::service::{Service, config, data, lines_of, service_folder, wait_until};
-use crate::support::{sample, text};
+use crate::support::{Does, hostile, record, sample, text, version};
 
 const ALERTS: &str = "[[serve.sinks]]\nname = \"alerts\"\ntype = \"jetstream\"\n";
 
@@ -136,4 +136,46 @@ fn an_incident_is_the_same_on_every_replica() {
     for service in services {
         assert_eq!(service.end().0, Some(0));
     }
+}
+
+/// The endpoint is down and one tenant's spool is full. Its batches wait in the stream, and those of the other are judged.
+#[test]
+fn a_tenant_whose_spool_is_full_does_not_hold_up_the_stream() {
+    let nats = Nats::start();
+    let part = |name: &str| {
+        format!(
+            "[[serve.clients]]\nname = \"{name}\"\ntenant = \"{name}\"\nroles = [\"ingest\"]\ntoken-file = \"{name}\"\n\
+             [[tenants]]\nname = \"{name}\"\nrules = [\"rules-{name}\"]\n"
+        )
+    };
+    let webhook =
+        "[[serve.sinks]]\nname = \"soc\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\nspool = \"1MiB\"\n";
+    let folder = service_folder(&config(&format!(
+        "[serve.jetstream]\nurl = {:?}\n{webhook}{}{}",
+        nats.url(),
+        part("acme"),
+        part("globex")
+    )));
+    for (name, package) in [("acme", hostile("large-contexts")), ("globex", version("1.0.0", Does::Alert))] {
+        let rules = folder.path().join(format!("rules-{name}"));
+        fs::create_dir(&rules).expect("made");
+        fs::write(rules.join("rule.wasm"), package).expect("written");
+        fs::write(folder.path().join(name), format!("the-token-of-the-client-{name}")).expect("written");
+    }
+    let service = start(&folder);
+    let send = |name: &str, n: u64| {
+        let event =
+            |k: u64| record(false).replace("\"get\"", &format!("\"get\",\"auditID\":\"{name}-{n}-{k}\"")) + "\n";
+        let body: String = (0..20).map(event).collect();
+        let answer = service.ask(&format!("the-token-of-the-client-{name}"), "POST", "/v1/records", body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    // More batches than are judged at once.
+    (0..40).for_each(|n| send("acme", n));
+    (0..5).for_each(|n| send("globex", n));
+    let judged = || lines_of(&data(&folder, "ledger.ndjson")).iter().filter(|line| line["tenant"] == "globex").count();
+    wait_until("the other tenant's batches are judged", || judged() == 100);
+    assert!(nats.unjudged() >= 30, "those of the first wait");
+    assert!(service.is_ready(), "others are served");
+    assert_eq!(service.end().0, Some(0));
 }

@@ -218,6 +218,11 @@ impl Activation {
         }
     }
 
+    /// Returns whether a store could not be read.
+    pub(crate) fn has_unreadable(&self) -> bool {
+        self.activator.unreadable().next().is_some()
+    }
+
     pub(crate) fn cell(&self, tenant: usize) -> Arc<RuleSetCell> {
         self.activator.cell(tenant)
     }

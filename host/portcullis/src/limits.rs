@@ -102,11 +102,11 @@ impl PackageLimits {
     /// Bytes of a signature.
     pub const SIGNATURE: usize = 4 << 10;
 
-    /// Packages in the files and folders of one tenant: all versions of all rules.
-    pub const PACKAGES: usize = 1_000;
+    /// Packages in the files and folders of one tenant: all versions of all rules. Half of them can be published.
+    pub const PACKAGES: usize = 2_000;
 
-    /// Bytes of these packages together.
-    pub const PACKAGES_SIZE: u64 = 256 << 20;
+    /// Bytes of these packages together, of which half can be published.
+    pub const PACKAGES_SIZE: u64 = 512 << 20;
 
     /// Types, imports and exports of all parts of a component together. The embedded rules have about 60.
     pub(crate) const ITEMS: u32 = 10_000;

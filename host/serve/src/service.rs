@@ -220,7 +220,7 @@ impl Service {
         let (app, shared) = (Arc::clone(&self.app), Arc::clone(&security));
         let until_stopped = stopping.clone();
         let serving = tokio::spawn(async move {
-            http::serve(socket, shared, &app.settings, router, until_stopped).await;
+            http::serve(socket, shared, &app.settings, app.stats.names.len(), router, until_stopped).await;
         });
         let background = self.start_background(threads);
         loop {

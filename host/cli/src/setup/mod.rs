@@ -111,8 +111,8 @@ impl Setup {
         let mut expected = Vec::new();
         for tenant in &mut self.tenants {
             let rules = tenant.rules.now(&self.activation);
-            // Otherwise the activator says so.
-            if rules.packages().is_empty() && !start.is_lenient() {
+            // Otherwise the activator says so, if it can read the files.
+            if rules.packages().is_empty() && (!start.is_lenient() || self.activation.has_unreadable()) {
                 let of = tenant.claims.as_ref().map(|_| format!("tenant {}: ", tenant.name)).unwrap_or_default();
                 warn(format_args!("{of}{NO_RULE}"));
             }

@@ -119,13 +119,14 @@ impl Activator {
     }
 
     /// Reads the stores and updates the rule sets. If a store cannot be read, the active versions stay active. After some
-    /// minutes, candidates may be left.
+    /// minutes, candidates may be left for rules that have an active version.
     pub fn follow(&mut self) {
         let began = Instant::now();
         self.scan();
         self.stores.iter_mut().for_each(Store::compile_ahead);
         // Candidates whose compilation the machine prevented come again and again.
-        while self.follow_for_a_turn() && began.elapsed() < PATIENCE {}
+        let is_starting = |activator: &Self| activator.tenants.iter().any(|tenant| tenant.is_starting);
+        while self.follow_for_a_turn() && (began.elapsed() < PATIENCE || is_starting(self)) {}
     }
 
     /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates: those
@@ -188,6 +189,8 @@ impl Activator {
                 for tenant in following {
                     recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                 }
+                let following = tenants.iter_mut().filter(|tenant| tenant.store == number);
+                following.for_each(TenantRules::cannot_follow);
             }
             unreadable[number] = error;
         }

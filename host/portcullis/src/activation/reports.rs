@@ -64,6 +64,8 @@ impl TenantRules {
             let pin = self.policy.versions.get(rule_id);
             let is_new = pin != before.versions.get(rule_id);
             let rule = self.rules.get_mut(rule_id).expect("it is there");
+            // A start looks at all rules again.
+            rule.is_started = false;
             if !keeps_predecessor {
                 rule.predecessor = None;
             }

@@ -35,6 +35,9 @@ impl TenantRules {
 
     /// Ends the shadows that are over. A candidate that did not fail becomes active; one that failed is refused.
     pub(super) fn end_finished_shadows(&mut self, recorder: &Recorder) {
+        if self.is_starting {
+            return;
+        }
         let now = (recorder.clock)();
         let longest = self.policy.shadow_time.and_then(|time| SignedDuration::try_from(time).ok());
         let is_over = |shadow: &InShadow| {

@@ -32,6 +32,8 @@ pub(super) struct TenantRules {
     pub(super) is_starting: bool,
     /// Entries of the start, which are written when the rules judge.
     started: Vec<Entry>,
+    /// Whether the start has begun.
+    has_begun: bool,
 }
 
 /// A candidate that has passed its checks.
@@ -110,11 +112,23 @@ impl TenantRules {
             unmatched_pins: BTreeSet::new(),
             is_starting: true,
             started: Vec::new(),
+            has_begun: false,
+        }
+    }
+
+    /// Notes that the store cannot be read: nothing waits for the first rules any more.
+    pub(super) fn cannot_follow(&mut self) {
+        if self.is_starting {
+            self.has_begun = false;
+            self.cell.publish(Arc::new(RuleSet::default()));
         }
     }
 
     /// Updates the active versions, one rule after the other, from the packages in the store, as far as `checks` allow.
     pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder, checks: &mut Checks) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.cell.publish(Arc::new(RuleSet::awaited(Instant::now())));
+        }
         self.notify_of_broken_files(store, recorder);
         let mut there = store.rules();
         self.notify_of_unmatched_pins(&there, recorder);
@@ -404,7 +418,11 @@ impl TenantRules {
 
     /// Publishes the active versions and the shadows, and writes the recorded entries before any entry about their
     /// rollback.
-    pub(super) fn publish(&self, recorder: &Recorder) {
+    pub(super) fn publish(&mut self, recorder: &Recorder) {
+        if self.is_starting {
+            self.started.append(&mut recorder.entries.borrow_mut());
+            return;
+        }
         recorder.publish(|| self.cell.publish(Arc::new(self.rule_set())));
     }
 

@@ -141,7 +141,7 @@ impl Cache {
     fn proof(&self, engine: &Engine, limits: &Limits, sha256: &str) -> PathBuf {
         let mut kind = DefaultHasher::new();
         engine.wasmtime().precompile_compatibility_hash().hash(&mut kind);
-        (env!("CARGO_PKG_VERSION"), limits).hash(&mut kind);
+        (env!("CARGO_PKG_VERSION"), limits, engine.stack()).hash(&mut kind);
         self.0.join(format!("{sha256}-{}.tests", hex(&kind.finish().to_be_bytes())))
     }
 }

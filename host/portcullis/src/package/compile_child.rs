@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _, stderr, stdin, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setpriority_process, setrlimit,
+};
 use serde::{Deserialize, Serialize};
 
 use super::precompile::{CompileError, precompile};
@@ -99,7 +101,7 @@ fn limit(seconds: u64, memory: u64) -> io::Result<()> {
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Judging has priority.
-    let _ = nice(10);
+    let _ = setpriority_process(None, 10);
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use super::open_files;
 use super::peers::Peers;
 use super::tls::Security;
 use crate::clients;
-use crate::settings::Settings;
+use crate::settings::{Settings, SinkKind};
 
 /// Maximum time for a TLS handshake, for the head of a request, and between two requests, unless `timeout` is
 /// shorter.
@@ -49,11 +49,14 @@ pub(crate) async fn serve(
     listener: TcpListener,
     security: Arc<Security>,
     settings: &Settings,
+    tenants: usize,
     router: Router,
     stopping: CancellationToken,
 ) {
+    let webhooks = settings.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Webhook(_))).count();
+    let spools = webhooks * tenants;
     let head = HEAD.min(settings.timeout);
-    let most = open_files::connections(settings.connections);
+    let most = open_files::connections(settings.connections, spools);
     let places = Arc::new(Semaphore::new(most));
     let peers = Peers::new(most);
     let mut failed: Option<Instant> = None;

@@ -350,14 +350,17 @@ impl Judge {
 /// How many times the maximum of a batch its results may have.
 pub(super) const RESULTS: u64 = 4;
 
+/// What a spool adds to an alert, in bytes: the time, a space and a line end.
+const IN_SPOOL: usize = 32;
+
 /// Returns the number of bytes to write for an alert.
 fn cost(alert: &Alert, _: &Spec) -> usize {
-    json_length(alert)
+    json_length(alert).saturating_add(IN_SPOOL)
 }
 
 /// Returns the number of bytes to write for an alert and its finding.
 fn cost_with_finding(alert: &Alert, spec: &Spec) -> usize {
-    json_length(alert).saturating_add(json_length(&ocsf::finding(alert, spec, Timestamp::now())))
+    cost(alert, spec).saturating_add(json_length(&ocsf::finding(alert, spec, Timestamp::now())))
 }
 
 /// The compression level of batches in the stream. It makes audit logs five times smaller, and takes less time than to

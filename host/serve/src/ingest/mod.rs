@@ -152,7 +152,8 @@ pub(crate) fn start_judges(
     let (ledger, ocsf) = (settings.ledger.is_some(), sinks.want_ocsf());
     let alert_bytes = alert_bytes(settings, cells.len());
     let sends = |client: &&ClientSettings| client.roles.contains(&Role::Ingest);
-    let several_clients = settings.clients.iter().filter(sends).count() > 1;
+    // A stream has batches of clients of other replicas.
+    let several_clients = settings.clients.iter().filter(sends).count() > 1 || settings.jetstream.is_some();
     let options = JudgeOptions { max_body: settings.max_body, ledger, ocsf, alert_bytes, several_clients };
     let judges = Judges::start(tenants, cells, threads, options, sinks);
     judges.map_err(|error| ServeError::Io(anyhow!(error).context("the threads that judge cannot be started")))

@@ -2,6 +2,7 @@
 //! threads of lower priority, so that the others do not notice it.
 
 use std::collections::{HashMap, VecDeque};
+use std::f64::consts::LN_2;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,18 +42,20 @@ struct State<T> {
 struct Usage {
     /// The number of its tasks that are being done, by light and heavy threads.
     running: [usize; 2],
-    /// The seconds that its tasks took lately.
+    /// The seconds that its tasks took lately, also those that are being done.
     seconds: f64,
     /// The time at which `seconds` was right.
     at: Instant,
 }
+
+/// The number of clients beyond which those that have not used anything lately are forgotten.
+const REMEMBERED: usize = 1_000;
 
 /// A task that is being done, until this is dropped.
 pub(super) struct Turn<'q, T> {
     queue: &'q Queue<T>,
     client: Arc<str>,
     lane: Lane,
-    began: Instant,
 }
 
 impl<T> Queue<T> {
@@ -80,9 +83,8 @@ impl<T> Queue<T> {
             if state.is_closed {
                 return None;
             }
-            let began = Instant::now();
-            if let Some((client, task)) = state.take(lane, began) {
-                return Some((task, Turn { queue: self, client, lane, began }));
+            if let Some((client, task)) = state.take(lane, Instant::now()) {
+                return Some((task, Turn { queue: self, client, lane }));
             }
             // A client may become light while its tasks wait, and nothing else may happen.
             state = self.changed.wait_timeout(state, HALF_LIFE / 10).unwrap_or_else(PoisonError::into_inner).0;
@@ -114,13 +116,18 @@ impl<T> State<T> {
     fn take(&mut self, lane: Lane, now: Instant) -> Option<(Arc<str>, T)> {
         let (light, heavy) = lanes(self.threads);
         let most = [light - 1, heavy];
-        let heavy_seconds = HEAVY * f64::from(self.threads) * HALF_LIFE.as_secs_f64() / std::f64::consts::LN_2;
+        let heavy_seconds = HEAVY * f64::from(self.threads) * HALF_LIFE.as_secs_f64() / LN_2;
+        if self.clients.len() > REMEMBERED {
+            self.clients.retain(|_, usage| usage.running != [0; 2] || usage.seconds_at(now) > 0.01);
+        }
+        let busy: usize = self.clients.values().map(|usage| usage.running[0]).sum();
         let may = |(client, _): &(Arc<str>, _)| {
             let usage = self.clients.get(client);
             let is_heavy = usage.is_some_and(|usage| usage.seconds_at(now) > heavy_seconds);
-            lane == Lane::Only
-                || (is_heavy == (lane == Lane::Heavy)
-                    && usage.is_none_or(|usage| usage.running[lane.number()] < most[lane.number()]))
+            // If all light threads are busy, heavy ones help.
+            let is_of_lane = is_heavy == (lane == Lane::Heavy) || (lane == Lane::Heavy && busy >= light);
+            let running = usage.map_or(0, |usage| usage.running[lane.number()]);
+            lane == Lane::Only || (is_of_lane && running < most[lane.number()])
         };
         let (client, mut tasks) = self.waiting.remove(self.waiting.iter().position(may)?)?;
         let task = tasks.pop_front()?;
@@ -128,23 +135,35 @@ impl<T> State<T> {
             self.waiting.push_back((Arc::clone(&client), tasks));
         }
         let usage = self.clients.entry(Arc::clone(&client));
-        usage.or_insert(Usage { running: [0; 2], seconds: 0.0, at: now }).running[lane.number()] += 1;
+        let usage = usage.or_insert(Usage { running: [0; 2], seconds: 0.0, at: now });
+        usage.update(now);
+        usage.running[lane.number()] += 1;
         Some((client, task))
     }
 
     /// Notes that a task of a client is done.
-    fn done(&mut self, client: &Arc<str>, lane: Lane, took: Duration, now: Instant) {
+    fn done(&mut self, client: &Arc<str>, lane: Lane, now: Instant) {
         if let Some(usage) = self.clients.get_mut(client) {
+            usage.update(now);
             usage.running[lane.number()] -= 1;
-            usage.seconds = usage.seconds_at(now) + took.as_secs_f64();
-            usage.at = now;
         }
     }
 }
 
 impl Usage {
+    /// Returns the seconds that count at a time: half of them are forgotten in each half-life, and tasks that are being done
+    /// add theirs.
     fn seconds_at(&self, now: Instant) -> f64 {
-        self.seconds * (-now.duration_since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
+        let passed = now.duration_since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64();
+        let kept = (-passed).exp2();
+        let running = self.running.iter().sum::<usize>();
+        let added = f64::from(u32::try_from(running).unwrap_or(u32::MAX)) * HALF_LIFE.as_secs_f64() / LN_2;
+        self.seconds * kept + added * (1.0 - kept)
+    }
+
+    fn update(&mut self, now: Instant) {
+        self.seconds = self.seconds_at(now);
+        self.at = now;
     }
 }
 
@@ -156,8 +175,7 @@ impl Lane {
 
 impl<T> Drop for Turn<'_, T> {
     fn drop(&mut self) {
-        let now = Instant::now();
-        self.queue.lock().done(&self.client, self.lane, now.duration_since(self.began), now);
+        self.queue.lock().done(&self.client, self.lane, Instant::now());
         self.queue.changed.notify_all();
     }
 }
@@ -165,8 +183,6 @@ impl<T> Drop for Turn<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LONG: Duration = Duration::from_secs(1);
 
     #[test]
     fn clients_take_turns_and_leave_a_thread_to_others() {
@@ -194,14 +210,26 @@ mod tests {
         }
         let task = |taken: Option<(Arc<str>, i32)>| taken.map(|(_, task)| task);
         assert_eq!(task(state.take(Lane::Heavy, now)), None, "nobody is heavy yet");
-        assert_eq!(task(state.take(Lane::Light, now)), Some(0));
-        state.done(&greedy, Lane::Light, LONG, now);
-        assert_eq!(task(state.take(Lane::Light, now)), Some(10));
-        state.done(&modest, Lane::Light, LONG / 10, now);
-        assert_eq!([task(state.take(Lane::Heavy, now)), task(state.take(Lane::Heavy, now))], [Some(1), Some(2)]);
-        assert_eq!(task(state.take(Lane::Heavy, now)), None, "all processors are its, at the most");
-        assert_eq!([task(state.take(Lane::Light, now)), task(state.take(Lane::Light, now))], [Some(11), None]);
-        let later = now + 4 * HALF_LIFE;
-        assert_eq!(task(state.take(Lane::Light, later)), Some(3), "it is light again");
+        assert_eq!([task(state.take(Lane::Light, now)), task(state.take(Lane::Light, now))], [Some(0), Some(10)]);
+        // Its first task takes two seconds and goes on.
+        let later = now + 2 * HALF_LIFE;
+        state.done(&modest, Lane::Light, now + HALF_LIFE / 100);
+        assert_eq!([task(state.take(Lane::Heavy, later)), task(state.take(Lane::Heavy, later))], [Some(1), Some(2)]);
+        assert_eq!(task(state.take(Lane::Heavy, later)), None, "all processors are its, at the most");
+        assert_eq!([task(state.take(Lane::Light, later)), task(state.take(Lane::Light, later))], [Some(11), None]);
+        for lane in [Lane::Light, Lane::Heavy, Lane::Heavy] {
+            state.done(&greedy, lane, later);
+        }
+        state.done(&modest, Lane::Light, later);
+        assert_eq!(task(state.take(Lane::Light, later + 8 * HALF_LIFE)), Some(3), "it is light again");
+    }
+
+    #[test]
+    fn heavy_threads_help_if_all_others_are_busy() {
+        let (mut state, now) = (Queue::new(2).state.into_inner().expect("no panic"), Instant::now());
+        let clients: [Arc<str>; 3] = ["a".into(), "b".into(), "c".into()];
+        (0..3).for_each(|n| state.push(&clients[n], n));
+        let mut take = |lane| state.take(lane, now).map(|(_, task)| task);
+        assert_eq!([take(Lane::Light), take(Lane::Light), take(Lane::Heavy)], [Some(0), Some(1), Some(2)]);
     }
 }

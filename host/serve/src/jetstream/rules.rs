@@ -17,6 +17,14 @@ impl JetStream {
         self.broker.objects(Objects::Packages).await
     }
 
+    /// Returns the packages of a tenant.
+    pub(crate) async fn packages_of(&self, tenant: &str) -> anyhow::Result<Vec<ObjectState>> {
+        let of_tenant = object_name(tenant, "");
+        let mut packages = self.packages().await?;
+        packages.retain(|package| package.name.starts_with(&of_tenant));
+        Ok(packages)
+    }
+
     /// Returns the content of a package.
     pub(crate) async fn read_package(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         self.broker.read_object(Objects::Packages, name).await

@@ -105,7 +105,16 @@ impl Registry {
             return Err(RegistryError::Conflict(text));
         }
         if !path.exists() {
-            check_room(folder, body.len() as u64).map_err(RegistryError::Conflict)?;
+            let length = body.len() as u64;
+            let room = match shared {
+                Some(jetstream) => {
+                    // This replica may not have copied all of them yet.
+                    let there = jetstream.packages_of(by.tenant).await.map_err(not_kept)?;
+                    check_room(there.iter().map(|package| package.size), length)
+                }
+                None => check_room(lengths(folder), length),
+            };
+            room.map_err(RegistryError::Conflict)?;
         }
         match shared {
             Some(jetstream) => jetstream.put_package(by.tenant, &file, &body).await.map_err(not_kept)?,
@@ -183,22 +192,23 @@ impl Registry {
     }
 }
 
-/// Checks that there is room for another package of this length in the folder of a tenant.
-fn check_room(folder: &Path, length: u64) -> Result<(), String> {
-    let (mut count, mut bytes) = (1, length);
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(is_package) {
-            count += 1;
-            bytes += entry.metadata().map_or(0, |metadata| metadata.len());
-        }
-    }
-    let (most, most_bytes) = (PackageLimits::PACKAGES, PackageLimits::PACKAGES_SIZE);
+/// Checks that a tenant may publish another package beside these, of these lengths. A few more than that are no problem.
+fn check_room(there: impl Iterator<Item = u64>, length: u64) -> Result<(), String> {
+    let (count, bytes) = there.fold((1, length), |(count, bytes), length| (count + 1, bytes + length));
+    let (most, most_bytes) = (PackageLimits::PACKAGES / 2, PackageLimits::PACKAGES_SIZE / 2);
     if count <= most && bytes <= most_bytes {
         return Ok(());
     }
     Err(format!(
-        "the tenant would have {count} packages of {bytes} bytes, and may have {most} of {most_bytes}; remove old versions"
+        "the tenant would have {count} packages of {bytes} bytes, and may publish {most} of {most_bytes}; remove old versions"
     ))
+}
+
+/// Returns the lengths of the packages in a folder.
+fn lengths(folder: &Path) -> impl Iterator<Item = u64> {
+    let packages = fs::read_dir(folder).into_iter().flatten().flatten();
+    let packages = packages.filter(|entry| entry.file_name().to_str().is_some_and(is_package));
+    packages.map(|entry| entry.metadata().map_or(0, |metadata| metadata.len()))
 }
 
 fn not_kept(error: impl Display) -> RegistryError {

@@ -298,6 +298,11 @@ impl Worker {
             if failures == 1 {
                 tracing::warn!(reason, batch = &*judged.id, "the results of a batch cannot be stored; they wait");
             }
+            // Where others' results can be stored, a tenant's spool is full. It must not hold them up.
+            if self.ingest.obstacles().is_empty() {
+                self.ingest.settle(&judged, false).await;
+                return Disposition::Retry(reason, LONGEST_PAUSE);
+            }
             if self.pause(failures).await {
                 return shutting_down();
             }

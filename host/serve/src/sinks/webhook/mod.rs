@@ -27,6 +27,9 @@ use crate::storage::{AppendLog, Line, NotWritten};
 /// The shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest alert with its finding, in bytes, as the default limits allow it.
+const LONGEST_ALERT: u64 = 1 << 20;
+
 /// Maximum pause that an endpoint can ask for.
 const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
@@ -131,9 +134,12 @@ impl WebhookSink {
         }
     }
 
-    /// Returns the number of bytes that fit into the spool.
+    /// Returns the number of bytes that fit into the spool. An empty one takes any alert.
     fn room(&self) -> u64 {
-        self.most.saturating_sub(self.handle.bytes())
+        match self.handle.bytes() {
+            0 => self.most.max(LONGEST_ALERT),
+            waiting => self.most.saturating_sub(waiting),
+        }
     }
 
     fn close(&self) {
