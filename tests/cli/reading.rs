@@ -256,3 +256,14 @@ fn an_envelope_of_any_length_takes_little_memory() {
     assert!(stderr.contains(&format!("{} records = {count} evaluated", count + 2)), "{stderr}");
     assert!(peak < 100_000, "{peak} KB for 200 MB in one document");
 }
+
+/// An object that is broken at its beginning ends with a whole object. It is no object behind a prefix: it is kept.
+#[test]
+fn a_broken_object_around_a_whole_one_is_rejected() {
+    for text in ["{tor\": {\"app\": \"x\"}", "{x {\"auditID\": \"1\"}"] {
+        let run = run_accounted(text.as_bytes(), &[]);
+        assert_eq!(run.ledger[0]["outcome"], "rejected", "{text}: {:?}", run.ledger);
+    }
+    let run = run_accounted(b"[app] {\"app\": \"x\"}", &[]);
+    assert_eq!(run.ledger[0]["outcome"], "ignored", "{:?}", run.ledger);
+}

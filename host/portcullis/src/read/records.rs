@@ -118,8 +118,10 @@ fn find_records<E>(
     if search(place, allowance, each, |search| search.run(text))? {
         return Ok(());
     }
-    // JSON after a prefix that contains no record gets the outcome that it would have without the prefix.
-    let behind = if is_broken { behind_prefix(text).filter(|json| json.len() < text.len()) } else { None };
+    // JSON after a prefix that contains no record gets the outcome that it would have without the prefix. What begins like
+    // an object is one that is broken, and no prefix.
+    let may_have_prefix = is_broken && !text.trim_ascii_start().starts_with('{');
+    let behind = if may_have_prefix { behind_prefix(text).filter(|json| json.len() < text.len()) } else { None };
     match behind.map(|json| normalize_as(json.as_bytes(), None, buffers)) {
         Some(Outcome::Ignored(ignored)) => each(&Record { bytes, place }, Outcome::Ignored(ignored)),
         _ => each(&Record { bytes, place }, outcome),
