@@ -243,7 +243,7 @@ impl Ingest {
     /// Stores the results of a batch: its alerts and dead letters, and then its lines in the ledger. So a batch that is
     /// in the ledger is complete. If something fails, all of it can be stored again, and nothing is there twice.
     pub(crate) async fn keep(&self, judged: &JudgedBatch) -> Result<(), NotWritten> {
-        let dead_letters = self.dead_letters.append_batch(&judged.id, &judged.dead_letters);
+        let dead_letters = self.dead_letters.append_in_turns(&judged.dead_letters, Some(&judged.id));
         let (alerts, dead_letters) = tokio::join!(biased; self.sinks.put(&judged.alerts), dead_letters);
         alerts.and(dead_letters)?;
         match &self.ledger {

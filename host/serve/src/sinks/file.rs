@@ -16,7 +16,7 @@ pub(super) struct FileSink {
 impl Sink for FileSink {
     fn put<'a>(&'a self, alerts: &'a [SinkAlert]) -> BoxFuture<'a, Result<(), NotWritten>> {
         let lines = alerts.iter().map(|alert| Line::Alert(alert.id, alert.text(self.ocsf))).collect();
-        async move { self.log.append(&lines).await }.boxed()
+        async move { self.log.append_in_turns(&lines, None).await }.boxed()
     }
 
     fn health(&self) -> Health {

@@ -1,6 +1,7 @@
 //! Append logs: files to which whole lines are appended. Lines are on the disk before their caller is answered.
 
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::known::{Known, Repeats};
 use super::log_file::{LogFile, LogTarget};
-use super::log_thread::{Answer, Line, LogThread, NotWritten, Request, Shared};
+use super::log_thread::{Answer, Line, LogThread, NotWritten, Part, Request, Shared, TURN};
 use crate::machine::Machine;
 
 /// Maximum number of requests that wait for the thread. Further callers wait before they are queued.
@@ -82,12 +83,25 @@ impl AppendLog {
 
     /// Appends lines, all or none. On success they are on the disk.
     pub(crate) async fn append(&self, lines: &Arc<[Line]>) -> Answer {
-        self.request(lines, None).await
+        self.request(lines, 0..lines.len(), None).await
     }
 
-    /// Appends all lines of a batch. Those that were written for the same batch before are not written again.
+    /// Appends all lines of a batch, all or none. Those that were written for the same batch before are not written again.
     pub(crate) async fn append_batch(&self, batch: &Arc<str>, lines: &Arc<[Line]>) -> Answer {
-        self.request(lines, Some(batch)).await
+        self.request(lines, 0..lines.len(), Some(batch)).await
+    }
+
+    /// Appends lines, of a batch if there is one, in turns with other callers. If it fails, the first lines may be there.
+    pub(crate) async fn append_in_turns(&self, lines: &Arc<[Line]>, batch: Option<&Arc<str>>) -> Answer {
+        let (mut start, mut bytes) = (0, 0);
+        for (n, line) in lines.iter().enumerate() {
+            if bytes > 0 && bytes + line.len() > TURN {
+                self.request(lines, start..n, batch).await?;
+                (start, bytes) = (n, 0);
+            }
+            bytes += line.len();
+        }
+        self.request(lines, start..lines.len(), batch).await
     }
 
     /// Notes that a batch whose lines were appended is stored completely, or that it is refused after all. A refused
@@ -97,12 +111,12 @@ impl AppendLog {
         let _ = self.requests.send(Request::Settle(Arc::clone(batch), is_stored)).await;
     }
 
-    async fn request(&self, lines: &Arc<[Line]>, batch: Option<&Arc<str>>) -> Answer {
-        if lines.is_empty() {
+    async fn request(&self, lines: &Arc<[Line]>, range: Range<usize>, batch: Option<&Arc<str>>) -> Answer {
+        if range.is_empty() {
             return Ok(());
         }
         let (sender, answer) = oneshot::channel();
-        let request = Request::Append(Arc::clone(lines), batch.cloned(), sender);
+        let request = Request::Append(Part { lines: Arc::clone(lines), range, batch: batch.cloned() }, sender);
         self.requests.send(request).await.map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
@@ -141,6 +155,7 @@ impl LogTarget for StandardOutput {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions};
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use portcullis::pipeline::LedgerLine;
@@ -151,13 +166,17 @@ mod tests {
 
     /// Opens a log, once the previous one has closed its file.
     async fn open(path: &Path) -> AppendLog {
+        try_open(path).await.expect("opened")
+    }
+
+    async fn try_open(path: &Path) -> io::Result<AppendLog> {
         let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
         loop {
             match AppendLog::open(&machine, path, Repeats::Alert) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                opened => return opened.expect("opened"),
+                opened => return opened,
             }
         }
     }
@@ -194,10 +213,9 @@ mod tests {
             drop(open(&path).await);
             assert_eq!(fs::read_to_string(&path).expect("read"), whole);
         }
-        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
         for other in ["not ours", "{\"name\":\"a package\"}", "a\n2024-01-01 a log", "text\n\0\0\0\0"] {
             fs::write(&path, other).expect("written");
-            let error = AppendLog::open(&machine, &path, Repeats::Batch).err().expect("refused").to_string();
+            let error = try_open(&path).await.err().expect("refused").to_string();
             assert_eq!(error, "it ends with something else than lines of this service; is it another file?");
             assert_eq!(fs::read_to_string(&path).expect("read"), other);
         }
@@ -222,6 +240,78 @@ mod tests {
             numbers("ledger.1").matches("\"n\":1,").count() + numbers("ledger.ndjson").matches("\"n\":3,").count(),
             2
         );
+    }
+
+    /// A target that keeps what is written, and whose second write fails.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<(usize, Vec<String>)>>);
+
+    impl LogTarget for Writes {
+        fn write(&mut self, text: &[u8]) -> io::Result<()> {
+            let (count, written) = &mut *self.0.lock().expect("not poisoned");
+            *count += 1;
+            if *count == 2 {
+                return Err(io::Error::other("the disk is full"));
+            }
+            written
+                .extend(text.split_inclusive(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into()));
+            Ok(())
+        }
+
+        fn check_space(&mut self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Returns dead letters that are too long for one turn.
+    fn long_lines(batch: &str, name: &str) -> Arc<[Line]> {
+        let line = |n| {
+            let line = serde_json::json!({"reason": format!("{name}-{n}"), "record": "x".repeat(TURN * 2 / 3)});
+            Line::Numbered(LedgerLine::new(&line).with("batch", &batch.into()))
+        };
+        (0..4).map(line).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_of_others_come_between_the_parts_of_a_long_append() {
+        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        let writes = Writes::default();
+        // The second write has failed.
+        writes.0.lock().expect("not poisoned").0 = 2;
+        let known = Known::new(Repeats::DeadLetter);
+        let log = AppendLog::start(&machine, "letters".to_owned(), Box::new(writes.clone()), known).expect("started");
+        let (first, second) = (Arc::from("a-1"), Arc::from("a-2"));
+        let (noisy, quiet) = (long_lines(&first, "noisy"), long_lines(&second, "quiet"));
+        let (noisy, quiet) =
+            tokio::join!(biased; log.append_in_turns(&noisy, Some(&first)), log.append_in_turns(&quiet, Some(&second)));
+        noisy.and(quiet).expect("written");
+        let written = writes.0.lock().expect("not poisoned").1.clone();
+        let place = |name: &str| written.iter().position(|line| line.contains(name)).expect(name);
+        assert_eq!(written.len(), 8);
+        assert!(place("quiet-0") < place("noisy-2"), "the first one must not wait for all of the other batch");
+        let lines = log.append_batch(&Arc::from("a-1"), &long_lines("a-1", "noisy")).await;
+        lines.expect("written");
+        assert_eq!(writes.0.lock().expect("not poisoned").1.len(), 8, "the batch is known as a whole");
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_in_the_middle_each_line_is_there_once() {
+        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        for again in ["a-1", "a-2"] {
+            let writes = Writes::default();
+            let known = Known::new(Repeats::DeadLetter);
+            let log =
+                AppendLog::start(&machine, "letters".to_owned(), Box::new(writes.clone()), known).expect("started");
+            let batch = Arc::from("a-1");
+            let error = log.append_in_turns(&long_lines(&batch, "letter"), Some(&batch)).await.expect_err("it fails");
+            assert_eq!(error.to_string(), "letters: cannot be written: the disk is full");
+            log.settle(&batch, again == "a-1").await;
+            let batch = Arc::from(again);
+            log.append_in_turns(&long_lines(&batch, "letter"), Some(&batch)).await.expect("written");
+            let written = writes.0.lock().expect("not poisoned").1.clone();
+            let numbers: Vec<_> = written.iter().filter_map(|line| line.split(',').next()).collect();
+            assert_eq!(numbers, ["{\"n\":0", "{\"n\":1", "{\"n\":2", "{\"n\":3"], "sent again as {again}");
+        }
     }
 
     #[tokio::test]

@@ -123,6 +123,18 @@ impl Known {
         self.unsettled.entry(Arc::clone(batch)).or_default().push(id);
     }
 
+    /// Returns the number of lines of a batch that may still be refused.
+    pub(super) fn unsettled_of(&self, batch: &str) -> usize {
+        self.unsettled.get(batch).map_or(0, Vec::len)
+    }
+
+    /// Keeps the first ones of the lines of a batch that may still be refused. The others were not written.
+    pub(super) fn cut_unsettled(&mut self, batch: &str, first: usize) {
+        if let Some(ids) = self.unsettled.get_mut(batch) {
+            ids.truncate(first);
+        }
+    }
+
     /// Notes that a batch is stored, or that it is refused.
     pub(super) fn settle(&mut self, batch: &str, is_stored: bool) {
         let ids = self.unsettled.remove(batch).unwrap_or_default();

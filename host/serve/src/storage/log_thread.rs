@@ -1,6 +1,7 @@
 //! The thread of an append log. Lines that arrive while it writes are written together the next time, so that they share
 //! one sync of the disk. Of a write that fails, nothing stays known.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,17 @@ pub(crate) enum Line {
     Alert(LineId, Arc<str>),
 }
 
-/// The reason why lines were not appended. None of them was.
+impl Line {
+    /// Returns its approximate length in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Numbered(line) => line.len(),
+            Self::Alert(_, line) => line.len(),
+        }
+    }
+}
+
+/// The reason why lines were not appended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotWritten(pub(crate) String);
@@ -28,16 +39,25 @@ pub(crate) struct NotWritten(pub(crate) String);
 pub(super) type Answer = Result<(), NotWritten>;
 
 pub(super) enum Request {
-    /// Appends lines. With a batch, they are all lines of this batch.
-    Append(Arc<[Line]>, Option<Arc<str>>, oneshot::Sender<Answer>),
+    /// Appends lines, all or none.
+    Append(Part, oneshot::Sender<Answer>),
     /// Notes whether a batch was stored completely.
     Settle(Arc<str>, bool),
     /// Wakes the thread, so that it reopens the file.
     Wake,
 }
 
-/// Maximum number of bytes of several requests that are written at once.
-const AT_ONCE: usize = 4 << 20;
+/// Lines that are appended at once.
+pub(super) struct Part {
+    /// The lines to which it belongs. With a batch, they are all lines of this batch.
+    pub(super) lines: Arc<[Line]>,
+    /// Which of these lines it is. Those before it are written.
+    pub(super) range: Range<usize>,
+    pub(super) batch: Option<Arc<str>>,
+}
+
+/// The number of bytes after which it is another caller's turn. A single line may be longer.
+pub(super) const TURN: usize = 1 << 20;
 
 /// The interval at which a log that could not be written or reopened is checked. Clients send nothing while the service
 /// is not ready, so a write would not find out.
@@ -80,8 +100,8 @@ struct Round {
     answers: Vec<oneshot::Sender<Answer>>,
     /// The ids that are new in it.
     ids: Vec<LineId>,
-    /// The batches in it, with the number of lines that each had before.
-    batches: Vec<(Arc<str>, usize)>,
+    /// The batches in it, with the number of lines that each had before, and how many of these are unsettled.
+    batches: Vec<(Arc<str>, usize, usize)>,
     /// The ids of lines that are there already, from batches that were refused.
     refused: Vec<LineId>,
 }
@@ -138,14 +158,14 @@ impl LogThread {
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
-                Request::Append(lines, batch, answer) => {
-                    self.add_lines(&lines, batch, &mut round);
+                Request::Append(part, answer) => {
+                    self.add_lines(part, &mut round);
                     round.answers.push(answer);
                 }
                 Request::Settle(batch, is_stored) => self.known.settle(&batch, is_stored),
                 Request::Wake => {}
             }
-            next = if round.text.len() < AT_ONCE { requests.try_recv().ok() } else { None };
+            next = if round.text.len() < TURN { requests.try_recv().ok() } else { None };
         }
         let Round { text, answers, ids, batches, refused } = round;
         let mut answer = Ok(());
@@ -156,9 +176,9 @@ impl LogThread {
                     self.known.forget(id);
                 }
                 // In reverse, so that the first number of a batch that is in it twice is the last to be set.
-                for (batch, lines) in batches.into_iter().rev() {
+                for (batch, lines, unsettled) in batches.into_iter().rev() {
                     // What was not written must not count as written when the batch is refused.
-                    self.known.settle(&batch, true);
+                    self.known.cut_unsettled(&batch, unsettled);
                     self.known.set_lines_of(batch, lines);
                 }
                 self.known.add_all_refused(refused);
@@ -174,9 +194,12 @@ impl LogThread {
     }
 
     /// Adds those of these lines that are new.
-    fn add_lines(&mut self, lines: &[Line], batch: Option<Arc<str>>, round: &mut Round) {
+    fn add_lines(&mut self, Part { lines, range, batch }: Part, round: &mut Round) {
         let written = batch.as_deref().map_or(0, |batch| self.known.lines_of(batch));
-        for line in lines.iter().skip(written) {
+        if let Some(batch) = &batch {
+            round.batches.push((Arc::clone(batch), written, self.known.unsettled_of(batch)));
+        }
+        for line in lines[..range.end].iter().skip(written.max(range.start)) {
             match line {
                 Line::Numbered(line) => {
                     let start = round.text.len();
@@ -196,8 +219,7 @@ impl LogThread {
             round.text.push(b'\n');
         }
         if let Some(batch) = batch {
-            round.batches.push((Arc::clone(&batch), written));
-            self.known.set_lines_of(batch, lines.len().max(written));
+            self.known.set_lines_of(batch, range.end.max(written));
         }
     }
 
