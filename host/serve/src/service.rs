@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::clients::Clients;
 use crate::error::ServeError;
-use crate::http::{self, Security};
+use crate::http::{self, Security, open_files};
 use crate::ingest::{Ingest, Opening, RecordLogs, start_judges};
 use crate::jetstream::{JetStream, Nats};
 use crate::machine::{Machine, RealMachine, blocking};
@@ -147,6 +147,8 @@ impl Service {
         notifier.control.clone_from(&control);
         stats.set_rules(listed.clone());
         let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        // The spools of many tenants are many files.
+        open_files::raise_limit();
         let logs = RecordLogs::open(&machine, &settings)?;
         let sinks = Sinks::open(
             &machine,

@@ -125,7 +125,9 @@ impl Activator {
         self.scan();
         self.stores.iter_mut().for_each(Store::compile_ahead);
         // Candidates whose compilation the machine prevented come again and again.
-        let is_starting = |activator: &Self| activator.tenants.iter().any(|tenant| tenant.is_starting);
+        let is_starting = |Self { tenants, unreadable, .. }: &Self| {
+            tenants.iter().any(|tenant| tenant.is_starting && unreadable[tenant.store].is_none())
+        };
         while self.follow_for_a_turn() && (began.elapsed() < PATIENCE || is_starting(self)) {}
     }
 
@@ -189,6 +191,9 @@ impl Activator {
                 for tenant in following {
                     recorder.problem(Some(&tenant.name), format!("{error}; the active versions stay active"));
                 }
+            }
+            // One error may be of the moment.
+            if error.is_some() && unreadable[number].is_some() {
                 let following = tenants.iter_mut().filter(|tenant| tenant.store == number);
                 following.for_each(TenantRules::cannot_follow);
             }

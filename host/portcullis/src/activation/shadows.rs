@@ -77,6 +77,10 @@ impl TenantRules {
 
     /// Ends all shadows for this reason, even those that are not over.
     pub(super) fn end_shadows(&mut self, reason: &str, recorder: &Recorder) {
+        if self.is_starting {
+            // That they began is not recorded either.
+            return;
+        }
         let rule_ids: Vec<String> = self.rules.keys().cloned().collect();
         for rule_id in rule_ids {
             self.end_shadow(&rule_id, Some(reason), recorder);

@@ -32,8 +32,10 @@ pub(super) struct TenantRules {
     pub(super) is_starting: bool,
     /// Entries of the start, which are written when the rules judge.
     started: Vec<Entry>,
-    /// Whether the start has begun.
-    has_begun: bool,
+    /// The time at which the start began.
+    since: Option<Instant>,
+    /// Whether the first rules are not awaited, because the store cannot be read.
+    is_given_up: bool,
 }
 
 /// A candidate that has passed its checks.
@@ -112,22 +114,23 @@ impl TenantRules {
             unmatched_pins: BTreeSet::new(),
             is_starting: true,
             started: Vec::new(),
-            has_begun: false,
+            since: None,
+            is_given_up: false,
         }
     }
 
     /// Notes that the store cannot be read: nothing waits for the first rules any more.
     pub(super) fn cannot_follow(&mut self) {
-        if self.is_starting {
-            self.has_begun = false;
+        if self.is_starting && !std::mem::replace(&mut self.is_given_up, true) {
             self.cell.publish(Arc::new(RuleSet::default()));
         }
     }
 
     /// Updates the active versions, one rule after the other, from the packages in the store, as far as `checks` allow.
     pub(super) fn follow(&mut self, store: &mut Store, recorder: &Recorder, checks: &mut Checks) {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            self.cell.publish(Arc::new(RuleSet::awaited(Instant::now())));
+        if self.is_starting && (self.since.is_none() || std::mem::take(&mut self.is_given_up)) {
+            let since = *self.since.get_or_insert_with(Instant::now);
+            self.cell.publish(Arc::new(RuleSet::awaited(since)));
         }
         self.notify_of_broken_files(store, recorder);
         let mut there = store.rules();

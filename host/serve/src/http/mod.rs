@@ -5,7 +5,7 @@ mod body;
 mod deadline;
 mod listener;
 mod live;
-mod open_files;
+pub(crate) mod open_files;
 mod page;
 mod peers;
 mod records;

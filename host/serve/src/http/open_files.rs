@@ -6,12 +6,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// packages.
 const OTHERS: usize = 48;
 
-/// Lets the process open as many files as it may. Returns the number of connections that then fit beside this number of
-/// spools, at most `wanted`.
-pub(super) fn connections(wanted: usize, spools: usize) -> usize {
+/// Lets the process open as many files as it may.
+pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     // If this fails, the lower limit stays.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Returns the number of connections that fit beside this number of spools, at most `wanted`.
+pub(super) fn connections(wanted: usize, spools: usize) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
     // A spool has an open file, one that is read, and a connection to its endpoint.
     let others = OTHERS + 3 * spools;

@@ -98,10 +98,10 @@ impl<T> Queue<T> {
     }
 }
 
-/// Returns the number of threads of the two lanes for a service that may keep this many processors busy. A light client
-/// leaves a light thread to others.
+/// Returns the number of threads of the two lanes for a service that may keep this many processors busy. A client leaves
+/// a thread of each lane to others.
 pub(super) fn lanes(threads: u32) -> (usize, usize) {
-    (threads.max(2) as usize, threads as usize)
+    (threads.max(2) as usize, threads as usize + 1)
 }
 
 impl<T> State<T> {
@@ -115,7 +115,7 @@ impl<T> State<T> {
     /// Takes the next task of the first client that may have another one done. The client's next turn is the last.
     fn take(&mut self, lane: Lane, now: Instant) -> Option<(Arc<str>, T)> {
         let (light, heavy) = lanes(self.threads);
-        let most = [light - 1, heavy];
+        let most = [light - 1, heavy - 1];
         let heavy_seconds = HEAVY * f64::from(self.threads) * HALF_LIFE.as_secs_f64() / LN_2;
         if self.clients.len() > REMEMBERED {
             self.clients.retain(|_, usage| usage.running != [0; 2] || usage.seconds_at(now) > 0.01);
@@ -124,10 +124,11 @@ impl<T> State<T> {
         let may = |(client, _): &(Arc<str>, _)| {
             let usage = self.clients.get(client);
             let is_heavy = usage.is_some_and(|usage| usage.seconds_at(now) > heavy_seconds);
-            // If all light threads are busy, heavy ones help.
-            let is_of_lane = is_heavy == (lane == Lane::Heavy) || (lane == Lane::Heavy && busy >= light);
-            let running = usage.map_or(0, |usage| usage.running[lane.number()]);
-            lane == Lane::Only || (is_of_lane && running < most[lane.number()])
+            let running = usage.map_or([0; 2], |usage| usage.running);
+            // If all light threads are busy, heavy ones help those that have none.
+            let is_helped = lane == Lane::Heavy && busy >= light && running == [0; 2];
+            let is_of_lane = is_heavy == (lane == Lane::Heavy) || is_helped;
+            lane == Lane::Only || (is_of_lane && running[lane.number()] < most[lane.number()])
         };
         let (client, mut tasks) = self.waiting.remove(self.waiting.iter().position(may)?)?;
         let task = tasks.pop_front()?;
@@ -228,8 +229,12 @@ mod tests {
     fn heavy_threads_help_if_all_others_are_busy() {
         let (mut state, now) = (Queue::new(2).state.into_inner().expect("no panic"), Instant::now());
         let clients: [Arc<str>; 3] = ["a".into(), "b".into(), "c".into()];
-        (0..3).for_each(|n| state.push(&clients[n], n));
-        let mut take = |lane| state.take(lane, now).map(|(_, task)| task);
-        assert_eq!([take(Lane::Light), take(Lane::Light), take(Lane::Heavy)], [Some(0), Some(1), Some(2)]);
+        (0..2).for_each(|n| state.push(&clients[n], n));
+        (10..12).for_each(|n| state.push(&clients[0], n));
+        let take = |state: &mut State<_>, lane| state.take(lane, now).map(|(_, task)| task);
+        assert_eq!([(); 2].map(|()| take(&mut state, Lane::Light)), [Some(0), Some(1)]);
+        assert_eq!(take(&mut state, Lane::Heavy), None, "who has a thread is not helped");
+        state.push(&clients[2], 2);
+        assert_eq!(take(&mut state, Lane::Heavy), Some(2));
     }
 }

@@ -27,6 +27,11 @@ pub(crate) trait Sink: Send + Sync {
         u64::MAX
     }
 
+    /// Returns why it takes no alerts of a tenant now although it takes those of others, if so.
+    fn refuses(&self, _tenant: usize) -> Option<String> {
+        None
+    }
+
     /// Returns its health.
     fn health(&self) -> Health;
 
@@ -126,6 +131,14 @@ impl Sinks {
     /// Returns the number of bytes of a tenant's alerts that all sinks can take now.
     pub(crate) fn room(&self, tenant: usize) -> u64 {
         self.0.iter().map(|sink| sink.sink.room(tenant)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Returns why a sink takes no alerts of a tenant now although it takes those of others, if so.
+    pub(crate) fn refuse(&self, tenant: usize) -> Option<String> {
+        let refusal = |OpenSink { settings, sink }: &OpenSink| {
+            sink.refuses(tenant).map(|reason| format!("sink {}: {reason}", settings.name))
+        };
+        self.0.iter().find_map(refusal)
     }
 
     /// Gives alerts to all sinks.

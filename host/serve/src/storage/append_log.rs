@@ -242,25 +242,41 @@ mod tests {
         );
     }
 
-    /// A target that keeps what is written, and whose second write fails.
-    #[derive(Clone, Default)]
-    struct Writes(Arc<Mutex<(usize, Vec<String>)>>);
+    /// A target that keeps what is written. Each write waits for a permit, and one of them fails.
+    #[derive(Clone)]
+    struct Writes {
+        written: Arc<Mutex<Vec<String>>>,
+        permits: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
+        until_failure: usize,
+    }
 
     impl LogTarget for Writes {
         fn write(&mut self, text: &[u8]) -> io::Result<()> {
-            let (count, written) = &mut *self.0.lock().expect("not poisoned");
-            *count += 1;
-            if *count == 2 {
+            let _ = self.permits.lock().expect("not poisoned").recv();
+            self.until_failure = self.until_failure.wrapping_sub(1);
+            if self.until_failure == 0 {
                 return Err(io::Error::other("the disk is full"));
             }
-            written
-                .extend(text.split_inclusive(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into()));
+            let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into());
+            self.written.lock().expect("not poisoned").extend(lines);
             Ok(())
         }
 
         fn check_space(&mut self, _: u64) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Starts a log of dead letters, of which this write fails. Returns what permits its writes, until it is dropped.
+    fn letters(fails_at: usize) -> (AppendLog, Arc<Mutex<Vec<String>>>, std::sync::mpsc::Sender<()>) {
+        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
+        let (permit, permits) = std::sync::mpsc::channel();
+        let written = Arc::default();
+        let writes =
+            Writes { written: Arc::clone(&written), permits: Arc::new(Mutex::new(permits)), until_failure: fails_at };
+        let known = Known::new(Repeats::DeadLetter);
+        let log = AppendLog::start(&machine, "letters".to_owned(), Box::new(writes), known).expect("started");
+        (log, written, permit)
     }
 
     /// Returns dead letters that are too long for one turn.
@@ -274,43 +290,43 @@ mod tests {
 
     #[tokio::test]
     async fn lines_of_others_come_between_the_parts_of_a_long_append() {
-        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
-        let writes = Writes::default();
-        // The second write has failed.
-        writes.0.lock().expect("not poisoned").0 = 2;
-        let known = Known::new(Repeats::DeadLetter);
-        let log = AppendLog::start(&machine, "letters".to_owned(), Box::new(writes.clone()), known).expect("started");
+        let (log, written, permit) = letters(0);
         let (first, second) = (Arc::from("a-1"), Arc::from("a-2"));
         let (noisy, quiet) = (long_lines(&first, "noisy"), long_lines(&second, "quiet"));
-        let (noisy, quiet) =
-            tokio::join!(biased; log.append_in_turns(&noisy, Some(&first)), log.append_in_turns(&quiet, Some(&second)));
-        noisy.and(quiet).expect("written");
-        let written = writes.0.lock().expect("not poisoned").1.clone();
-        let place = |name: &str| written.iter().position(|line| line.contains(name)).expect(name);
-        assert_eq!(written.len(), 8);
-        assert!(place("quiet-0") < place("noisy-2"), "the first one must not wait for all of the other batch");
-        let lines = log.append_batch(&Arc::from("a-1"), &long_lines("a-1", "noisy")).await;
-        lines.expect("written");
-        assert_eq!(writes.0.lock().expect("not poisoned").1.len(), 8, "the batch is known as a whole");
+        // Both have sent their first part before anything is written.
+        let begin = async {
+            drop(permit);
+            Ok(())
+        };
+        let (noisy, quiet, both) = tokio::join!(biased;
+            log.append_in_turns(&noisy, Some(&first)), log.append_in_turns(&quiet, Some(&second)), begin);
+        noisy.and(quiet).and(both).expect("written");
+        let lines = written.lock().expect("not poisoned").clone();
+        let place = |name: &str| lines.iter().position(|line| line.contains(name)).expect(name);
+        assert_eq!(lines.len(), 8);
+        assert!(place("quiet-0") < place("noisy-1"), "the first one must not wait for all of the other batch");
+        log.append_batch(&first, &long_lines("a-1", "noisy")).await.expect("written");
+        assert_eq!(written.lock().expect("not poisoned").len(), 8, "the batch is known as a whole");
     }
 
     #[tokio::test]
     async fn after_a_failure_in_the_middle_each_line_is_there_once() {
-        let machine: Arc<dyn Machine> = Arc::new(RealMachine::new());
-        for again in ["a-1", "a-2"] {
-            let writes = Writes::default();
-            let known = Known::new(Repeats::DeadLetter);
-            let log =
-                AppendLog::start(&machine, "letters".to_owned(), Box::new(writes.clone()), known).expect("started");
+        for (again, is_stored) in [("a-1", true), ("a-1", false), ("a-2", false)] {
+            let (log, written, permit) = letters(2);
+            drop(permit);
             let batch = Arc::from("a-1");
             let error = log.append_in_turns(&long_lines(&batch, "letter"), Some(&batch)).await.expect_err("it fails");
             assert_eq!(error.to_string(), "letters: cannot be written: the disk is full");
-            log.settle(&batch, again == "a-1").await;
+            log.settle(&batch, is_stored).await;
             let batch = Arc::from(again);
             log.append_in_turns(&long_lines(&batch, "letter"), Some(&batch)).await.expect("written");
-            let written = writes.0.lock().expect("not poisoned").1.clone();
-            let numbers: Vec<_> = written.iter().filter_map(|line| line.split(',').next()).collect();
-            assert_eq!(numbers, ["{\"n\":0", "{\"n\":1", "{\"n\":2", "{\"n\":3"], "sent again as {again}");
+            log.settle(&batch, true).await;
+            // An equal line of another batch is another line.
+            let other = Arc::from("b-1");
+            log.append_in_turns(&long_lines(&other, "letter"), Some(&other)).await.expect("written");
+            let lines = written.lock().expect("not poisoned").clone();
+            let batches: Vec<_> = lines.iter().filter_map(|line| line.split('"').nth(5)).collect();
+            assert_eq!(batches, ["a-1", again, again, again, "b-1", "b-1", "b-1", "b-1"], "{is_stored}");
         }
     }
 

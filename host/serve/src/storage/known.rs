@@ -136,9 +136,11 @@ impl Known {
     }
 
     /// Notes that a batch is stored, or that it is refused.
-    pub(super) fn settle(&mut self, batch: &str, is_stored: bool) {
+    pub(super) fn settle(&mut self, batch: &Arc<str>, is_stored: bool) {
         let ids = self.unsettled.remove(batch).unwrap_or_default();
         if !is_stored {
+            // A batch of a stream comes again under the same id.
+            self.batches.remove(batch);
             self.add_all_refused(ids);
         }
     }

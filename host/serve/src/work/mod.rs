@@ -2,6 +2,7 @@
 
 mod orphans;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ enum Disposition {
     Judged,
     /// The batch goes back into the stream for a while, for this reason.
     Retry(String, Duration),
+    /// The batch waits in the stream, because a sink takes no alerts of its tenant.
+    Held(String),
     /// The batch can never be judged, for this reason.
     DeadLetter(String),
 }
@@ -40,7 +43,7 @@ impl Disposition {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Judged => "judged",
-            Self::Retry(..) => "retried",
+            Self::Retry(..) | Self::Held(_) => "retried",
             Self::DeadLetter(_) => "dead",
         }
     }
@@ -143,6 +146,10 @@ impl Worker {
                     tracing::warn!(reason, sequence, "batch returned to the stream");
                     Answer::Again(*pause)
                 }
+                Disposition::Held(reason) => {
+                    tracing::debug!(reason, sequence, "batch waits in the stream");
+                    Answer::Again(LONGEST_PAUSE)
+                }
                 Disposition::DeadLetter(reason) => {
                     tracing::error!(reason, sequence, "batch becomes a dead letter");
                     self.jetstream.dead_letter(&batch, reason).await?;
@@ -166,6 +173,17 @@ impl Worker {
         if self.is_stopping() {
             return shutting_down();
         }
+        let tenant = match value(&batch.headers, header::TENANT) {
+            None => None,
+            Some(name) => match self.ingest.tenants.iter().position(|known| **known == *name) {
+                Some(tenant) => Some(tenant),
+                None => return Disposition::DeadLetter(format!("unknown tenant {name}")),
+            },
+        };
+        // To judge it again and again would use up its rules' alerts of each minute.
+        if let Some(reason) = tenant.and_then(|tenant| self.ingest.sinks.refuse(tenant)) {
+            return Disposition::Held(reason);
+        }
         let client: Arc<str> = value(&batch.headers, header::CLIENT).unwrap_or(PUBLISHER).into();
         let mut permit = self.ingest.budget.permit(&client);
         let mut needed = match self.size(batch, delivered).await {
@@ -181,7 +199,7 @@ impl Worker {
             if let Err(over) = waited {
                 return over.into();
             }
-            match self.judge_once(batch, &client, delivered, &mut permit).await {
+            match self.judge_once(batch, tenant, &client, delivered, &mut permit).await {
                 Ok(judged) => break judged,
                 // The results of other batches use the memory. It is judged again once there is enough for both.
                 Err(Retried::Needs(bytes)) => needed = bytes,
@@ -218,17 +236,11 @@ impl Worker {
     async fn judge_once(
         &self,
         batch: &StoredBatch,
+        tenant: Option<usize>,
         client: &Arc<str>,
         delivered: u64,
         permit: &mut Permit,
     ) -> Result<JudgedBatch, Retried> {
-        let tenant = match value(&batch.headers, header::TENANT) {
-            None => None,
-            Some(name) => match self.ingest.tenants.iter().position(|known| **known == *name) {
-                Some(tenant) => Some(tenant),
-                None => return Err(Disposition::DeadLetter(format!("unknown tenant {name}")).into()),
-            },
-        };
         let id = value(&batch.headers, header::BATCH).map(Arc::from);
         let id = id.unwrap_or_else(|| format!("{}-{}", self.jetstream.name("records"), batch.sequence).into());
         let judging = Batch { body: self.read(batch).await?, tenant, client: Arc::clone(client), id };
@@ -290,7 +302,8 @@ impl Worker {
         }
     }
 
-    /// Stores the results of a batch. While that is not possible, the batch stays here.
+    /// Stores the results of a batch. While that is not possible, the batch stays here, unless only its tenant's alerts
+    /// are not taken.
     async fn keep(&self, judged: JudgedBatch) -> Disposition {
         let mut failures = 0;
         while let Err(NotWritten(reason)) = self.ingest.keep(&judged).await {
@@ -298,13 +311,15 @@ impl Worker {
             if failures == 1 {
                 tracing::warn!(reason, batch = &*judged.id, "the results of a batch cannot be stored; they wait");
             }
-            // Where others' results can be stored, a tenant's spool is full. It must not hold them up.
-            if self.ingest.obstacles().is_empty() {
-                self.ingest.settle(&judged, false).await;
-                return Disposition::Retry(reason, LONGEST_PAUSE);
-            }
             if self.pause(failures).await {
                 return shutting_down();
+            }
+            // A tenant's spool is full. That must not hold up others.
+            let tenants: BTreeSet<_> = judged.alerts.iter().map(|alert| alert.tenant).collect();
+            let refusal = tenants.into_iter().find_map(|tenant| self.ingest.sinks.refuse(tenant));
+            if let Some(reason) = refusal.filter(|_| self.ingest.obstacles().is_empty()) {
+                self.ingest.settle(&judged, false).await;
+                return Disposition::Held(reason);
             }
         }
         self.ingest.settle(&judged, true).await;

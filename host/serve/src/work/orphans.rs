@@ -73,7 +73,7 @@ impl Worker {
             match self.judge(&batch, 2).await {
                 Disposition::Judged => self.jetstream.remove_object(&batch).await,
                 Disposition::DeadLetter(reason) => self.jetstream.dead_letter(&batch, &reason).await?,
-                Disposition::Retry(..) => continue,
+                Disposition::Retry(..) | Disposition::Held(_) => continue,
             }
             tracing::info!(sequence, "judged a batch that the server no longer delivers");
             self.ingest.stats.handled("orphan");

@@ -223,7 +223,7 @@ impl Poster {
             let alert: Value = serde_json::from_str(alert).unwrap_or_default();
             Line::Numbered(LedgerLine::new(&json!({"sink": self.sink, "reason": reason, "alert": alert})))
         };
-        match self.dead_letters.append(&alerts.iter().map(line).collect()).await {
+        match self.dead_letters.append_in_turns(&alerts.iter().map(line).collect(), None).await {
             Ok(()) => self.done(Some(reason.to_owned())),
             Err(error) => {
                 // The alerts stay in the spool.

@@ -101,6 +101,13 @@ impl Sink for Webhooks {
         health
     }
 
+    fn refuses(&self, tenant: usize) -> Option<String> {
+        match &*self.of_tenants {
+            [_] => None,
+            several => several[self.number(tenant)].health().refuses,
+        }
+    }
+
     fn room(&self, tenant: usize) -> u64 {
         match &*self.of_tenants {
             [_] => u64::MAX,
