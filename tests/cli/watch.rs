@@ -63,7 +63,9 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
         move |entry: &Value| entry["rule_id"] == SYSTEM_PRINCIPAL && entry["action"] == action && entry["to"] == to
     };
     live.wait_for_entry(of("activated", "1.0.0"));
-    live.send(&[&record]);
+    // The alert of the second says that the first is judged.
+    live.send(&[&record, &record.replace("\"10.0.0.1\",", "")]);
+    assert_eq!(live.alert()["rule_version"], "1.0.0");
 
     live.put(&format!("rules/{SYSTEM_PRINCIPAL}@2.0.0.wasm"), &packed);
     live.wait_for_entry(of("activated", "2.0.0"));
@@ -76,7 +78,7 @@ fn a_stricter_version_is_swapped_in_and_rolled_back() {
     live.send(&[&record]);
     let (run, _) = live.end();
     let said: Vec<_> = run.ledger.iter().map(|line| &line["rules"][SYSTEM_PRINCIPAL]).collect();
-    let expected = [("1.0.0", "skipped"), ("2.0.0", "alert"), ("1.0.0", "skipped")];
+    let expected = [("1.0.0", "skipped"), ("1.0.0", "alert"), ("2.0.0", "alert"), ("1.0.0", "skipped")];
     assert_eq!(said, expected.map(|(version, verdict)| json!({"version": version, "verdict": verdict})).each_ref());
 }
 
@@ -111,6 +113,9 @@ fn a_wider_version_is_swapped_in_and_sees_what_is_changed() {
     let mut live = live_with_exported();
     live.wait_for_entry(activated("1.0.0"));
     live.send(&records);
+    // Its alert says that those before it are judged.
+    live.send(&[&records[0].replace("\"update\"", "\"create\"")]);
+    assert_eq!(live.alert()["rule_version"], "1.0.0");
 
     live.put(&format!("rules/{NODEPORT}@2.0.0.wasm"), &packed);
     live.wait_for_entry(activated("2.0.0"));
@@ -123,7 +128,8 @@ fn a_wider_version_is_swapped_in_and_sees_what_is_changed() {
     }
     let (run, _) = live.end();
     let said: Vec<_> = run.ledger.iter().map(|line| &line["rules"][NODEPORT]).collect();
-    let expected = [("1.0.0", "skipped"); 4].into_iter().chain([("2.0.0", "alert"); 4]);
+    let skipped = [("1.0.0", "skipped"); 4].into_iter();
+    let expected = skipped.chain([("1.0.0", "alert")]).chain([("2.0.0", "alert"); 4]);
     let expected: Vec<_> = expected.map(|(version, verdict)| json!({"version": version, "verdict": verdict})).collect();
     assert_eq!(said, expected.iter().collect::<Vec<_>>());
 }

@@ -148,6 +148,7 @@ fn of_any_tenant(mut alerts: Vec<Value>) -> Vec<Value> {
 }
 
 #[test]
+#[ignore = "needs Node.js and npm: ./test"]
 fn node_gives_what_the_command_gives_and_its_types_are_checked() {
     let example = Example::new("node", NODE);
     example.step("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
@@ -176,6 +177,7 @@ fn node_gives_what_the_command_gives_and_its_types_are_checked() {
 }
 
 #[test]
+#[ignore = "needs Python and its venv: ./test"]
 fn python_gives_what_the_command_gives() {
     let example = Example::new("python", PYTHON);
     example.step("python3", &["-m", "venv", ".venv"]);
@@ -210,7 +212,7 @@ fn the_librarys_example_gives_what_the_command_gives() {
     let start = |args: &[&OsStr]| -> Ended {
         let output = Command::new(&program).args(args).stdin(Stdio::null()).output();
         let output = output.unwrap_or_else(|error| {
-            panic!("{}: {error}. This test needs what cargo test --workspace builds besides tests", program.display())
+            panic!("{}: {error}. This test needs what cargo test builds besides tests", program.display())
         });
         let ended = Ended::from(output);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);

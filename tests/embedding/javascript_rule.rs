@@ -60,6 +60,7 @@ impl Example {
 }
 
 #[test]
+#[ignore = "needs Node.js and npm: ./test"]
 fn a_rule_in_javascript_gives_the_alerts_of_the_rule_in_rust() {
     let example = Example::new();
     let said = example.make();

@@ -31,6 +31,7 @@ fn alerts(nats: &Nats) -> Vec<Value> {
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn one_replica_takes_batches_and_another_judges_them() {
     let nats = Nats::start();
     let (front, back) = (replica(&nats, "work = false"), replica(&nats, "ingest = false"));
@@ -55,6 +56,7 @@ fn one_replica_takes_batches_and_another_judges_them() {
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn a_batch_that_is_too_large_for_a_message_is_judged_too() {
     let nats = Nats::start();
     let folder = replica(&nats, "");
@@ -79,6 +81,7 @@ fn a_batch_that_is_too_large_for_a_message_is_judged_too() {
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn batches_of_other_publishers_are_judged_or_become_dead_letters_with_the_reason() {
     let nats = Nats::start();
     let folder = replica(&nats, "");
@@ -101,6 +104,7 @@ fn batches_of_other_publishers_are_judged_or_become_dead_letters_with_the_reason
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn without_the_server_batches_are_refused_and_later_accepted() {
     let mut nats = Nats::start();
     let folder = replica(&nats, "");
@@ -117,6 +121,7 @@ fn without_the_server_batches_are_refused_and_later_accepted() {
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn an_incident_is_the_same_on_every_replica() {
     let nats = Nats::start();
     let folders = [(); 2].map(|()| replica(&nats, ""));
@@ -140,6 +145,7 @@ fn an_incident_is_the_same_on_every_replica() {
 
 /// The endpoint is down and one tenant's spool is full. Its batches wait in the stream, and those of the other are judged.
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn a_tenant_whose_spool_is_full_does_not_hold_up_the_stream() {
     let nats = Nats::start();
     let part = |name: &str| {

@@ -195,11 +195,13 @@ fn replicas(count: usize, kills: u64) {
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn two_replicas_on_one_stream_lose_nothing_whichever_is_killed() {
     replicas(2, kills());
 }
 
 #[test]
+#[ignore = "needs nats-server: ./test"]
 fn four_replicas_on_one_stream_lose_nothing_whichever_is_killed() {
     replicas(4, kills());
 }

@@ -57,6 +57,7 @@ fn assert_no_error(browser: &Browser, but: &str) {
 const ALERTS: &str = "document.querySelectorAll('#alerts > li').length";
 
 #[test]
+#[ignore = "needs chromium: ./test"]
 fn the_page_shows_each_client_what_it_may_see() {
     let (_folder, service) = service("");
     let browser = Browser::start(1280, 900);
@@ -118,6 +119,7 @@ fn the_page_shows_each_client_what_it_may_see() {
 
 /// What a client of a cluster and a rule may put into an alert: markup, scripts, bidirectional controls, and a lot of it.
 #[test]
+#[ignore = "needs chromium: ./test"]
 fn hostile_alerts_are_text_and_the_page_stays_usable() {
     let spec = spec("Hostile.page")
         + "DisplayName: \"</title><script>window.isHacked = true</script>\\u202egnp.exe\"\n\
@@ -170,6 +172,7 @@ fn hostile_alerts_are_text_and_the_page_stays_usable() {
 }
 
 #[test]
+#[ignore = "needs chromium: ./test"]
 fn a_tenants_token_shows_the_tenants_alerts_and_the_page_survives_a_restart() {
     let (folder, service) = service(&[VIEWER_OF_ACME, TWO_TENANTS].concat());
     for (tenant, user) in [("acme", "ada"), ("globex", "grace"), ("acme", "alan")] {
@@ -198,6 +201,7 @@ fn a_tenants_token_shows_the_tenants_alerts_and_the_page_survives_a_restart() {
 
 /// The README's two commands and its sample, with free ports in the place of its own.
 #[test]
+#[ignore = "needs nats-server and chromium: ./test"]
 fn the_example_shows_an_alert_of_a_posted_sample() {
     let nats = Nats::start();
     let folder = tempfile::tempdir().expect("a temporary folder");

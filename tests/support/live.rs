@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Does, Ended, Run, VERSIONED, account, json_lines, spawn, version};
 
 /// What is waited for comes within this time, on however busy a machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// `portcullis run - --watch` on a folder of rules.
 pub(crate) struct Live {

@@ -16,8 +16,10 @@ pub(crate) mod service;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 pub(crate) use live::{FIRST, Live, SECOND, history, live, pairs, pinned, said};
 pub(crate) use packages::{
@@ -99,6 +101,15 @@ pub(crate) struct Run {
     pub(crate) rejects: Vec<Value>,
 }
 
+/// The native code of rules that many tests run. To compile it each time would be most of their work.
+static CACHE: LazyLock<String> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{}: {error}", folder.display()),
+        _ => folder.to_str().expect("UTF-8").to_owned(),
+    }
+});
+
 /// Runs `portcullis run` on an input and checks that its account closes: every record has one line in the ledger and one
 /// outcome, every subscribed rule one verdict, every alert one line, everything that is wrong a line in the rejects, and
 /// the printed sums are the ledger's.
@@ -107,6 +118,9 @@ pub(crate) fn run_accounted(input: &[u8], more_args: &[&str]) -> Run {
     let (ledger, rejects) = (folder.path().join("ledger"), folder.path().join("rejects"));
     let mut args = vec!["run", "-", "--format", "ndjson"];
     args.extend(["--ledger", ledger.to_str().expect("UTF-8"), "--rejects", rejects.to_str().expect("UTF-8")]);
+    if !more_args.contains(&"--cache") {
+        args.extend(["--cache", &**CACHE]);
+    }
     args.extend(more_args);
     let ended = run_with_input(args, input);
     let read = |path| json_lines(&std::fs::read_to_string(path).expect(&ended.stderr));

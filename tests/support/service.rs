@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::json_lines;
 
 /// What is waited for comes within this time, on however busy a machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The token of the client `api`, who brings records, and that of `eyes`, who looks.
 pub(crate) const API: &str = "the-api-servers-own-token";

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{Run, json_lines};
 
 /// Only what hangs takes as long.
-pub(super) const PATIENCE: Duration = Duration::from_mins(3);
+pub(super) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A record that the NodePort rule matches, or misses narrowly.
 pub(super) fn record(n: usize, matches: bool) -> String {

@@ -2,10 +2,15 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
 use crate::error::ServeError;
+
+/// The time for which a lock of a service that has just ended is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The data folder of a service: everything that outlives the process. It is locked while this value lives.
 #[derive(Debug)]
@@ -27,6 +32,12 @@ impl DataFolder {
         let path = folder.join(Self::LOCK);
         let file = File::create(&path)
             .map_err(|error| ServeError::Setup(anyhow!("{}: cannot be written: {error}", path.display())))?;
+        // A process that compiles a package has the parent's files until it runs its own program, also after the parent
+        // has ended.
+        let began = Instant::now();
+        while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && began.elapsed() < PATIENCE {
+            thread::sleep(PATIENCE / 40);
+        }
         file.try_lock().map_err(|error| {
             ServeError::Setup(match error {
                 TryLockError::WouldBlock => anyhow!(
