@@ -19,6 +19,7 @@ mod hostile;
 mod house;
 mod incidents;
 mod limits;
+mod manual;
 mod mmdb;
 mod ocsf;
 mod packages;

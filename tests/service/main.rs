@@ -1,6 +1,7 @@
 //! Tests of the service. They start nats-server and chromium.
 
 mod apiserver;
+mod demo;
 mod fleet;
 mod jetstream;
 mod kills;

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::{completions, explain, export, inspect, keygen, man, new, pack, rules, run, test};
 #[cfg(feature = "serve")]
-use crate::serve;
-use crate::{explain, export, inspect, keygen, new, pack, rules, run, test};
+use crate::{demo, serve};
 
 /// Detections for Kubernetes audit logs as sandboxed WebAssembly components.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, before_help = EXAMPLES, after_help = EXIT_CODES, help_template = TEMPLATE)]
+#[command(name = "portcullis", version, max_term_width = 100, before_help = EXAMPLES, after_help = EXIT_CODES, help_template = TEMPLATE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +48,9 @@ enum Command {
     /// Run as a service that takes records over HTTP and sends alerts to sinks
     #[cfg(feature = "serve")]
     Serve(serve::Args),
+    /// Serve the live page on loopback, and send sample records to it one by one
+    #[cfg(feature = "serve")]
+    Demo(demo::Args),
     /// Run the test cases of rules in the sandbox
     Test(test::Args),
     /// Explain one record: its event, the answer of each rule, and why a rule was skipped
@@ -64,15 +67,25 @@ enum Command {
     Pack(pack::Args),
     /// Generate a key to sign packages with
     Keygen(keygen::Args),
+    /// Write a script that lets a shell complete commands, options and values
+    Completions(completions::Args),
+    /// Write the manual pages
+    Man(man::Args),
+}
+
+/// Returns the description of the command line.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| command.help_template(TEMPLATE))
 }
 
 pub(crate) fn main() -> ExitCode {
-    let command = Cli::command().mut_subcommands(|command| command.help_template(TEMPLATE));
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -81,6 +94,8 @@ pub(crate) fn main() -> ExitCode {
         Command::New(args) => new::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Completions(args) => completions::run(&args, command()),
+        Command::Man(args) => man::run(&args, command()),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -4,7 +4,10 @@ mod activation;
 mod annotate;
 mod batch;
 mod command;
+mod completions;
 mod config;
+#[cfg(feature = "serve")]
+mod demo;
 mod explain;
 mod export;
 mod failure;
@@ -13,6 +16,7 @@ mod inspect;
 mod keygen;
 #[cfg(feature = "serve")]
 mod logs;
+mod man;
 mod new;
 mod output;
 mod outputs;

@@ -1,7 +1,7 @@
 //! `portcullis serve`: runs the service.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -40,6 +40,13 @@ pub(crate) struct Args {
     /// default) or debug [default: text on a terminal, else json]
     #[arg(long, value_enum)]
     log: Option<logs::Format>,
+}
+
+impl Args {
+    /// Returns options with this config, and a log as text.
+    pub(crate) fn of_config(config: PathBuf) -> Self {
+        Self { setup: SetupArgs::of_config(config), threads: None, log: Some(logs::Format::Text) }
+    }
 }
 
 /// Checks that no output is another one, or a file that is read or written otherwise.

@@ -63,6 +63,12 @@ impl From<RuleArgs> for SetupArgs {
 }
 
 impl SetupArgs {
+    /// Returns options with this config and nothing else.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of_config(config: PathBuf) -> Self {
+        RuleArgs { paths: Vec::new(), config: Some(config), cache: None }.into()
+    }
+
     /// Returns these options with what is published to a service.
     #[cfg(feature = "serve")]
     pub(crate) fn with_published(self, published: Published) -> Self {
