@@ -120,6 +120,19 @@ fn without_the_server_batches_are_refused_and_later_accepted() {
     assert_eq!(service.end().0, Some(0));
 }
 
+/// With the `max-bytes` that a config has if it says nothing.
+#[test]
+#[ignore = "needs nats-server: ./test"]
+fn a_server_with_too_little_room_for_the_stream_is_named_with_what_to_do() {
+    let nats = Nats::start_small();
+    let folder = replica(&nats, "");
+    let service = Service::start(folder.path(), &[]);
+    service.wait_for_log("insufficient storage resources available", 1);
+    service.wait_for_log("lower max-bytes in the table [serve.jetstream]", 1);
+    assert!(!service.is_ready());
+    assert_eq!(service.end().0, Some(0));
+}
+
 #[test]
 #[ignore = "needs nats-server: ./test"]
 fn an_incident_is_the_same_on_every_replica() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::Context;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
@@ -123,7 +124,17 @@ impl Nats {
         let dead = base("dead", vec![self.subject("dead")]);
         for config in [records, alerts, dead] {
             let name = config.name.clone();
-            self.context.get_or_create_stream(config).await.with_context(|| format!("stream {name}"))?;
+            let made = self.context.get_or_create_stream(config).await;
+            let is_too_large = |error: &CreateStreamError| {
+                matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED)
+            };
+            let what_to_do = if made.as_ref().is_err_and(is_too_large) {
+                "; lower max-bytes in the table [serve.jetstream], or let the server use more of its disk (max_file_store)"
+            } else {
+                ""
+            };
+            made.map_err(|error| anyhow!("stream {name}: {error}{what_to_do}"))?;
         }
         self.store(Objects::Batches).await.map(drop)
     }
