@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -86,6 +87,9 @@ fn alerts_are_stored_once_even_after_a_restart_and_a_torn_line_is_removed() {
 }
 
 /// Puts a device on which there is never room in the place of a file, as far as the service is concerned.
+/// Held by a test with a full disk: a service locks its files, and this device is the same one for all of them.
+static FULL: Mutex<()> = Mutex::new(());
+
 fn fill_disk(service: &Service, file: &Path, reloads: usize) {
     let _ = fs::remove_file(file);
     symlink("/dev/full", file).expect("linked");
@@ -94,6 +98,7 @@ fn fill_disk(service: &Service, file: &Path, reloads: usize) {
 
 #[test]
 fn batches_are_refused_while_the_disk_of_a_sink_is_full() {
+    let _alone = FULL.lock().unwrap_or_else(PoisonError::into_inner);
     let (folder, service) = service(&[sink("first", "file", ""), sink("second", "file", "")].concat());
     let alerts = |name: &str| lines_of(&data(&folder, name)).len();
     let second = data(&folder, "second.ndjson");
@@ -126,6 +131,7 @@ fn batches_are_refused_while_the_disk_of_a_sink_is_full() {
 
 #[test]
 fn batches_are_refused_while_the_disk_of_ledger_or_dead_letters_is_full() {
+    let _alone = FULL.lock().unwrap_or_else(PoisonError::into_inner);
     for name in ["ledger.ndjson", "dead-letters.ndjson"] {
         let (folder, service) = service("");
         fill_disk(&service, &data(&folder, name), 1);
