@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::service::PATIENCE;
 use super::{Does, Ended, Run, VERSIONED, account, json_lines, spawn, version};
-
-/// What is waited for comes within this time, on however busy a machine.
-const PATIENCE: Duration = Duration::from_mins(5);
 
 /// `portcullis run - --watch` on a folder of rules.
 pub(crate) struct Live {

@@ -8,6 +8,9 @@ use futures_util::StreamExt as _;
 
 use super::service::wait_until;
 
+/// The server's config in its folder.
+const CONFIG: &str = "nats.conf";
+
 /// A server with its streams in a folder.
 pub(crate) struct Nats {
     child: Child,
@@ -17,18 +20,19 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) fn start() -> Self {
-        Self::start_in(tempfile::tempdir().expect("a temporary folder"))
+        // By default it is three quarters of the free disk, which may be less than what our streams may use.
+        Self::start_with_room("1TB")
     }
 
     /// Starts one that keeps a gigabyte at most.
     pub(crate) fn start_small() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let store = format!("jetstream {{ store_dir: \"{}\", max_file_store: 1GB }}\n", folder.path().display());
-        std::fs::write(folder.path().join("nats.conf"), store).expect("written");
-        Self::start_in(folder)
+        Self::start_with_room("1GB")
     }
 
-    fn start_in(folder: tempfile::TempDir) -> Self {
+    fn start_with_room(room: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = format!("jetstream {{ store_dir: \"{}\", max_file_store: {room} }}\n", folder.path().display());
+        std::fs::write(folder.path().join(CONFIG), store).expect("written");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let nats = Self { child: spawn(folder.path(), port), port, folder };
         nats.wait();
@@ -63,14 +67,8 @@ impl Nats {
 }
 
 fn spawn(folder: &Path, port: u16) -> Child {
-    let config = folder.join("nats.conf");
-    if !config.exists() {
-        // By default it is three quarters of the free disk, which may be less than what our streams may use.
-        let store = format!("jetstream {{ store_dir: \"{}\", max_file_store: 1TB }}\n", folder.display());
-        std::fs::write(&config, store).expect("written");
-    }
     let mut command = Command::new("nats-server");
-    command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--config"]).arg(config);
+    command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--config"]).arg(folder.join(CONFIG));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap_or_else(|error| {
         panic!("nats-server cannot be started: {error}. These tests need it: apt-get install nats-server")
