@@ -11,7 +11,10 @@ use serde_json::Value;
 pub(super) const NOW: Timestamp = Timestamp::constant(1_900_000_000, 0);
 
 /// The styles with the fewest and with the most parts.
-const STYLES: [TextStyle; 2] = [TextStyle { color: false, runbook: false }, TextStyle { color: true, runbook: true }];
+const STYLES: [TextStyle; 2] = [
+    TextStyle { color: false, details: false, runbook: false },
+    TextStyle { color: true, details: true, runbook: true },
+];
 
 /// Checks that a line is one JSON object, and returns it.
 pub(super) fn json_line(line: &str) -> Value {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use portcullis::rule_set::Shadow;
@@ -75,10 +75,19 @@ const EXPECTED: &[(&str, &[&str])] = &[
 /// Components that the gate keeps out.
 const REFUSED: &[&str] = &["keeps-resources", "nested-components", "two-memories"];
 
+/// An engine, and the two rules compiled for it once for all tests.
+fn real_rules() -> (Engine, Vec<Package>) {
+    static RULES: LazyLock<(Engine, Vec<Package>)> = LazyLock::new(|| {
+        let engine = Engine::new().expect("an engine");
+        let packages = embedded::packages(&engine).expect("the embedded rules");
+        (engine, packages)
+    });
+    RULES.clone()
+}
+
 /// A judge with a hostile component and the two rules.
 fn judge_with(name: &str) -> Judge {
-    let engine = Engine::new().expect("an engine");
-    let mut packages = embedded::packages(&engine).expect("the embedded rules");
+    let (engine, mut packages) = real_rules();
     packages.push(Package::load(&engine, &hostile(name), name).expect("a package"));
     let rules = Arc::new(RuleSet::new(packages).expect("three rules"));
     Judge::new(rules, Limits { alerts_per_minute: 3, ..Limits::default() })
@@ -186,10 +195,9 @@ fn each_limit_is_where_it_is_set() {
 /// In shadow, a hostile component costs nothing but its shadow.
 #[test]
 fn a_hostile_candidate_in_shadow_changes_no_verdict() {
-    let engine = Engine::new().expect("an engine");
     let limits = Limits { alerts_per_minute: 3, ..Limits::default() };
     for (name, _) in EXPECTED {
-        let packages = embedded::packages(&engine).expect("the embedded rules");
+        let (engine, packages) = real_rules();
         let spec = spec(packages[0].rule_id());
         let candidate = package(&hostile_component(name), &spec, r#"{"version":"9.9.9","prefilter":{}}"#);
         let candidate = Package::load(&engine, &candidate, name).expect("a package");

@@ -39,6 +39,8 @@ fn the_samples_alert_as_text() {
     let args: Vec<String> = ["run", "--format", "text"].map(String::from).into_iter().chain(files).collect();
     let ended = run(args);
     assert_eq!(ended.code, Some(0));
+    let lines = ended.stdout.lines().chain(ended.stderr.lines()).count();
+    assert!(lines < 50, "{lines} lines: it fits on a screen");
     let folder = project("fixtures/samples");
     insta::assert_snapshot!(ended.stdout + &ended.stderr.replace(folder.to_str().expect("UTF-8"), "samples"));
 }

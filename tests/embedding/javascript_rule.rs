@@ -78,7 +78,8 @@ fn a_rule_in_javascript_gives_the_alerts_of_the_rule_in_rust() {
         records.extend_from_slice(record.to_string().as_bytes());
         records.push(b'\n');
     }
-    let in_javascript = run_accounted(&records, &["--rules", &package, "--config", &limits]);
+    let in_javascript =
+        run_accounted(&records, &["--rules", &package, "--config", &limits, "--cache", &example.path("target/cache")]);
     let mut in_rust = run_accounted(&records, &[]).alerts;
     in_rust.retain(|alert| alert["rule_id"] == SYSTEM_PRINCIPAL);
     assert_eq!(in_rust.len(), of_the_corpus + more.len());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use portcullis::alert::printable;
+use portcullis::alert::{Text, TextStyle, printable};
 use portcullis::enrich::Enrichment;
 use portcullis::event::{Asn, Event, Outcome, address};
 use portcullis::package::Pattern;
@@ -98,21 +98,53 @@ fn explained(
     Err(Failure::new(Exit::Usage, wrong))
 }
 
+/// Writes what happened, what each rule says to it, and then what that is based on.
 fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, input: &str) -> anyhow::Result<()> {
+    writeln!(text, "{}", request(event))?;
     writeln!(text, "evaluated as {}", event.log_type.as_str())?;
     if !event.malformed.is_empty() {
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
         writeln!(text, "malformed, treated as absent: {}", paths.join(", "))?;
     }
-    writeln!(text, "\nevent\n{}", indented(&pretty(&setup.enrichment.enrich(event))))?;
+    writeln!(text)?;
+    answers(text, event, record, setup, input)?;
     if !event.source_ips.is_empty() {
         writeln!(text, "source addresses\n{}", indented(&addresses(event, &setup.enrichment)))?;
     }
+    writeln!(text, "event, as the rules see it\n{}", indented(&pretty(&setup.enrichment.enrich(event))))?;
+    Ok(())
+}
+
+/// Returns who asked for what, from where, when, and how it was answered, as far as the event says so.
+fn request(event: &Event<'_>) -> String {
+    let mut text = event.username.as_deref().unwrap_or("somebody").to_owned();
+    if !event.source_ips.is_empty() {
+        text.push_str(&format!(" from {}", event.source_ips.iter().map(|ip| &**ip).collect::<Vec<_>>().join(", ")));
+    }
+    let object = match (event.namespace.as_deref(), event.name.as_deref()) {
+        (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
+        (Some(namespace), None) => Some(format!("in namespace {namespace}")),
+        (None, name) => name.map(str::to_owned),
+    };
+    let what = [event.verb.as_deref(), event.resource.as_deref(), object.as_deref()];
+    text.push_str(": ");
+    text.push_str(&what.into_iter().flatten().collect::<Vec<_>>().join(" "));
+    if let Some(code) = event.code() {
+        text.push_str(&format!(", answered with {code}"));
+    }
+    if let Some(time) = event.event_time.as_deref() {
+        text.push_str(&format!(", at {time}"));
+    }
+    text
+}
+
+/// Writes the answer of each rule.
+fn answers(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, input: &str) -> anyhow::Result<()> {
     let mut tenants = setup.tenants();
     let tenant = match tenants.owner(record, input) {
         Ok(tenant) => tenant,
         Err(unclaimed) => {
-            writeln!(text, "rejected: the record {unclaimed}")?;
+            writeln!(text, "rejected: the record {unclaimed}\n")?;
             return Ok(());
         }
     };
@@ -123,7 +155,7 @@ fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, i
     let verdicts = judge.event(event);
     for package in judge.rules().packages() {
         let verdict = verdicts.all().find(|(of, _)| *of == package).map(|(_, verdict)| verdict);
-        writeln!(text, "{} {}\n    {}", package.rule_id(), package.version(), reason(package, event, verdict))?;
+        writeln!(text, "{} {}\n    {}\n", package.rule_id(), package.version(), reason(package, event, verdict))?;
     }
     Ok(())
 }
@@ -176,11 +208,17 @@ fn named(asn: &str, name: Option<&str>) -> String {
 fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> String {
     match verdict {
         None => "not run: its LogTypes do not include the log type".to_owned(),
-        Some(Verdict::Alert(alert)) => indented(&alert.to_string()).trim().to_owned(),
+        Some(Verdict::Alert(alert)) => {
+            let mut text = Text::new(TextStyle::default());
+            for (name, prose) in [("why", &package.spec().description), ("runbook", &alert.runbook)] {
+                prose.as_ref().inspect(|prose| text.prose(name, prose));
+            }
+            indented(&(alert.to_string() + &text.into_string())).trim().to_owned()
+        }
         Some(Verdict::Excluded { alert, reason }) => {
             format!("excluded: {reason}\n{}", indented(&alert.to_string()).trim_end())
         }
-        Some(Verdict::NoMatch) => "no match".to_owned(),
+        Some(Verdict::NoMatch) => "no match: it was asked, and found nothing".to_owned(),
         Some(Verdict::Fault(fault)) => format!("fault: it {fault}"),
         Some(Verdict::Skipped) => {
             let Some((field, patterns)) = package.prefilter().first_miss(event) else {

@@ -11,8 +11,7 @@ use serde_json::json;
 use crate::failure::{Exit, Failure, OrExit};
 use crate::output::Output;
 use crate::output::ReportFormat;
-use crate::packages::compiler;
-use crate::setup::LimitsArgs;
+use crate::setup::GateArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,13 +31,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
     #[command(flatten)]
-    limits: LimitsArgs,
+    gate: GateArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let limits = args.limits.load()?;
+    let limits = args.gate.limits()?;
     let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
-    let compiler = compiler(&engine, limits.package);
+    let compiler = args.gate.compiler(&engine, limits.package)?;
     let mut output = Output::standard();
     for file in &args.files {
         for package in read_packages(&compiler, file).or_exit(Exit::Setup)? {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use portcullis::alert::TextStyle;
+
 use crate::sink::Format;
 
 /// The outputs of a run and their formats.
@@ -11,8 +13,8 @@ pub(crate) struct OutputOptions {
     pub(crate) format: Option<Format>,
     /// Whether alerts are grouped into incidents.
     pub(crate) incidents: bool,
-    /// Whether alerts as text include the runbook.
-    pub(crate) runbook: bool,
+    /// What alerts as text contain.
+    pub(crate) style: TextStyle,
     /// The file of alerts. Without it: standard output.
     pub(crate) alerts: Option<PathBuf>,
     /// The file of records that are rejected, have malformed fields or made a rule fault.

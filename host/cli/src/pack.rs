@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use crate::failure::{Exit, Failure, OrExit, warn};
 use crate::keygen;
 use crate::output::{Output, read_bounded, write_wasm};
-use crate::packages::compiler;
-use crate::setup::LimitsArgs;
+use crate::setup::GateArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    limits: LimitsArgs,
+    gate: GateArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -74,7 +73,7 @@ const LONGEST_MODULE: usize = 64 << 20;
 
 /// Makes the package, checks it as a host does, and warns if test cases fail.
 fn package(args: &Args) -> Result<Package, Failure> {
-    let limits = args.limits.load()?;
+    let limits = args.gate.limits()?;
     let origin = args.component.display().to_string();
     let wasm = read_bounded(&args.component, LONGEST_MODULE).or_exit(Exit::Setup)?;
     let spec = args.spec.as_ref().map(|file| read_bounded(file, PackageLimits::SPEC));
@@ -95,7 +94,7 @@ fn package(args: &Args) -> Result<Package, Failure> {
         })
         .or_exit(Exit::Setup)?;
     let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
-    let package = compiler(&engine, limits.package).package(&bytes, &origin).or_exit(Exit::Setup)?;
+    let package = args.gate.compiler(&engine, limits.package)?.package(&bytes, &origin).or_exit(Exit::Setup)?;
     if let Some(signer) = unsigned {
         warn(format_args!(
             "warning: {origin}: the signature of {signer} was removed; sign the package again with --key"

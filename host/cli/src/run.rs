@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::anyhow;
+use portcullis::alert::TextStyle;
 use portcullis::pipeline::{AbortOnPanic, threads};
 use portcullis::rule_set::RuleSetWatch;
 
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// is written at once; its count, times and SummaryAttributes follow when it is over
     #[arg(long)]
     incidents: bool,
+    /// Write all fields of each alert (format text only)
+    #[arg(long)]
+    details: bool,
     /// Also write the rule's runbook (format text only)
     #[arg(long)]
     runbook: bool,
@@ -98,7 +102,7 @@ impl Args {
         OutputOptions {
             format: self.format,
             incidents: self.incidents,
-            runbook: self.runbook,
+            style: TextStyle { color: false, details: self.details, runbook: self.runbook },
             alerts: self.output.clone(),
             rejects: self.rejects.clone(),
             ledger: self.ledger.clone(),

@@ -1,12 +1,13 @@
 //! The output of alerts, and its formats.
 
+use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use jiff::Timestamp;
-use portcullis::alert::TextStyle;
+use portcullis::alert::{Text, TextStyle};
 use portcullis::incidents::Incident;
 use portcullis::package::Spec;
 use portcullis::{Alert, ocsf};
@@ -33,18 +34,21 @@ pub(crate) enum Format {
 pub(crate) struct Sink {
     format: Format,
     style: TextStyle,
+    /// The rules whose description has been written: once is enough.
+    described: HashSet<String>,
     output: Output,
     on_terminal: bool,
 }
 
 impl Sink {
-    /// Opens a file, or standard output.
-    pub(crate) fn open(file: Option<&Path>, format: Option<Format>, runbook: bool) -> Result<Self, Failure> {
+    /// Opens a file, or standard output. The style says what a text contains.
+    pub(crate) fn open(file: Option<&Path>, format: Option<Format>, style: TextStyle) -> Result<Self, Failure> {
         let on_terminal = file.is_none() && std::io::stdout().is_terminal();
         let default = if on_terminal { Format::Text } else { Format::Ndjson };
         Ok(Self {
             format: format.unwrap_or(default),
-            style: TextStyle { color: on_terminal && color_is_wanted(), runbook },
+            style: TextStyle { color: on_terminal && color_is_wanted(), ..style },
+            described: HashSet::new(),
             output: file.map_or_else(|| Ok(Output::standard()), Output::create)?,
             on_terminal,
         })
@@ -57,7 +61,7 @@ impl Sink {
 
     pub(crate) fn alert(&mut self, alert: &Alert, spec: &Spec) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Text => alert.text(self.style),
+            Format::Text => alert.text(self.style) + &self.description(alert, spec),
             Format::Ndjson => {
                 serde_json::to_string(alert).context("cannot write an alert as JSON").or_exit(Exit::Io)?
             }
@@ -66,6 +70,17 @@ impl Sink {
             Format::Annotated => return Ok(()),
         };
         self.write(&text)
+    }
+
+    /// Returns why a rule's alerts matter, for its first alert.
+    fn description(&mut self, alert: &Alert, spec: &Spec) -> String {
+        let mut text = Text::new(self.style);
+        if let Some(description) = spec.description.as_ref()
+            && self.described.insert(alert.rule_id.clone())
+        {
+            text.prose("why", description);
+        }
+        text.into_string()
     }
 
     /// Writes a line of the input with its alerts. It is passed on with the next flush.
@@ -88,7 +103,11 @@ impl Sink {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.output.write_line(text)?;
+        // With details, a blank line separates alerts.
+        self.output.write_bytes(text.as_bytes())?;
+        if self.format != Format::Text || self.style.details {
+            self.output.write_bytes(b"\n")?;
+        }
         // An alert must not wait in a buffer.
         self.output.flush()
     }

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use portcullis::alert::printable;
+use portcullis::rule_set::read_packages;
 use portcullis::test_cases::{self, TestResult};
-use portcullis::{Engine, Package};
+use portcullis::{Engine, Package, PackageLimits, embedded};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, OrExit};
 use crate::output::Output;
-use crate::packages::load_packages;
-use crate::setup::LimitsArgs;
+use crate::setup::GateArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     #[command(flatten)]
-    limits: LimitsArgs,
+    gate: GateArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,10 +56,10 @@ enum Format {
 type Tested = (Package, Vec<TestResult>);
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let limits = args.limits.load()?;
+    let limits = args.gate.limits()?;
     let engine = Engine::with_stack(limits.stack).or_exit(Exit::Setup)?;
     let wanted = args.filter.as_deref().unwrap_or("");
-    let tested: Vec<Tested> = load_packages(&engine, &args.paths, limits.package)?
+    let tested: Vec<Tested> = packages(args, &engine, limits.package)?
         .into_iter()
         .map(|package| {
             let whole_rule = package.rule_id().contains(wanted);
@@ -86,6 +86,19 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     })?;
     output.flush()?;
     Ok(if failed == 0 { Exit::Done } else { Exit::TestFailed })
+}
+
+/// Loads the packages of the paths, or the embedded ones without a path.
+fn packages(args: &Args, engine: &Engine, limits: PackageLimits) -> Result<Vec<Package>, Failure> {
+    if args.paths.is_empty() {
+        return embedded::packages(engine).or_exit(Exit::Setup);
+    }
+    let compiler = args.gate.compiler(engine, limits)?;
+    let mut packages = Vec::new();
+    for path in &args.paths {
+        packages.extend(read_packages(&compiler, path).or_exit(Exit::Setup)?);
+    }
+    Ok(packages)
 }
 
 fn text(tested: &[Tested], passed: usize, failed: usize) -> String {

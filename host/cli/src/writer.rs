@@ -85,7 +85,7 @@ impl Writer {
             several,
             records: 0,
             input: None,
-            sink: Sink::open(options.alerts.as_deref(), options.format, options.runbook)?,
+            sink: Sink::open(options.alerts.as_deref(), options.format, options.style)?,
             rejects: options.rejects.as_deref().map(Output::create).transpose()?,
             ledger: options.ledger.as_deref().map(Output::create).transpose()?,
             progress,

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Alert, Severity};
 
@@ -12,24 +12,51 @@ use crate::{Alert, Severity};
 pub struct TextStyle {
     /// Colors the severity, and dims the names of fields.
     pub color: bool,
+    /// Includes all fields of the context and the reference, instead of who did what, when and from where.
+    pub details: bool,
     /// Includes the runbook.
     pub runbook: bool,
 }
 
+/// Maximum number of characters of a value in a line of several.
+const LONGEST_PART: usize = 70;
+/// Maximum number of characters of a line that is wrapped, without its indentation.
+const WIDTH: usize = 100;
+
 impl Alert {
-    /// Returns the alert as text: a line with its severity and title, then a line for each field that has a value.
+    /// Returns the alert as text: a line with its severity and title, and who did what, when and from where. With
+    /// details, a line for each field that has a value.
     #[must_use]
     pub fn text(&self, style: TextStyle) -> String {
         let mut text = Text::new(style);
         text.title(self.severity, &self.title);
-        text.line("rule", &format!("{} {}", self.rule_id, self.rule_version));
-        for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
-            text.line_of(name, value.as_deref());
+        let context = self.context.members();
+        if style.details {
+            text.line("rule", &format!("{} {}", self.rule_id, self.rule_version));
+            for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
+                text.line_of(name, value.as_deref());
+            }
+            for (name, value) in context.iter().filter(|(_, value)| !value.is_null()) {
+                text.line(name, &readable(value));
+            }
+            text.line_of("reference", self.reference.as_deref());
+        } else {
+            // Most titles name who it was.
+            let username = part(&context, "username").filter(|name| !self.title.contains(name));
+            text.sentence(&[
+                ("", self.event_time.as_deref()),
+                ("by ", username.as_deref()),
+                ("from ", part(&context, "sourceIPs").as_deref()),
+                ("with ", part(&context, "userAgent").as_deref()),
+            ]);
+            let object = part(&context, "requestURI").or_else(|| part(&context, "resource"));
+            let status = part(&context, "responseStatus");
+            text.sentence(&[
+                ("", part(&context, "verb").as_deref()),
+                ("", object.as_deref()),
+                ("answered with ", status.as_deref()),
+            ]);
         }
-        for (name, value) in self.context.members().iter().filter(|(_, value)| !value.is_null()) {
-            text.line(name, &readable(value));
-        }
-        text.line_of("reference", self.reference.as_deref());
         if let Some(runbook) = self.runbook.as_ref().filter(|_| style.runbook) {
             text.paragraph("runbook", runbook);
         }
@@ -37,11 +64,33 @@ impl Alert {
     }
 }
 
-/// Writes the text without colors and without the runbook.
+/// Writes the text with details, without colors and without the runbook.
 impl fmt::Display for Alert {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text(TextStyle::default()))
+        formatter.write_str(&self.text(TextStyle { details: true, ..TextStyle::default() }))
     }
+}
+
+/// Returns the words of a line in lines that are not too long. A word that is too long has its own.
+fn wrapped(line: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Returns a member of a context as text that is not too long for a line of several.
+fn part(context: &Map<String, Value>, name: &str) -> Option<String> {
+    let text = readable(context.get(name).filter(|value| !value.is_null())?);
+    let Some((end, _)) = text.char_indices().nth(LONGEST_PART) else { return Some(text) };
+    Some(format!("{}…", &text[..end]))
 }
 
 /// A text that consists of a title and of named lines below it.
@@ -76,6 +125,21 @@ impl Text {
         if let Some(value) = value {
             self.line(name, value);
         }
+    }
+
+    /// Appends a line of what is there of these values, each with the word before it.
+    fn sentence(&mut self, parts: &[(&str, Option<&str>)]) {
+        let parts = parts.iter().filter_map(|(word, part)| Some(format!("{word}{}", printable((*part)?))));
+        let sentence = parts.collect::<Vec<_>>().join(" ");
+        if !sentence.is_empty() {
+            let _ = writeln!(self.text, "    {sentence}");
+        }
+    }
+
+    /// Appends prose with a name, each of its lines wrapped to at most 100 characters.
+    pub fn prose(&mut self, name: &str, prose: &str) {
+        let wrapped: Vec<String> = prose.lines().flat_map(wrapped).collect();
+        self.paragraph(name, &wrapped.join("\n"));
     }
 
     /// Appends a value of several lines. Only the first of them has the name.

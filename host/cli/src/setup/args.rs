@@ -4,12 +4,14 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use portcullis::TenantLimits;
 use portcullis::enrich::{AsnDb, CloudRanges, Enrichment, EnrichmentError};
+use portcullis::package::Cache;
+use portcullis::{Compiler, Engine, PackageLimits, TenantLimits};
 
 use super::published::Published;
 use crate::config::{Config, Tenant};
 use crate::failure::{Exit, Failure, OrExit};
+use crate::packages::compiler;
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct SetupArgs {
@@ -48,11 +50,15 @@ struct EnrichmentArgs {
     cloud_ranges: Vec<PathBuf>,
 }
 
+/// The options of commands that check packages and judge nothing.
 #[derive(clap::Args)]
-pub(crate) struct LimitsArgs {
+pub(crate) struct GateArgs {
     /// Config file in TOML, of which only [limits] is used
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Keep compiled rules in this folder, so that the next command is faster. The folder must belong to you alone
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 impl From<RuleArgs> for SetupArgs {
@@ -118,11 +124,17 @@ impl SetupArgs {
     }
 }
 
-impl LimitsArgs {
+impl GateArgs {
     /// Returns the limits of the config, or the defaults.
-    pub(crate) fn load(&self) -> Result<TenantLimits, Failure> {
+    pub(crate) fn limits(&self) -> Result<TenantLimits, Failure> {
         let config = self.config.as_deref().map(Config::read).transpose().or_exit(Exit::Setup)?;
         config.map_or_else(|| Ok(TenantLimits::default()), |config| config.limits()).or_exit(Exit::Setup)
+    }
+
+    /// Returns a compiler with these limits and the cache, if there is one.
+    pub(crate) fn compiler(&self, engine: &Engine, limits: PackageLimits) -> Result<Compiler, Failure> {
+        let cache = self.cache.as_deref().map(Cache::open).transpose().or_exit(Exit::Setup)?;
+        Ok(compiler(engine, limits).with_cache(cache))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::activation::{Activation, ExpectedRule, NO_RULE, NoticeListener, Rules
 use crate::config::{Config, Tenant};
 use crate::failure::{Exit, Failure, OrExit, warn};
 use crate::progress::Progress;
-pub(crate) use args::{LimitsArgs, RuleArgs, SetupArgs, number_of_threads};
+pub(crate) use args::{GateArgs, RuleArgs, SetupArgs, number_of_threads};
 pub(crate) use published::Published;
 use published::policies;
 
