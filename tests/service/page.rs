@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,9 @@ use crate::support::service::{EYES, Service, TWO_TENANTS, agent, ask, config, se
 use crate::support::{
     NODEPORT, OPEN_MANIFEST, SYSTEM_PRINCIPAL, exported, hostile_component, package, project, sample, spec,
 };
+
+/// Width of the page in the README's picture, in pixels.
+const WIDTH: u32 = 1120;
 
 const ENTER: &str = "\u{E007}";
 
@@ -197,6 +201,75 @@ fn a_tenants_token_shows_the_tenants_alerts_and_the_page_survives_a_restart() {
     browser.wait_for("document.getElementById('status').textContent === 'Live'");
     assert_eq!(service.post(record("acme", "anita")).status, 200);
     browser.wait_for(&format!("{ALERTS} === 3"));
+}
+
+/// A flood of alerts: all are counted and drawn, the newest are listed, and the page says that there are more.
+#[test]
+#[ignore = "needs chromium: ./test"]
+fn of_ten_thousand_alerts_all_are_counted_and_the_newest_listed() {
+    let (_folder, service) = service("");
+    let browser = Browser::start(1280, 900);
+    log_in(&browser, &service, EYES);
+    browser.wait_for("document.getElementById('status').textContent === 'Live'");
+    let alert = record("acme", "ada");
+    for minute in 0..20 {
+        let numbered = |n: u32| {
+            let mut record: Value = serde_json::from_str(&alert).expect("JSON");
+            record["auditID"] = format!("flood-{minute}-{n}").into();
+            // Within the limit of alerts in an event's minute.
+            record["requestReceivedTimestamp"] = format!("2026-11-18T09:{minute:02}:00Z").into();
+            record.to_string() + "\n"
+        };
+        let answer = service.post((0..500).map(numbered).collect::<String>());
+        assert_eq!((answer.status, &answer.json()["alerts"]), (200, &json!(500)), "{}", answer.text);
+    }
+    browser.wait_for("document.getElementById('n-alerts').textContent === '10,000'");
+    browser.wait_for("document.querySelector('#by-rule b').textContent === '10,000'");
+    let chart = browser.run("return document.querySelector('#by-rule svg').getAttribute('aria-label')");
+    let chart = chart.as_str().expect("a text");
+    assert!(chart.starts_with(&format!("Alerts of {NODEPORT} per minute over the last hour: ")), "{chart}");
+    assert!(chart.ends_with("together 10,000."), "{chart}");
+    browser
+        .wait_for("document.getElementById('shown').textContent === 'the newest 100 of 10,000 alerts, newest first'");
+    assert_eq!(browser.run(&format!("return {ALERTS}")), json!(100));
+    browser.run("document.getElementById('by-text').focus()");
+    browser.type_keys("nobody-has-this-name");
+    browser.wait_for("document.getElementById('shown').textContent === '0 of the newest 100 of 10,000 alerts'");
+    assert_no_error(&browser, "");
+    assert_eq!(service.end().0, Some(0));
+}
+
+/// The picture in the README: the samples' alerts on the page. `PORTCULLIS_PICTURE=1 ./test picture` takes it anew, which
+/// takes nine minutes, so that the charts have something to show.
+#[test]
+#[ignore = "needs chromium: ./test"]
+fn the_picture_in_the_readme_is_small_and_of_this_page() {
+    let is_taken = std::env::var_os("PORTCULLIS_PICTURE").is_some();
+    let (_folder, service) = service("");
+    let browser = Browser::start(WIDTH, 900);
+    log_in(&browser, &service, EYES);
+    let samples = ["eks.ndjson", "aks.ndjson", "gke.ndjson"].map(|name| fs::read_to_string(sample(name)).expect(name));
+    for (n, record) in (0..).zip(samples.iter().flat_map(|records| records.lines())) {
+        assert_eq!(service.post(record).status, 200);
+        if is_taken {
+            std::thread::sleep(Duration::from_secs(3 * (n * n % 13)));
+        }
+    }
+    browser.wait_for(&format!("{ALERTS} === 11 && document.querySelectorAll('#by-rule li').length === 2"));
+    assert_no_error(&browser, "");
+    browser.resize(WIDTH, 900);
+    browser.wait_for(&format!("innerWidth === {WIDTH}"));
+    browser.run("document.activeElement.blur()");
+    let picture = browser.scaled_picture(0.65);
+    let file =
+        if is_taken { project("docs/page.png") } else { Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.png") };
+    fs::write(file, &picture).expect("written");
+    let checked_in = fs::read(project("docs/page.png")).expect("the picture");
+    for picture in [picture, checked_in] {
+        assert!(picture.len() <= 200_000, "{} bytes", picture.len());
+        // A PNG begins with eight bytes, then the length and name of its header, then its width.
+        assert_eq!(picture[16..20], (WIDTH * 13 / 20).to_be_bytes());
+    }
 }
 
 /// The README's two commands and its sample, with free ports in the place of its own.

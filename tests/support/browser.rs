@@ -121,7 +121,18 @@ impl Browser {
 
     /// A picture of the whole page, as a PNG.
     pub(crate) fn picture(&self) -> Vec<u8> {
-        let command = json!({"cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": true}});
+        self.captured(&json!({"captureBeyondViewport": true}))
+    }
+
+    /// A picture of the whole page in another scale.
+    pub(crate) fn scaled_picture(&self, scale: f64) -> Vec<u8> {
+        let size = self.run("const it = document.documentElement; return [it.scrollWidth, it.scrollHeight]");
+        let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": scale});
+        self.captured(&json!({"captureBeyondViewport": true, "clip": clip}))
+    }
+
+    fn captured(&self, params: &Value) -> Vec<u8> {
+        let command = json!({"cmd": "Page.captureScreenshot", "params": params});
         let picture = self.command("POST", "/goog/cdp/execute", &command);
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a text")).expect("Base64")
     }

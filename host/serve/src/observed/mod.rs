@@ -98,7 +98,11 @@ impl Observed {
                     Ok(event) if is_visible(tenant, event.tenant) => {
                         sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
                     }
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Ok(_) => {}
+                    // How many there were of other tenants is not for each viewer.
+                    Err(RecvError::Lagged(_)) => {
+                        sender.send(ViewerEvent { kind: "missed", data: "{}".into() }).await.ok()?;
+                    }
                     Err(RecvError::Closed) => return None,
                 },
             }

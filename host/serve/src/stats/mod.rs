@@ -1,5 +1,6 @@
 //! Stats: counts, and the last alerts and faults, by tenant.
 
+mod by_rule;
 mod ring;
 mod views;
 
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
+use by_rule::ByRule;
 use ring::Ring;
 
 /// The number of past alerts and of past faults of a tenant that a new viewer gets.
@@ -74,6 +76,7 @@ pub(crate) struct TenantStats {
     seconds: Ring,
     minutes: Ring,
     alert_minutes: Ring,
+    alerts_by_rule: ByRule,
     alerts: VecDeque<Arc<LiveEvent>>,
     faults: VecDeque<Arc<LiveEvent>>,
 }
@@ -86,6 +89,7 @@ impl TenantStats {
             seconds: Ring::of_seconds(),
             minutes: Ring::of_minutes(),
             alert_minutes: Ring::of_minutes(),
+            alerts_by_rule: ByRule::default(),
             alerts: VecDeque::new(),
             faults: VecDeque::new(),
         }
@@ -193,6 +197,11 @@ impl Stats {
             if records > 0 {
                 of_tenant.seconds.add(second, records);
                 of_tenant.minutes.add(second, records);
+                if account.alerts_and_faults().0 > 0 {
+                    for rule in account.rules().iter().filter(|rule| rule.alert > 0) {
+                        of_tenant.alerts_by_rule.add(&rule.rule_id, second, rule.alert);
+                    }
+                }
                 of_tenant.account.add(account);
             }
         }

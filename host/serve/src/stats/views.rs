@@ -8,6 +8,7 @@ use portcullis::activation::ListedPackage;
 use portcullis::pipeline::RuleAccounting;
 use serde_json::{Value, json};
 
+use super::by_rule::Sums;
 use super::{Stats, is_visible};
 
 impl Stats {
@@ -17,6 +18,7 @@ impl Stats {
         let second = now.as_second();
         let mut counted = self.lock();
         let (mut seconds, mut minutes, mut alert_minutes) = ([0; 60], [0; 60], [0; 60]);
+        let mut by_rule = Sums::default();
         let mut totals = [0; 8];
         let mut tenants = Vec::new();
         for (number, of_tenant) in counted.tenants.iter_mut().enumerate() {
@@ -31,6 +33,7 @@ impl Stats {
             for (sums, ring) in rings {
                 sums.iter_mut().zip(ring.counts(second)).for_each(|(sum, count)| *sum += count);
             }
+            by_rule.add(&mut of_tenant.alerts_by_rule, second);
             let account = &of_tenant.account;
             let Accounting { evaluated, ignored, suspect, rejected, malformed, .. } = *account;
             let (alerts, faults) = account.alerts_and_faults();
@@ -48,6 +51,7 @@ impl Stats {
         json!({
             "time": now.to_string(),
             "seconds": seconds.to_vec(), "minutes": minutes.to_vec(), "alerts_minutes": alert_minutes.to_vec(),
+            "alerts_by_rule": by_rule.shown(),
             "totals": {
                 "records": records, "evaluated": evaluated, "ignored": ignored, "suspect": suspect,
                 "rejected": rejected, "malformed": malformed, "alerts": alerts, "faults": faults,
