@@ -8,7 +8,7 @@
 //!
 //! Without valgrind or AVX2, it says so and checks nothing.
 
-#[path = "support/records.rs"]
+#[path = "../../cli/benches/support/records.rs"]
 mod records;
 
 use std::hint::black_box;
