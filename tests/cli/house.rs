@@ -1,4 +1,4 @@
-//! The order of the house: what an embedder gets, and that no files import each other in circles.
+//! The order of the house: what an embedder and the image get, and that no files import each other in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -152,5 +152,39 @@ fn no_files_import_each_other_in_circles() {
             }
         }
         assert!(imports.is_empty(), "files of {name} import each other in a circle: {imports:#?}");
+    }
+}
+
+/// Adds the files outside of `host/` that the sources in a folder include.
+fn included(folder: &Path, files: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let file = entry.expect("an entry").path();
+        if file.is_dir() {
+            included(&file, files);
+        } else if file.extension().is_some_and(|ending| ending == "rs") {
+            let source = fs::read_to_string(&file).expect("a source file");
+            let paths = source.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            for path in paths.filter(|path| path.starts_with("../../../")) {
+                let found = folder.join(path).canonicalize().expect(path);
+                let root = project("").canonicalize().expect("it exists");
+                files.insert(found.strip_prefix(root).expect("inside").to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+}
+
+/// The image is built from a part of the repository. It has whatever the sources include.
+#[test]
+fn the_image_is_built_from_all_that_the_sources_include() {
+    let list = fs::read_to_string(project("deploy/Dockerfile.dockerignore")).expect("the list");
+    let taken: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let mut files = BTreeSet::new();
+    included(&project("host/cli/src"), &mut files);
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        assert!(
+            taken.iter().any(|part| file.starts_with(part)),
+            "{file} is in no part that Dockerfile.dockerignore takes"
+        );
     }
 }

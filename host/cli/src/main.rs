@@ -38,7 +38,29 @@ mod writer;
 
 use std::process::ExitCode;
 
+/// The allocator of static binaries: that of musl takes one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     portcullis::run_compile_child();
-    command::main()
+    on_a_known_stack(command::main)
+}
+
+/// Runs the command on a thread, because musl does not say how large the stack of the main thread can grow: each call of
+/// a rule would map a stack of its own.
+#[cfg(target_env = "musl")]
+fn on_a_known_stack(command: fn() -> ExitCode) -> ExitCode {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(command);
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_) => command(),
+    }
+}
+
+#[cfg(not(target_env = "musl"))]
+fn on_a_known_stack(command: fn() -> ExitCode) -> ExitCode {
+    command()
 }
