@@ -143,7 +143,7 @@ fn unreadable_inputs_are_reported_before_anything_is_read() {
         failed(&missing),
         format!("portcullis: {missing}: cannot be read: No such file or directory (os error 2)\n")
     );
-    assert_eq!(failed(path), format!("portcullis: {path}: is a folder; name the files in it\n"));
+    assert_eq!(failed(path), format!("portcullis: {path}: is a folder; name the files in it, such as {path}/*\n"));
     let package = format!("{path}/rule.wasm");
     fs::write(&package, b"\0asm").expect("written");
     let message =
@@ -327,4 +327,5 @@ fn an_invalid_argument_lists_the_valid_ones() {
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{args:?}");
     }
     assert!(run(["run", "--format", "xml"]).stderr.contains("[possible values: text, ndjson, ocsf, annotated]"));
+    assert!(run(["watch"]).stderr.contains("the commands are run, serve, demo, test, explain, "));
 }

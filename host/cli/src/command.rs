@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{completions, explain, export, inspect, keygen, man, new, pack, rules, run, test};
@@ -21,6 +22,9 @@ const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usag
 
 const EXAMPLES: &str = "\
 Examples:
+  # Watch alerts arrive on a live page, without any set-up
+  portcullis demo
+
   # Judge a log file with the embedded rules
   portcullis run audit.log
 
@@ -78,8 +82,20 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.help_template(TEMPLATE))
 }
 
+/// Returns an error that lists the commands if there is none of the given name.
+fn with_commands(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
+        let command = command();
+        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let tip = format!("the commands are {}", names.join(", ")).into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli.unwrap_or_else(|error| with_commands(error).exit());
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         #[cfg(feature = "serve")]

@@ -50,12 +50,8 @@ pub(crate) struct Args {
     /// is written at once; its count, times and SummaryAttributes follow when it is over
     #[arg(long)]
     incidents: bool,
-    /// Write all fields of each alert (format text only)
-    #[arg(long)]
-    details: bool,
-    /// Also write the rule's runbook (format text only)
-    #[arg(long)]
-    runbook: bool,
+    #[command(flatten)]
+    text: TextArgs,
     /// Write alerts to this file [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -97,12 +93,23 @@ impl FollowArgs {
     }
 }
 
+/// What alerts as text contain.
+#[derive(clap::Args)]
+struct TextArgs {
+    /// Write all fields of each alert (format text only)
+    #[arg(long)]
+    details: bool,
+    /// Also write the rule's runbook (format text only)
+    #[arg(long)]
+    runbook: bool,
+}
+
 impl Args {
     fn outputs(&self) -> OutputOptions {
         OutputOptions {
             format: self.format,
             incidents: self.incidents,
-            style: TextStyle { color: false, details: self.details, runbook: self.runbook },
+            style: TextStyle { color: false, details: self.text.details, runbook: self.text.runbook },
             alerts: self.output.clone(),
             rejects: self.rejects.clone(),
             ledger: self.ledger.clone(),
