@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::support::{Ended, NODEPORT, SYSTEM_PRINCIPAL, exported, json_lines, project, run_accounted, sample, text};
 
-const NODE: &str = "apt-get install nodejs npm";
-const PYTHON: &str = "apt-get install python3 python3-venv";
+const NODE: &str = "Node.js 20 or later with npm, which ./test installs";
+const PYTHON: &str = "python3 with venv, which ./test installs";
 
 /// A copy of an example's folder with the exported packages beside it, where its steps can be followed.
 struct Example {
@@ -48,7 +48,7 @@ impl Example {
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         let output = command.output().unwrap_or_else(|error| {
             let (program, install) = (program.display(), self.install);
-            panic!("{program} cannot be started: {error}. This test needs it: {install}")
+            panic!("{program} cannot be started: {error}. This test needs {install}")
         });
         output.into()
     }

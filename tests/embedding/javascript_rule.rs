@@ -39,7 +39,7 @@ impl Example {
     fn make(&self) -> String {
         for needed in ["node", "npm"] {
             let found = Command::new(needed).arg("--version").output().is_ok_and(|output| output.status.success());
-            assert!(found, "{needed} is missing: install Node.js 20 or later with npm (Debian's nodejs and npm)");
+            assert!(found, "{needed} is missing: install it, Node.js 20 or later with npm, or run ./test, which does");
         }
         let readme = std::fs::read_to_string(self.path("README.md")).expect("the README");
         let (_, steps) = readme.split_once("```sh\n").expect("the steps");
