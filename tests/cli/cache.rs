@@ -38,6 +38,22 @@ fn a_compiled_package_is_not_compiled_again() {
     assert_eq!(without.code, Some(3), "the limit is one: {}", without.stderr);
 }
 
+/// What one command has compiled, the next uses, within the limits on time and memory of neither.
+#[test]
+fn test_inspect_and_pack_share_a_cache() {
+    let (rules, files) = exported();
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (cache, config) = (text(&rules.path().join("cache")), text(&rules.path().join("config.toml")));
+    fs::write(&config, format!("[limits]\n{NO_COMPILER}\n")).expect("written");
+    let ended = run(["pack", &text(&files[0]), "-o", &text(&rules.path().join("packed")), "--cache", &cache]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for command in ["inspect", "test"] {
+        let of = |cache: &str| run([command, &text(&files[0]), "--cache", cache, "--config", &config]).code;
+        assert_eq!(of(&text(&rules.path().join("empty"))), Some(3), "the limit is one");
+        assert_eq!(of(&cache), Some(0), "{command}");
+    }
+}
+
 #[test]
 fn a_damaged_or_foreign_cache_entry_is_compiled_again() {
     let (rules, _) = exported();

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::support::{Ended, project, run, run_with_input, sample};
 
 fn explain_sample(file: &str, n: &str) -> Ended {
@@ -48,6 +50,16 @@ fn control_characters_of_clients_do_not_reach_the_terminal() {
     let record = r#"{"p_log_type":"Amazon.EKS.Audit","userAgent":"\u009b31m\u202e","verb":"\u001b[2J"}"#;
     let ended = run_with_input(["explain"], record.as_bytes());
     assert!(ended.stdout.contains("\\u{9b}31m\\u{202e}"), "{}", ended.stdout);
+    let forged = "x\nKubernetes.System.Principal.PublicIP 1.0.0\n    no match";
+    let record = json!({
+        "p_log_type": "Amazon.EKS.Audit", "user": {"username": forged}, "sourceIPs": [forged], "verb": forged,
+        "objectRef": {"resource": forged, "subresource": forged, "namespace": forged, "name": forged},
+    });
+    let ended = run_with_input(["explain"], record.to_string().as_bytes());
+    let answers = ended.stdout.lines().filter(|line| *line == "Kubernetes.System.Principal.PublicIP 1.0.0").count();
+    assert_eq!(answers, 1, "{}", ended.stdout);
+    let record = r#"{"p_log_type":"Amazon.EKS.Audit","userAgent":"\u009b31m\u202e","verb":"\u001b[2J"}"#;
+    let ended = run_with_input(["explain"], record.as_bytes());
     assert!(!ended.stdout.chars().any(|c| c.is_control() && c != '\n'), "{}", ended.stdout);
 }
 

@@ -73,6 +73,7 @@ fn a_file_has_no_colours_unless_they_are_requested() {
     on_terminal(&args, Ends::Both, &[]);
     let text = fs::read_to_string(&file).expect("written");
     assert!(!text.contains('\u{1b}'));
+    assert!(!text.contains("    serviceType "), "{text}");
     assert!(text.contains("\n    runbook        1. Identify all services"), "{text}");
     assert!(text.contains("\n                   2. Check the NodePort service"), "{text}");
 }

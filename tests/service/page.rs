@@ -230,11 +230,11 @@ fn of_ten_thousand_alerts_all_are_counted_and_the_newest_listed() {
     assert!(chart.starts_with(&format!("Alerts of {NODEPORT} per minute over the last hour: ")), "{chart}");
     assert!(chart.ends_with("together 10,000."), "{chart}");
     browser
-        .wait_for("document.getElementById('shown').textContent === 'the newest 100 of 10,000 alerts, newest first'");
+        .wait_for("document.getElementById('shown').textContent === '100 alerts, newest first; 10,000 since the start, with repeated ones'");
     assert_eq!(browser.run(&format!("return {ALERTS}")), json!(100));
     browser.run("document.getElementById('by-text').focus()");
     browser.type_keys("nobody-has-this-name");
-    browser.wait_for("document.getElementById('shown').textContent === '0 of the newest 100 of 10,000 alerts'");
+    browser.wait_for("document.getElementById('shown').textContent === '0 of 100 alerts; 10,000 since the start, with repeated ones'");
     assert_no_error(&browser, "");
     assert_eq!(service.end().0, Some(0));
 }

@@ -98,9 +98,10 @@ fn explained(
     Err(Failure::new(Exit::Usage, wrong))
 }
 
-/// Writes what happened, what each rule says to it, and then what that is based on.
+/// Writes what happened, what each rule says about it, and then what that is based on.
 fn explain(text: &mut String, event: &Event<'_>, record: &[u8], setup: &Setup, input: &str) -> anyhow::Result<()> {
-    writeln!(text, "{}", request(event))?;
+    // A user or an object may have line breaks in its name.
+    writeln!(text, "{}", printable(&request(event)))?;
     writeln!(text, "evaluated as {}", event.log_type.as_str())?;
     if !event.malformed.is_empty() {
         let paths: Vec<&str> = event.malformed.iter().map(|path| &**path).collect();
@@ -126,11 +127,16 @@ fn request(event: &Event<'_>) -> String {
         (Some(namespace), None) => Some(format!("in namespace {namespace}")),
         (None, name) => name.map(str::to_owned),
     };
-    let what = [event.verb.as_deref(), event.resource.as_deref(), object.as_deref()];
+    let resource = event.resource.as_deref().map(|resource| match event.subresource.as_deref() {
+        Some(subresource) => format!("{resource}/{subresource}"),
+        None => resource.to_owned(),
+    });
+    let resource = resource.as_deref().or(event.request_uri.as_deref());
+    let what = [event.verb.as_deref().or(Some("an unknown verb")), resource, object.as_deref()];
     text.push_str(": ");
     text.push_str(&what.into_iter().flatten().collect::<Vec<_>>().join(" "));
     if let Some(code) = event.code() {
-        text.push_str(&format!(", answered with {code}"));
+        text.push_str(&format!(", answered with code {code}"));
     }
     if let Some(time) = event.event_time.as_deref() {
         text.push_str(&format!(", at {time}"));

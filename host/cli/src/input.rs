@@ -130,10 +130,7 @@ pub(crate) fn used_twice<'o>(
 fn check(path: &Path) -> anyhow::Result<()> {
     let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     if metadata.is_dir() {
-        bail!(
-            "{0}: is a folder; name the files in it, such as {0}/*",
-            path.display().to_string().trim_end_matches('/')
-        );
+        bail!("{}: is a folder; name the files in it, such as {}", path.display(), path.join("*").display());
     }
     if metadata.is_file() {
         let mut start = Vec::new();

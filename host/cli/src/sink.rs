@@ -34,7 +34,7 @@ pub(crate) enum Format {
 pub(crate) struct Sink {
     format: Format,
     style: TextStyle,
-    /// The rules whose description has been written: once is enough.
+    /// The tenant, id and version of each rule whose description has been written: once is enough.
     described: HashSet<String>,
     output: Output,
     on_terminal: bool,
@@ -76,7 +76,7 @@ impl Sink {
     fn description(&mut self, alert: &Alert, spec: &Spec) -> String {
         let mut text = Text::new(self.style);
         if let Some(description) = spec.description.as_ref()
-            && self.described.insert(alert.rule_id.clone())
+            && self.described.insert(format!("{}\n{}\n{}", alert.tenant, alert.rule_id, alert.rule_version))
         {
             text.prose("why", description);
         }

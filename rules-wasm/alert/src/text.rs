@@ -41,20 +41,18 @@ impl Alert {
             }
             text.line_of("reference", self.reference.as_deref());
         } else {
-            // Most titles name who it was.
-            let username = part(&context, "username").filter(|name| !self.title.contains(name));
             text.sentence(&[
                 ("", self.event_time.as_deref()),
-                ("by ", username.as_deref()),
+                ("by ", word(&context, "username").as_deref()),
                 ("from ", part(&context, "sourceIPs").as_deref()),
                 ("with ", part(&context, "userAgent").as_deref()),
             ]);
-            let object = part(&context, "requestURI").or_else(|| part(&context, "resource"));
-            let status = part(&context, "responseStatus");
+            let object = word(&context, "requestURI").or_else(|| word(&context, "resource"));
             text.sentence(&[
-                ("", part(&context, "verb").as_deref()),
+                ("", word(&context, "verb").as_deref()),
                 ("", object.as_deref()),
-                ("answered with ", status.as_deref()),
+                ("answered with ", part(&context, "responseStatus").as_deref()),
+                ("", Some(&format!("({} {})", self.rule_id, self.rule_version))),
             ]);
         }
         if let Some(runbook) = self.runbook.as_ref().filter(|_| style.runbook) {
@@ -84,6 +82,12 @@ fn wrapped(line: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Returns a member of a context that is one word of a line. Who chooses it must not write the rest of the line.
+fn word(context: &Map<String, Value>, name: &str) -> Option<String> {
+    let part = part(context, name)?;
+    Some(if part.contains(char::is_whitespace) { format!("{part:?}") } else { part })
 }
 
 /// Returns a member of a context as text that is not too long for a line of several.
@@ -213,4 +217,49 @@ pub fn printable(text: &str) -> String {
         }
     }
     printable
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lines(context: &Value) -> String {
+        let context = context.as_object().expect("an object");
+        let mut text = Text::new(TextStyle::default());
+        text.sentence(&[
+            ("by ", word(context, "username").as_deref()),
+            ("from ", part(context, "sourceIPs").as_deref()),
+        ]);
+        text.into_string()
+    }
+
+    #[test]
+    fn a_line_is_made_of_what_is_there() {
+        assert_eq!(
+            lines(&json!({"username": "ada", "sourceIPs": ["8.8.4.4", "::1"]})),
+            "    by ada from 8.8.4.4, ::1\n"
+        );
+        assert_eq!(lines(&json!({"username": null, "sourceIPs": "8.8.4.4"})), "    from 8.8.4.4\n");
+        assert_eq!(lines(&json!({})), "");
+    }
+
+    #[test]
+    fn a_name_does_not_write_the_rest_of_its_line() {
+        let forged = lines(&json!({"username": "ada from 10.0.0.1\nb", "sourceIPs": ["8.8.4.4"]}));
+        assert_eq!(forged, "    by \"ada from 10.0.0.1\\nb\" from 8.8.4.4\n");
+        let long = lines(&json!({"username": "é".repeat(LONGEST_PART + 1)}));
+        assert_eq!(long, format!("    by {}…\n", "é".repeat(LONGEST_PART)));
+    }
+
+    #[test]
+    fn prose_is_wrapped_and_keeps_its_lines() {
+        let mut text = Text::new(TextStyle::default());
+        text.prose("why", &format!("{}\n2. {}", "word ".repeat(30), "x".repeat(WIDTH + 1)));
+        let text = text.into_string();
+        let lines: Vec<&str> = text.lines().map(|line| &line[19..]).collect();
+        let words = |count| "word ".repeat(count).trim_end().to_owned();
+        assert_eq!(lines, [&*words(20), &words(10), "2.", &"x".repeat(WIDTH + 1)]);
+    }
 }

@@ -188,6 +188,8 @@ impl Compiler {
         Command::new(program)
             .args([compile_child::ARGUMENT, &compile_seconds.to_string(), &compile_memory.to_string()])
             .env_clear()
+            // mimalloc, the allocator of static binaries, would reserve 1 GiB at once, which counts as the program's own.
+            .env("MIMALLOC_ARENA_RESERVE", "32MiB")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

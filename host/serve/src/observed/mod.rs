@@ -18,7 +18,7 @@ use places::Places;
 
 use crate::clients::Client;
 use crate::ingest::Ingest;
-use crate::stats::{Stats, is_visible};
+use crate::stats::{Recent, Stats, is_visible};
 
 /// The time between two overviews.
 const TICK: Duration = Duration::from_secs(1);
@@ -74,11 +74,13 @@ impl Observed {
     /// Sends events to a viewer until it disconnects or the service stops. A tenant's viewer gets only the tenant's
     /// events.
     pub(crate) async fn stream(&self, tenant: Option<usize>, sender: &mpsc::Sender<ViewerEvent>) -> Option<()> {
-        let (before, mut live_events) = self.stats.live_events(tenant);
+        let Recent { events: before, further: mut live_events, .. } = self.stats.recent(tenant);
+        let mut newest = 0;
         let Frame { overview, mut rules } = self.frame(tenant);
         sender.send(ViewerEvent { kind: "overview", data: overview }).await.ok()?;
         sender.send(ViewerEvent { kind: "rules", data: Arc::clone(&rules) }).await.ok()?;
         for event in before {
+            newest = event.number;
             sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
         }
         let mut ticks = interval(TICK);
@@ -95,13 +97,25 @@ impl Observed {
                     }
                 }
                 event = live_events.recv() => match event {
-                    Ok(event) if is_visible(tenant, event.tenant) => {
-                        sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+                    Ok(event) => {
+                        newest = event.number;
+                        if is_visible(tenant, event.tenant) {
+                            sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+                        }
                     }
-                    Ok(_) => {}
-                    // How many there were of other tenants is not for each viewer.
+                    // Events of others fill the channel too, so that perhaps none of this viewer's is lost.
                     Err(RecvError::Lagged(_)) => {
-                        sender.send(ViewerEvent { kind: "missed", data: "{}".into() }).await.ok()?;
+                        let Recent { events, gone, further } = self.stats.recent(tenant);
+                        live_events = further;
+                        if gone > newest {
+                            sender.send(ViewerEvent { kind: "missed", data: "{}".into() }).await.ok()?;
+                        }
+                        for event in events {
+                            if event.number > newest {
+                                newest = event.number;
+                                sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+                            }
+                        }
                     }
                     Err(RecvError::Closed) => return None,
                 },

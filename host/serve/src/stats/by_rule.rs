@@ -23,7 +23,7 @@ impl ByRule {
     /// Counts alerts of a rule at this second.
     pub(super) fn add(&mut self, rule_id: &str, second: i64, alerts: u64) {
         if self.0.len() >= KEPT && !self.0.contains_key(rule_id) {
-            self.0.retain(|_, ring| ring.counts(second).iter().any(|count| *count > 0));
+            self.0.retain(|_, ring| ring.counts(second) != [0; 60]);
         }
         let has_place = self.0.len() < KEPT || self.0.contains_key(rule_id);
         let id = if has_place { rule_id } else { OTHERS };
@@ -38,7 +38,10 @@ pub(super) struct Sums(BTreeMap<String, [u64; 60]>);
 impl Sums {
     pub(super) fn add(&mut self, of_tenant: &mut ByRule, second: i64) {
         for (rule_id, ring) in &mut of_tenant.0 {
-            add(self.0.entry(rule_id.clone()).or_insert([0; 60]), &ring.counts(second));
+            let counts = ring.counts(second);
+            if counts != [0; 60] {
+                add(self.0.entry(rule_id.clone()).or_insert([0; 60]), &counts);
+            }
         }
     }
 
@@ -49,14 +52,14 @@ impl Sums {
         let mut rules: Vec<(String, [u64; 60])> = self.0.into_iter().collect();
         rules.sort_by_key(|(_, minutes)| std::cmp::Reverse(minutes.iter().sum::<u64>()));
         let mut shown = Vec::new();
-        for (rule_id, minutes) in rules.into_iter().filter(|(_, minutes)| minutes.iter().any(|count| *count > 0)) {
+        for (rule_id, minutes) in rules {
             if rule_id == OTHERS || shown.len() >= SHOWN {
                 add(&mut others, &minutes);
             } else {
                 shown.push(json!({"rule_id": rule_id, "minutes": minutes.to_vec()}));
             }
         }
-        if others.iter().any(|count| *count > 0) {
+        if others != [0; 60] {
             shown.push(json!({"rule_id": null, "minutes": others.to_vec()}));
         }
         shown.into()

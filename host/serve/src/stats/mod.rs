@@ -34,6 +34,8 @@ const VERSIONS: usize = 8;
 
 /// An alert or a fault, which viewers see at once.
 pub(crate) struct LiveEvent {
+    /// Its place among all events since the start, from 1.
+    pub(crate) number: u64,
     /// The tenant that it belongs to.
     pub(crate) tenant: usize,
     pub(crate) kind: &'static str,
@@ -64,8 +66,20 @@ pub(crate) struct Counted {
     pub(crate) waiting: u64,
     /// Changes of rule versions, by tenant, rule and action.
     pub(crate) swaps: BTreeMap<(String, String, Action), u64>,
+    /// The number of events for viewers.
+    live_events: u64,
     /// The list of each tenant's rules.
     rules: Vec<Arc<[ListedPackage]>>,
+}
+
+/// The last events that a viewer may see.
+pub(crate) struct Recent {
+    /// The oldest comes first.
+    pub(crate) events: Vec<Arc<LiveEvent>>,
+    /// The number of the newest event of these tenants that is no longer among them.
+    pub(crate) gone: u64,
+    /// Receives further events.
+    pub(crate) further: broadcast::Receiver<Arc<LiveEvent>>,
 }
 
 /// The stats of a tenant.
@@ -79,6 +93,8 @@ pub(crate) struct TenantStats {
     alerts_by_rule: ByRule,
     alerts: VecDeque<Arc<LiveEvent>>,
     faults: VecDeque<Arc<LiveEvent>>,
+    /// The number of the newest event that is no longer kept.
+    gone: u64,
 }
 
 impl TenantStats {
@@ -92,6 +108,7 @@ impl TenantStats {
             alerts_by_rule: ByRule::default(),
             alerts: VecDeque::new(),
             faults: VecDeque::new(),
+            gone: 0,
         }
     }
 }
@@ -117,6 +134,14 @@ pub(crate) fn bounded(rules: &[RuleAccounting]) -> Vec<(String, RuleAccounting)>
         }
     }
     bounded
+}
+
+/// Returns the rules that alerted.
+fn alerting(account: &Accounting) -> Vec<RuleAccounting> {
+    if account.alerts_and_faults().0 == 0 {
+        return Vec::new();
+    }
+    account.rules().into_iter().filter(|rule| rule.alert > 0).collect()
 }
 
 /// Returns the text of an alert that viewers see.
@@ -152,6 +177,7 @@ impl Stats {
             handled: BTreeMap::new(),
             waiting: 0,
             swaps: BTreeMap::new(),
+            live_events: 0,
             rules: names.iter().map(|_| Arc::default()).collect(),
         };
         Self { names, counted: Mutex::new(counted), live_events: broadcast::channel(MAX_LAG).0 }
@@ -180,9 +206,11 @@ impl Stats {
         let now = Timestamp::now();
         let second = now.as_second();
         let faults = reports.iter().flat_map(|report| self.faults(report, now));
-        let alert = |(tenant, text): (usize, Arc<str>)| LiveEvent { tenant, kind: "alert", text: shown(text) };
+        let alert =
+            |(tenant, text): (usize, Arc<str>)| LiveEvent { number: 0, tenant, kind: "alert", text: shown(text) };
         let live_events: Vec<LiveEvent> = alerts.into_iter().map(alert).chain(faults).collect();
         let (tenants, unclaimed) = accounts;
+        let by_rule: Vec<Vec<RuleAccounting>> = tenants.iter().map(alerting).collect();
         let mut counted = self.lock();
         counted.judging.add(took);
         if outcomes.nothing_evaluated().is_some() {
@@ -197,15 +225,17 @@ impl Stats {
             if records > 0 {
                 of_tenant.seconds.add(second, records);
                 of_tenant.minutes.add(second, records);
-                if account.alerts_and_faults().0 > 0 {
-                    for rule in account.rules().iter().filter(|rule| rule.alert > 0) {
-                        of_tenant.alerts_by_rule.add(&rule.rule_id, second, rule.alert);
-                    }
-                }
                 of_tenant.account.add(account);
             }
         }
-        for live_event in live_events {
+        for (of_tenant, rules) in counted.tenants.iter_mut().zip(by_rule) {
+            for rule in rules {
+                of_tenant.alerts_by_rule.add(&rule.rule_id, second, rule.alert);
+            }
+        }
+        for mut live_event in live_events {
+            counted.live_events += 1;
+            live_event.number = counted.live_events;
             let live_event = Arc::new(live_event);
             let of_tenant = &mut counted.tenants[live_event.tenant];
             let shown = if live_event.kind == "alert" {
@@ -216,7 +246,8 @@ impl Stats {
             };
             shown.push_back(Arc::clone(&live_event));
             if shown.len() > SHOWN {
-                shown.pop_front();
+                let gone = shown.pop_front().map_or(0, |event| event.number);
+                of_tenant.gone = of_tenant.gone.max(gone);
             }
             // Fails if there is no viewer.
             let _ = self.live_events.send(live_event);
@@ -235,7 +266,7 @@ impl Stats {
                 "time": now.to_string(), "tenant": &*self.names[tenant], "rule_id": package.rule_id(),
                 "rule_version": package.version().to_string(), "place": report.place, "reason": fault.to_string(),
             });
-            Some(LiveEvent { tenant, kind: "fault", text: text.to_string().into() })
+            Some(LiveEvent { number: 0, tenant, kind: "fault", text: text.to_string().into() })
         })
     }
 
@@ -261,17 +292,19 @@ impl Stats {
         self.lock().rules = rules;
     }
 
-    /// Returns the last alerts and faults of a tenant, or of all, with the oldest first, and a receiver of further
-    /// ones.
-    pub(crate) fn live_events(
-        &self,
-        tenant: Option<usize>,
-    ) -> (Vec<Arc<LiveEvent>>, broadcast::Receiver<Arc<LiveEvent>>) {
+    /// Returns the last alerts and faults of a tenant, or of all.
+    pub(crate) fn recent(&self, tenant: Option<usize>) -> Recent {
         let counted = self.lock();
-        let receiver = self.live_events.subscribe();
+        let further = self.live_events.subscribe();
         let of_tenants = counted.tenants.iter().enumerate().filter(|(number, _)| is_visible(tenant, *number));
-        let shown = of_tenants.flat_map(|(_, of_tenant)| of_tenant.alerts.iter().chain(&of_tenant.faults));
-        (shown.cloned().collect(), receiver)
+        let (mut events, mut gone) = (Vec::new(), 0);
+        for (_, of_tenant) in of_tenants {
+            events.extend(of_tenant.alerts.iter().chain(&of_tenant.faults).cloned());
+            gone = gone.max(of_tenant.gone);
+        }
+        drop(counted);
+        events.sort_by_key(|event| event.number);
+        Recent { events, gone, further }
     }
 
     /// Returns the number of batches that were accepted, and of those that were refused.
@@ -294,5 +327,34 @@ impl Stats {
             }
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alerts(stats: &Stats, tenant: usize, count: usize) {
+        let alerts = (0..count).map(|_| (tenant, "{}".into())).collect();
+        let accounts = (vec![Accounting::default(), Accounting::default()], Accounting::default());
+        stats.count_batch(&"client".into(), &Outcomes::default(), accounts, alerts, &[], Duration::ZERO);
+    }
+
+    #[test]
+    fn a_tenants_viewer_loses_nothing_by_anothers_flood() {
+        let stats = Stats::new(["acme", "globex"].map(Arc::from).into());
+        alerts(&stats, 0, 1);
+        let mut seen = stats.recent(Some(0));
+        assert_eq!(seen.events.len(), 1);
+        alerts(&stats, 1, MAX_LAG + 1);
+        alerts(&stats, 0, 2);
+        assert!(matches!(seen.further.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+        let newest = seen.events[0].number;
+        let again = stats.recent(Some(0));
+        assert_eq!(again.events.iter().filter(|event| event.number > newest).count(), 2);
+        assert!(again.gone <= newest, "nothing of this tenant is lost");
+        let of_all = stats.recent(None);
+        assert!(of_all.gone > newest, "some of the other's are");
+        assert!(of_all.events.is_sorted_by_key(|event| event.number), "the newest comes last, whosever it is");
     }
 }

@@ -47,6 +47,7 @@ impl Stats {
                 }));
             }
         }
+        drop(counted);
         let [records, evaluated, ignored, suspect, rejected, malformed, alerts, faults] = totals;
         json!({
             "time": now.to_string(),
