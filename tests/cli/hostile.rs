@@ -368,37 +368,3 @@ fn memory_is_bounded_whatever_a_rule_answers() {
     let peak = peak_memory(folder.path(), record.repeat(2_000).as_bytes(), 1);
     assert!(peak < 64 << 10, "{peak} KB at most");
 }
-
-/// The table of SECURITY.md is of tests that are there, and has every component.
-#[test]
-fn the_table_of_limits_is_complete() {
-    let table = fs::read_to_string(project("SECURITY.md")).expect("SECURITY.md");
-    let rows: Vec<&str> =
-        table.lines().skip_while(|line| !line.contains("Wall by wall")).filter(|line| line.starts_with("| ")).collect();
-    let cells: Vec<Vec<&str>> =
-        rows.iter().map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
-    let walls: Vec<&Vec<&str>> =
-        cells.iter().filter(|cells| !cells[2].is_empty() && cells[0] != "what is tried").collect();
-    assert!(walls.len() >= 25, "{} rows", walls.len());
-    for name in all_hostile() {
-        assert!(walls.iter().any(|cells| cells[0].starts_with(&format!("`{name}`"))), "{name} is not in the table");
-    }
-    let sources = |folder: &str| -> String {
-        let files = fs::read_dir(project(folder)).expect("the folder");
-        files.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default()).collect()
-    };
-    let folders = ["host/portcullis/src/pipeline", "host/portcullis/src/incidents", "host/serve/src/stats"];
-    let in_crate = folders.map(sources).concat();
-    let of_tests = |module: &str| -> String {
-        let files = ["cli", "service", "embedding"].map(|target| project(&format!("tests/{target}/{module}.rs")));
-        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
-    };
-    for cell in walls.iter().flat_map(|cells| cells[2].split(", ")).filter(|cell| cell.starts_with('`')) {
-        let name = cell.trim_matches('`').trim_end_matches('*');
-        let (source, name) = match name.split_once("::") {
-            Some((module, name)) => (of_tests(module), name),
-            None => (in_crate.clone(), name),
-        };
-        assert!(source.contains(&format!("fn {name}")), "no test is called {cell}");
-    }
-}

@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::project;
+use sources::sources;
+
+#[path = "../support/sources.rs"]
+mod sources;
 
 /// What an embedder of the library must not have to build: HTTP, TLS, TOML, command lines, NATS.
 const NOT_FOR_EMBEDDERS: [&str; 12] = [
@@ -39,21 +43,21 @@ fn an_embedder_builds_no_http_tls_toml_command_line_or_nats() {
 /// The modules of a crate, by their paths such as `read::place`, each with its code.
 type Modules = BTreeMap<Vec<String>, String>;
 
-fn modules(folder: &Path, path: &[String], modules: &mut Modules) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let file = entry.expect("an entry").path();
-        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
-        let inside = || path.iter().cloned().chain([name.clone()]).collect::<Vec<_>>();
-        if file.is_dir() {
-            self::modules(&file, &inside(), modules);
-        } else if file.extension().is_some_and(|ending| ending == "rs") && name != "tests" {
-            let source = fs::read_to_string(&file).expect("a source file");
-            let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            let is_root = matches!(&*name, "mod" | "lib" | "main");
-            modules.insert(if is_root { path.to_vec() } else { inside() }, code.join("\n"));
+fn modules(folder: &Path) -> Modules {
+    let mut modules = Modules::new();
+    for file in sources(folder) {
+        let inside = file.strip_prefix(folder).expect("inside").with_extension("");
+        let mut path: Vec<String> = inside.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        if path.last().is_some_and(|name| name == "tests") {
+            continue;
         }
+        path.pop_if(|name| matches!(&**name, "mod" | "lib" | "main"));
+        let source = fs::read_to_string(&file).expect("a source file");
+        let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        modules.insert(path, code.join("\n"));
     }
+    modules
 }
 
 /// The paths that the `use` statements of a text name, without braces: `pub` ones are re-exports.
@@ -107,8 +111,7 @@ fn absolute(module: &[String], path: &[String], modules: &Modules) -> Option<Vec
 
 /// Returns the modules that each module of a crate imports from, also through re-exports.
 fn imports(folder: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
-    let mut all = Modules::new();
-    modules(&project(folder).join("src"), &[], &mut all);
+    let all = modules(&project(folder).join("src"));
     let (mut exported, mut imported) = (BTreeMap::new(), Vec::new());
     for (module, code) in &all {
         for (is_exported, path) in uses(code) {
@@ -155,31 +158,21 @@ fn no_files_import_each_other_in_circles() {
     }
 }
 
-/// Adds the files outside of `host/` that the sources in a folder include.
-fn included(folder: &Path, files: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let file = entry.expect("an entry").path();
-        if file.is_dir() {
-            included(&file, files);
-        } else if file.extension().is_some_and(|ending| ending == "rs") {
-            let source = fs::read_to_string(&file).expect("a source file");
-            let paths = source.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
-            for path in paths.filter(|path| path.starts_with("../../../")) {
-                let found = folder.join(path).canonicalize().expect(path);
-                let root = project("").canonicalize().expect("it exists");
-                files.insert(found.strip_prefix(root).expect("inside").to_str().expect("UTF-8").to_owned());
-            }
-        }
-    }
-}
-
 /// The image is built from a part of the repository. It has whatever the sources include.
 #[test]
 fn the_image_is_built_from_all_that_the_sources_include() {
     let list = fs::read_to_string(project("deploy/Dockerfile.dockerignore")).expect("the list");
     let taken: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let root = project("").canonicalize().expect("it exists");
     let mut files = BTreeSet::new();
-    included(&project("host/cli/src"), &mut files);
+    for file in sources(&project("host/cli/src")) {
+        let source = fs::read_to_string(&file).expect("a source file");
+        let paths = source.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for path in paths.filter(|path| path.starts_with("../../../")) {
+            let found = file.parent().expect("a folder").join(path).canonicalize().expect(path);
+            files.insert(found.strip_prefix(&root).expect("inside").to_str().expect("UTF-8").to_owned());
+        }
+    }
     assert!(files.len() >= 4, "{files:?}");
     for file in files {
         assert!(

@@ -86,10 +86,10 @@ fn alerts_are_stored_once_even_after_a_restart_and_a_torn_line_is_removed() {
     }
 }
 
-/// Puts a device on which there is never room in the place of a file, as far as the service is concerned.
 /// Held by a test with a full disk: a service locks its files, and this device is the same one for all of them.
 static FULL: Mutex<()> = Mutex::new(());
 
+/// Puts a device on which there is never room in the place of a file, as far as the service is concerned.
 fn fill_disk(service: &Service, file: &Path, reloads: usize) {
     let _ = fs::remove_file(file);
     symlink("/dev/full", file).expect("linked");

@@ -30,8 +30,8 @@ pub(crate) struct Args {
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds, such as 0.5".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds, such as 0.5".to_owned())
+    let pause = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    pause.ok_or_else(|| "expected a number of seconds, such as 0.5".to_owned())
 }
 
 /// The token of the page. Everybody knows it, so the service listens on loopback only.

@@ -18,7 +18,7 @@ use places::Places;
 
 use crate::clients::Client;
 use crate::ingest::Ingest;
-use crate::stats::{Recent, Stats, is_visible};
+use crate::stats::{LiveEvent, Recent, Stats, is_visible};
 
 /// The time between two overviews.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,6 +45,23 @@ struct Frame {
 pub(crate) struct ViewerEvent {
     pub(crate) kind: &'static str,
     pub(crate) data: Arc<str>,
+}
+
+impl ViewerEvent {
+    fn of(event: &LiveEvent) -> Self {
+        Self { kind: event.kind, data: Arc::clone(&event.text) }
+    }
+}
+
+/// Sends the events that are newer than the newest that was sent.
+async fn send_newer(events: Vec<Arc<LiveEvent>>, newest: &mut u64, sender: &mpsc::Sender<ViewerEvent>) -> Option<()> {
+    for event in events {
+        if event.number > *newest {
+            *newest = event.number;
+            sender.send(ViewerEvent::of(&event)).await.ok()?;
+        }
+    }
+    Some(())
 }
 
 impl Observed {
@@ -79,10 +96,7 @@ impl Observed {
         let Frame { overview, mut rules } = self.frame(tenant);
         sender.send(ViewerEvent { kind: "overview", data: overview }).await.ok()?;
         sender.send(ViewerEvent { kind: "rules", data: Arc::clone(&rules) }).await.ok()?;
-        for event in before {
-            newest = event.number;
-            sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
-        }
+        send_newer(before, &mut newest, sender).await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -100,7 +114,7 @@ impl Observed {
                     Ok(event) => {
                         newest = event.number;
                         if is_visible(tenant, event.tenant) {
-                            sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
+                            sender.send(ViewerEvent::of(&event)).await.ok()?;
                         }
                     }
                     // Events of others fill the channel too, so that perhaps none of this viewer's is lost.
@@ -110,12 +124,7 @@ impl Observed {
                         if gone > newest {
                             sender.send(ViewerEvent { kind: "missed", data: "{}".into() }).await.ok()?;
                         }
-                        for event in events {
-                            if event.number > newest {
-                                newest = event.number;
-                                sender.send(ViewerEvent { kind: event.kind, data: Arc::clone(&event.text) }).await.ok()?;
-                            }
-                        }
+                        send_newer(events, &mut newest, sender).await?;
                     }
                     Err(RecvError::Closed) => return None,
                 },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::ring::Ring;
+use super::ring::{Ring, add};
 
 /// The number of rules of a tenant with their own counts. Alerts of further ones are counted together.
 const KEPT: usize = 100;
@@ -64,10 +64,6 @@ impl Sums {
         }
         shown.into()
     }
-}
-
-fn add(sums: &mut [u64; 60], counts: &[u64; 60]) {
-    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
 }
 
 #[cfg(test)]

@@ -5,6 +5,11 @@ use std::collections::VecDeque;
 /// The number of units that are kept.
 const KEPT: usize = 60;
 
+/// Adds counts to sums, unit by unit.
+pub(super) fn add(sums: &mut [u64; KEPT], counts: &[u64; KEPT]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+}
+
 /// Counts by unit of time.
 pub(crate) struct Ring {
     /// The length of the unit in seconds.

@@ -9,6 +9,7 @@ use portcullis::pipeline::RuleAccounting;
 use serde_json::{Value, json};
 
 use super::by_rule::Sums;
+use super::ring::add;
 use super::{Stats, is_visible};
 
 impl Stats {
@@ -31,7 +32,7 @@ impl Stats {
                 (&mut alert_minutes, &mut of_tenant.alert_minutes),
             ];
             for (sums, ring) in rings {
-                sums.iter_mut().zip(ring.counts(second)).for_each(|(sum, count)| *sum += count);
+                add(sums, &ring.counts(second));
             }
             by_rule.add(&mut of_tenant.alerts_by_rule, second);
             let account = &of_tenant.account;
