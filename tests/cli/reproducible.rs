@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use crate::support::{exported, pipeline, project};
@@ -30,7 +31,26 @@ impl Elsewhere {
             copy(&project(part), &workspace.join(part));
         }
         let rules = guests::discover(&workspace).expect("the rules");
-        Self { _folder: folder, workspace, rules }
+        let elsewhere = Self { _folder: folder, workspace, rules };
+        elsewhere.take_compiled_macros();
+        elsewhere
+    }
+
+    /// Copies what the first build compiled for the machine that builds: macros and build scripts, most of the time of
+    /// such a build. All that is compiled for the rules' target is compiled again.
+    fn take_compiled_macros(&self) {
+        let builds = Path::new(env!("CARGO_BIN_EXE_portcullis")).parent().expect("a target directory").join("build");
+        let of_this_project = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("portcullis-");
+        let from = fs::read_dir(builds).expect("build scripts").map(|entry| entry.expect("an entry"));
+        let from =
+            from.filter(of_this_project).map(|entry| entry.path().join("out/guests")).filter(|path| path.is_dir());
+        let from = from.max_by_key(|path| fs::metadata(path).and_then(|of| of.modified()).expect("this system has it"));
+        let from = from.expect("the rules were built");
+        fs::create_dir(self.target_dir()).expect("a folder");
+        // With the files' times, by which cargo sees what must be built again.
+        let profiles = [Profile::Guest, Profile::Module].map(|profile| from.join(profile.name()));
+        let copied = Command::new("cp").arg("-a").args(profiles).arg(self.target_dir()).status();
+        assert!(copied.expect("cp is there").success(), "not copied: {}", from.display());
     }
 
     fn target_dir(&self) -> PathBuf {

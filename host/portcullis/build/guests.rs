@@ -24,7 +24,8 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    fn name(self) -> &'static str {
+    /// The profile's name, and that of its folder in a target directory.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Guest => "guest",
             Self::Module => "module",
