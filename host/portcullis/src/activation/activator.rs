@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::checks::Checks;
 use super::history::History;
 use super::policy::Policy;
 use super::recorder::{ActivationError, ActivationNotice, Recorder, RequiredChecks};
 use super::store::Store;
-use super::tenant_rules::{Checks, TEST_CASES_TIME, TenantRules};
+use super::tenant_rules::{TEST_CASES_TIME, TenantRules};
 use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};

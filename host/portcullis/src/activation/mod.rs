@@ -5,6 +5,7 @@
 //! Judges switch to a new rule set between two events.
 
 mod activator;
+mod checks;
 mod entry;
 mod history;
 mod listing;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::checks::Checks;
 use super::entry::{Action, Entry, TestCounts};
 use super::policy::{Activate, Pin, Policy};
 use super::recorder::{Recorder, RequiredChecks};
@@ -53,53 +54,6 @@ struct CheckFailure {
 
 /// CPU time that the test cases of a candidate may take. Other candidates wait for it.
 pub(super) const TEST_CASES_TIME: Duration = Duration::from_secs(10);
-
-/// The checks of candidates that a tenant may make now. Each can take many seconds.
-#[derive(Clone, Copy)]
-pub(super) struct Checks {
-    only_urgent: bool,
-    left: usize,
-    /// Whether a candidate waits for its check.
-    pub(super) is_unfinished: bool,
-    /// Whether an urgent one does.
-    pub(super) is_urgent: bool,
-}
-
-impl Checks {
-    /// Returns as many checks as there are candidates.
-    pub(super) fn all() -> Self {
-        Self { only_urgent: false, left: usize::MAX, is_unfinished: false, is_urgent: false }
-    }
-
-    /// Returns no check.
-    pub(super) fn none() -> Self {
-        Self { left: 0, ..Self::all() }
-    }
-
-    /// Returns one check, of any candidate.
-    pub(super) fn any() -> Self {
-        Self { left: 1, ..Self::all() }
-    }
-
-    /// Returns one check, of an urgent candidate.
-    pub(super) fn urgent() -> Self {
-        Self { only_urgent: true, ..Self::any() }
-    }
-
-    /// Returns whether no check is left.
-    pub(super) fn are_used(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Takes a check. Returns whether there was one.
-    fn take(&mut self, is_urgent: bool) -> bool {
-        let takes = self.left > 0 && (is_urgent || !self.only_urgent);
-        self.left -= usize::from(takes);
-        self.is_unfinished |= !takes;
-        self.is_urgent |= is_urgent && !takes;
-        takes
-    }
-}
 
 impl TenantRules {
     pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
@@ -170,14 +124,16 @@ impl TenantRules {
         if self.rules[rule_id].is_started {
             return;
         }
-        let mut own = Checks { is_unfinished: false, ..*checks };
+        let mut own = *checks;
+        own.is_unfinished = false;
         if self.resume(rule_id, versions, store, recorder, &mut own) {
             self.follow_rule(rule_id, versions, store, recorder, &mut own);
         }
         let rule = self.rules.get_mut(rule_id).expect("it is there");
         // A newer version than the one that has resumed does not hold up the start.
         rule.is_started = !own.is_unfinished || rule.active.is_some();
-        *checks = Checks { is_unfinished: checks.is_unfinished | own.is_unfinished, ..own };
+        own.is_unfinished |= checks.is_unfinished;
+        *checks = own;
     }
 
     /// Publishes the first rules if all have been looked at. Until then, the operator is notified of refusals only.
