@@ -125,15 +125,14 @@ fn a_refused_version_is_checked_again() {
     let mut live = live("", &["--watch"]);
     live.put("rules/a.wasm", &version("2.0.0", Does::Nothing));
     live.wait_for("activated", "2.0.0");
-    for (name, does) in [("b", Does::Alert), ("c", Does::Nothing)] {
-        live.put(&format!("rules/{name}.wasm"), &version("3.0.0", does));
-    }
+    live.at_once(|| {
+        for (name, does) in [("b", Does::Alert), ("c", Does::Nothing)] {
+            live.put(&format!("rules/{name}.wasm"), &version("3.0.0", does));
+        }
+    });
     let twice =
         |entry: &Value| entry["reason"].as_str().is_some_and(|reason| reason.starts_with("two different packages"));
-    live.wait_until(|entries| {
-        entries.iter().filter(|entry| twice(entry)).count() == 2
-            || entries.iter().any(|entry| entry["to"] == "3.0.0" && entry["action"] == "activated")
-    });
+    live.wait_until(|entries| entries.iter().filter(|entry| twice(entry)).count() == 2);
     live.remove("rules/b.wasm");
     live.wait_for("activated", "3.0.0");
     live.send(&[&record(false)]);
@@ -143,10 +142,12 @@ fn a_refused_version_is_checked_again() {
 #[test]
 fn with_manual_activation_a_file_deactivates_nothing() {
     let mut live = live("", &["--watch"]);
-    live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
-    std::thread::sleep(std::time::Duration::from_millis(500));
     let disabled = versioned_spec(false).replace("Enabled: true", "Enabled: false");
-    live.put(SECOND, &package(&Does::Nothing.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#));
+    let second = package(&Does::Nothing.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#);
+    live.at_once(|| {
+        live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
+        live.put(SECOND, &second);
+    });
     live.wait_for("waiting", "2.0.0");
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
@@ -210,7 +211,7 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
     live.send(&[&record(false)]);
     live.put("config.toml", config.replace("^1", "7.0.0").as_bytes());
     live.send(&[&record(false)]);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    live.wait_for_message("Test.Versioned is pinned to 7.0.0");
     let (run, folder) = live.end();
     assert_eq!(pairs(&said(&run.ledger)), [("1.4.0", "no-match"), ("1.5.0-rc.1", "no-match")]);
     let missing =

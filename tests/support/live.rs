@@ -5,12 +5,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::service::PATIENCE;
+use super::service::{PATIENCE, wait_until};
 use super::{Does, Ended, Run, VERSIONED, account, json_lines, spawn, version};
 
 /// `portcullis run - --watch` on a folder of rules.
@@ -19,6 +21,7 @@ pub(crate) struct Live {
     child: Child,
     stdin: Option<ChildStdin>,
     alerts: Receiver<String>,
+    messages: Arc<Mutex<String>>,
     reading: Vec<JoinHandle<String>>,
     sent: usize,
 }
@@ -48,6 +51,8 @@ impl Live {
         args.extend(more_args.iter().map(|arg| (*arg).to_owned()));
         let mut child = spawn(args);
         let (sender, alerts) = channel();
+        let messages = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&messages);
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let collect = |reader: Box<dyn std::io::Read + Send>, line: Box<dyn Fn(&str) + Send>| {
             std::thread::spawn(move || {
@@ -62,9 +67,9 @@ impl Live {
         };
         let reading = vec![
             collect(Box::new(stdout), Box::new(move |line| drop(sender.send(line.to_owned())))),
-            collect(Box::new(stderr), Box::new(|_| {})),
+            collect(Box::new(stderr), Box::new(move |line| *written.lock().expect("no panic") += line)),
         ];
-        Self { stdin: child.stdin.take(), folder, child, alerts, reading, sent: 0 }
+        Self { stdin: child.stdin.take(), folder, child, alerts, messages, reading, sent: 0 }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -98,6 +103,18 @@ impl Live {
         serde_json::from_str(&line).expect(&line)
     }
 
+    /// Waits for a message that contains this text.
+    pub(crate) fn wait_for_message(&self, text: &str) {
+        wait_until(text, || self.messages.lock().expect("no panic").contains(text));
+    }
+
+    /// Lets it not run while something is done, so that it sees all of that at once.
+    pub(crate) fn at_once(&self, act: impl FnOnce()) {
+        self.signal(Signal::STOP);
+        act();
+        self.signal(Signal::CONT);
+    }
+
     /// What the history says so far.
     pub(crate) fn history(&self) -> Vec<Value> {
         history(&self.path("history"))
@@ -128,7 +145,7 @@ impl Live {
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).expect("it lives");
     }
