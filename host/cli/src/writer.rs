@@ -11,7 +11,7 @@ use portcullis::report::{Notification, Notifier, Outcomes, RecordReport, ReportO
 use portcullis::{Accounting, Alert, Tenants, Verdict};
 
 use crate::batch::Source;
-use crate::failure::{Failure, both, info, notify};
+use crate::failure::{Failure, both, info, notify, warn};
 use crate::output::Output;
 use crate::outputs::OutputOptions;
 use crate::progress::Progress;
@@ -259,8 +259,8 @@ impl Writer {
         }
         // These can block, on the reader of standard error or on a compilation, and come last.
         self.progress.finish();
-        if let Some(control) = self.notifier.control.take() {
-            control.finish();
+        if let Some(Err(unfinished)) = self.notifier.control.take().map(|control| control.finish()) {
+            warn(format_args!("warning: {unfinished}"));
         }
         self.end_input().iter().for_each(notify);
         if !self.quiet {

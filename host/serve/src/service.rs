@@ -310,8 +310,10 @@ impl Service {
     async fn end(&self, is_served: bool) {
         let left = self.app.ingest.in_flight.len();
         self.app.ingest.sinks.close();
-        if let Some(control) = self.control.clone() {
-            let _ = tokio::task::spawn_blocking(move || control.finish()).await;
+        if let Some(control) = self.control.clone()
+            && let Ok(Err(unfinished)) = tokio::task::spawn_blocking(move || control.finish()).await
+        {
+            tracing::warn!("{unfinished}");
         }
         for line in self.app.stats.summary() {
             tracing::info!("{line}");

@@ -27,4 +27,4 @@ pub use listing::{ListedPackage, VersionState};
 pub use policy::{Activate, Pin, Policy};
 pub use published::PublishedFolder;
 pub use recorder::{ActivationError, ActivationNotice, RequiredChecks};
-pub use watch::{Control, FollowedFiles, Reload};
+pub use watch::{Control, FollowedFiles, Reload, Unfinished};

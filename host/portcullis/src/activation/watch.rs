@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::process::nice;
+use thiserror::Error;
 
 use super::activator::Activator;
 use super::entry::{Action, Entry};
@@ -35,8 +36,9 @@ const SHADOW_INTERVAL: Duration = Duration::from_millis(250);
 /// folder cannot.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Maximum time that the end of a run waits for entries that are still to be written.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time that the end of a run waits for entries that are still to be written. On a busy machine, the test cases
+/// of a candidate alone take the thread longer than the 10 s of CPU time that they may have.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The niceness of the thread: a quarter of the time of others.
 const NICE: i32 = 6;
@@ -74,6 +76,14 @@ pub struct Control {
     tenants: Arc<[Arc<str>]>,
     _alive: Arc<()>,
 }
+
+/// The thread that follows stores was not done in this time.
+#[derive(Debug, Error)]
+#[error(
+    "the history may lack what happened last, such as the end of a shadow: after {} s, the check of a package was \
+     still running", .0.as_secs()
+)]
+pub struct Unfinished(Duration);
 
 impl Control {
     /// Requests that the config and the stores are read again.
@@ -119,11 +129,15 @@ impl Control {
         receiver.recv().ok()
     }
 
-    /// Waits until the reported entries are in the history, for some seconds at most.
-    pub fn finish(&self) {
+    /// Waits until the reported entries are in the history and all shadows have ended, for 20 s at most.
+    ///
+    /// # Errors
+    /// The thread is still busy with a candidate. What the history lacks then is not written any more if the process
+    /// ends.
+    pub fn finish(&self) -> Result<(), Unfinished> {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::End(sender));
-        let _ = receiver.recv_timeout(FINISH_TIMEOUT);
+        receiver.recv_timeout(FINISH_TIMEOUT).map_err(|_| Unfinished(FINISH_TIMEOUT))
     }
 
     fn send(&self, message: Message) {
