@@ -197,6 +197,8 @@ proptest! {
         let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text);
         if let Ok(theirs) = members {
             let ours = json::members(&text, ["a", "b", "kind", "user"]).expect("an object");
+            let known = json::object(Raw::new(&text).ok(), ["a", "b", "kind", "user"]).present();
+            prop_assert_eq!(known, Some(ours));
             for (name, ours) in ["a", "b", "kind", "user"].into_iter().zip(ours) {
                 prop_assert_eq!(ours.map(Raw::get), theirs.get(name).map(|raw| raw.get()));
             }
@@ -208,6 +210,30 @@ proptest! {
                 texts(&ours.iter().map(|raw| raw.get()).collect::<Vec<_>>()),
                 texts(&theirs.iter().map(|raw| raw.get()).collect::<Vec<_>>())
             );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// An event is read with any value in it, and what is nearly one is refused or read.
+    #[test]
+    fn an_event_is_read_around_any_value(text in nearly_json(), shift in 0..70_usize) {
+        let event = |member: &str| {
+            let space = " ".repeat(shift);
+            format!("{{{space}\"logType\":\"Amazon.EKS.Audit\",\"{member}\":{text},\"sourceScope\":\"none\",\"verb\":\"get\"}}")
+        };
+        let (json, other) = (event("requestObject"), event("addedLater"));
+        let (with, without) = (Event::from_json(&json), Event::from_json(&other));
+        if let Ok(value) = Raw::new(&text) {
+            let (with, without) = (with.expect("an event"), without.expect("an event"));
+            prop_assert_eq!(with.request_object, Some(value));
+            prop_assert_eq!(with.verb.as_deref(), Some("get"));
+            prop_assert_eq!(without.verb.as_deref(), Some("get"));
+        }
+        for member in ["verb", "sourceIPs", "asn", "responseStatus", "malformed"] {
+            let _ = Event::from_json(&event(member));
         }
     }
 }

@@ -42,24 +42,25 @@ impl Alert {
     /// user.
     #[must_use]
     pub fn new(event: &Event, title: impl Into<String>, dedup: impl Into<String>) -> Self {
+        let mut context = Context::new();
+        context.add("username", &event.username);
+        context.add("sourceIPs", &source_ips(event));
+        context.add("userAgent", &event.user_agent);
+        context.add("namespace", &event.namespace);
+        context.add("verb", &event.verb);
+        context.add("resource", &event.resource);
+        context.add("requestURI", &event.request_uri);
+        context.add("responseStatus", &event.response_status);
+        context.add("cluster", &event.cluster);
+        context.add("name", &event.name);
+        context.add("impersonatedUser", &event.impersonated_user);
+        context.add("impersonatedGroups", &impersonated_groups(event));
         Self {
             title: truncated(title.into(), Self::MAX_LINE),
             dedup: truncated(dedup.into(), Self::MAX_LINE),
             severity: None,
-            context: Context::new(),
+            context,
         }
-        .with("username", event.username.as_deref())
-        .with("sourceIPs", source_ips(event))
-        .with("userAgent", event.user_agent.as_deref())
-        .with("namespace", event.namespace.as_deref())
-        .with("verb", event.verb.as_deref())
-        .with("resource", event.resource.as_deref())
-        .with("requestURI", event.request_uri.as_deref())
-        .with("responseStatus", event.response_status)
-        .with("cluster", event.cluster.as_deref())
-        .with("name", event.name.as_deref())
-        .with("impersonatedUser", event.impersonated_user.as_deref())
-        .with("impersonatedGroups", impersonated_groups(event))
     }
 
     /// Adds a value to the context, or replaces the value of the same key. An absent value is null.
@@ -97,7 +98,13 @@ impl Alert {
     /// Returns the context, a JSON object of at most [`MAX_CONTEXT`](Self::MAX_CONTEXT) bytes.
     #[must_use]
     pub fn context(&self) -> String {
-        self.context.to_json()
+        self.context.clone().into_json()
+    }
+
+    /// Returns title, dedup, severity and context.
+    #[cfg(all(target_arch = "wasm32", feature = "component"))]
+    pub(crate) fn into_parts(self) -> (String, String, Option<Severity>, String) {
+        (self.title, self.dedup, self.severity, self.context.into_json())
     }
 }
 

@@ -19,22 +19,19 @@ pub use bindings::exports::portcullis::detection::rule::Alert;
 pub use bindings::exports::portcullis::detection::rule::Guest;
 use bindings::exports::portcullis::detection::rule::Severity as WitSeverity;
 
-/// Evaluates a normalized event in JSON. Traps on any other input.
+/// Evaluates a normalized event in JSON. Traps if [`Event::from_json`] does not read it.
 #[must_use]
 pub fn evaluate<R: Rule>(event_json: &str) -> Option<Alert> {
     let Some(event) = Event::from_json(event_json) else { input_is_not_a_normalized_event() };
-    R::evaluate(&event).map(|alert| Alert {
-        title: alert.title().to_owned(),
-        dedup: alert.dedup().to_owned(),
-        severity: alert.severity_override().map(|severity| match severity {
-            Severity::Info => WitSeverity::Info,
-            Severity::Low => WitSeverity::Low,
-            Severity::Medium => WitSeverity::Medium,
-            Severity::High => WitSeverity::High,
-            Severity::Critical => WitSeverity::Critical,
-        }),
-        context: alert.context(),
-    })
+    let (title, dedup, severity, context) = R::evaluate(&event)?.into_parts();
+    let severity = severity.map(|severity| match severity {
+        Severity::Info => WitSeverity::Info,
+        Severity::Low => WitSeverity::Low,
+        Severity::Medium => WitSeverity::Medium,
+        Severity::High => WitSeverity::High,
+        Severity::Critical => WitSeverity::Critical,
+    });
+    Some(Alert { title, dedup, severity, context })
 }
 
 /// Traps. The function's name is the message: a component without imports cannot print one, but every runtime shows the

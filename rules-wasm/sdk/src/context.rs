@@ -1,5 +1,8 @@
 //! An alert's context: named values as JSON, limited to a size that the host accepts.
 
+use std::fmt::Write as _;
+use std::ops::Range;
+
 use portcullis_event::json::{Raw, is_written_as_it_is};
 use portcullis_event::{ResponseStatus, Text};
 
@@ -13,7 +16,7 @@ pub(crate) const MAX_JSON: usize = 48 << 10;
 /// The members of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
-    /// All keys and values as JSON, concatenated.
+    /// An opening brace, and each member with a comma behind it.
     json: String,
     /// Lengths of each key and value.
     lengths: Vec<[usize; 2]>,
@@ -22,35 +25,50 @@ pub(crate) struct Context {
 impl Context {
     /// Allocates enough for most contexts: the members of every alert, and some that the rule adds.
     pub(crate) fn new() -> Self {
-        Self { json: String::with_capacity(1024), lengths: Vec::with_capacity(16) }
+        let mut json = String::with_capacity(1024);
+        json.push('{');
+        Self { json, lengths: Vec::with_capacity(16) }
     }
 
-    /// Iterates over keys and values.
-    fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = &*self.json;
+    /// Iterates over the places of keys and values.
+    fn members(&self) -> impl Iterator<Item = [Range<usize>; 2]> + '_ {
+        let mut end = 0;
         self.lengths.iter().map(move |[key, value]| {
-            let (member, after) = rest.split_at(key + value);
-            rest = after;
-            member.split_at(*key)
+            // After a brace or comma, and after a colon.
+            let key = end + 1..end + 1 + key;
+            let value = key.end + 1..key.end + 1 + value;
+            end = value.end;
+            [key, value]
         })
     }
 
+    /// Adds a member, or replaces the value of the same key.
     pub(crate) fn add(&mut self, key: &str, value: &impl ContextValue) {
         let begin = self.json.len();
         key.write(&mut self.json);
         let middle = self.json.len();
+        self.json.push(':');
         value.write(&mut self.json);
-        let position = self.members().position(|(earlier, _)| *earlier == self.json[begin..middle]);
-        match position {
-            None => self.lengths.push([middle - begin, self.json.len() - middle]),
-            Some(position) => {
-                let value = self.json.split_off(middle);
-                self.json.truncate(begin);
-                let [key, length] = self.lengths[position];
-                let from = self.lengths[..position].as_flattened().iter().sum::<usize>() + key;
-                self.json.replace_range(from..from + length, &value);
-                self.lengths[position][1] = value.len();
-            }
+        let end = self.json.len();
+        self.json.push(',');
+
+        let bytes = self.json.as_bytes();
+        let earlier =
+            self.members().position(|[key, _]| key.len() == middle - begin && bytes[key] == bytes[begin..middle]);
+        match earlier {
+            None => self.lengths.push([middle - begin, end - middle - 1]),
+            Some(place) => self.replace(place, begin, middle + 1..end),
+        }
+    }
+
+    /// Replaces the value of a member with that of the last one, which begins at `begin`, and removes the last one.
+    fn replace(&mut self, place: usize, begin: usize, value: Range<usize>) {
+        let value = self.json[value].to_owned();
+        self.json.truncate(begin);
+        let earlier = self.members().nth(place);
+        if let Some([_, earlier]) = earlier {
+            self.json.replace_range(earlier, &value);
+            self.lengths[place][1] = value.len();
         }
     }
 
@@ -61,25 +79,34 @@ impl Context {
     }
 
     /// Returns the context as a JSON object of at most [`MAX_JSON`] bytes. A value that would exceed it becomes null.
-    pub(crate) fn to_json(&self) -> String {
+    pub(crate) fn into_json(mut self) -> String {
+        if self.json.len() > MAX_JSON {
+            self.json = self.shortened();
+        } else if !self.lengths.is_empty() {
+            self.json.pop();
+        }
+        self.json.push('}');
+        self.json
+    }
+
+    /// Returns the object without its closing brace.
+    fn shortened(&self) -> String {
         const NULL: &str = "null";
-        let length_with = |key: &str, value: &str| key.len() + value.len() + ":,".len();
+        let length_with = |key: usize, value: usize| key + value + ":,".len();
         // Length of the remaining members if all of them are null.
-        let mut reserve: usize = self.members().map(|(key, _)| length_with(key, NULL)).sum();
-        let all: usize = self.members().map(|(key, value)| length_with(key, value)).sum();
-        let mut json = String::with_capacity(all.min(MAX_JSON) + "{}".len());
+        let mut reserve: usize = self.lengths.iter().map(|[key, _]| length_with(*key, NULL.len())).sum();
+        let mut json = String::with_capacity(MAX_JSON);
         json.push('{');
-        for (key, value) in self.members() {
-            reserve -= length_with(key, NULL);
-            let fits = json.len() + length_with(key, value) + reserve < MAX_JSON;
+        for [key, value] in self.members() {
+            reserve -= length_with(key.len(), NULL.len());
+            let fits = json.len() + length_with(key.len(), value.len()) + reserve < MAX_JSON;
             if json.len() > 1 {
                 json.push(',');
             }
-            json.push_str(key);
+            json.push_str(&self.json[key]);
             json.push(':');
-            json.push_str(if fits { value } else { NULL });
+            json.push_str(if fits { &self.json[value] } else { NULL });
         }
-        json.push('}');
         json
     }
 }
@@ -92,18 +119,23 @@ pub trait ContextValue {
 
 impl ContextValue for str {
     fn write(&self, json: &mut String) {
-        let truncated = (self.len() > MAX_TEXT).then(|| truncated(self.to_owned(), MAX_TEXT));
-        let text = truncated.as_deref().unwrap_or(self);
-        if is_written_as_it_is(text) {
-            json.reserve(text.len() + 2);
+        if self.len() <= MAX_TEXT && is_written_as_it_is(self) {
+            json.reserve(self.len() + 2);
             json.push('"');
-            json.push_str(text);
+            json.push_str(self);
             json.push('"');
         } else {
-            // Writing a text to memory cannot fail.
-            json.push_str(&serde_json::to_string(text).unwrap_or_default());
+            write_any(self, json);
         }
     }
+}
+
+/// Writes a text that is too long, or has characters to escape.
+#[cold]
+fn write_any(text: &str, json: &mut String) {
+    let text = if text.len() > MAX_TEXT { truncated(text.to_owned(), MAX_TEXT) } else { text.to_owned() };
+    // Writing a text to memory cannot fail.
+    json.push_str(&serde_json::to_string(&text).unwrap_or_default());
 }
 
 impl ContextValue for Text<'_> {
@@ -114,7 +146,8 @@ impl ContextValue for Text<'_> {
 
 impl ContextValue for i64 {
     fn write(&self, json: &mut String) {
-        json.push_str(&self.to_string());
+        // Writing to memory cannot fail.
+        let _ = write!(json, "{self}");
     }
 }
 

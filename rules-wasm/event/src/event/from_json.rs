@@ -2,8 +2,7 @@
 
 use super::normalized::{Asn, Event, LogType, ResponseStatus};
 use crate::address::SourceScope;
-use crate::json::{self, Document, Names, Read, Text, Value};
-use crate::scan::Tokens;
+use crate::json::{self, Names, Raw, Read, Reader, Text};
 
 /// The members that are texts.
 const TEXTS: [&str; 17] = [
@@ -33,36 +32,40 @@ const OTHERS: [&str; 9] = [
     "userGroups",
     "impersonatedGroups",
     "sourceIPs",
+    "malformed",
     "asn",
     "responseStatus",
     "requestObject",
-    "malformed",
 ];
 
 static MEMBERS: Names<'_, { OTHERS.len() + TEXTS.len() }> = Names::new(json::joined(&OTHERS, &TEXTS));
 
 impl<'a> Event<'a> {
-    /// Reads an event from its JSON. Members that this version does not know are skipped. `None` if the text is not
-    /// JSON, if `logType` or `sourceScope` is missing or unknown, or if a member has a wrong type.
+    /// Reads an event from its JSON. Members that this version does not know are skipped. `None` if `logType` or
+    /// `sourceScope` is missing or unknown, if a member has a wrong type, or if the text is not JSON. Inside of
+    /// `requestObject` and of members that it does not know, nothing is validated: whoever calls a rule wrote the JSON.
     #[must_use]
     pub fn from_json(text: &'a str) -> Option<Self> {
-        let mut tokens = Tokens::default();
-        let document = Document::read(text, &mut tokens)?;
-        let [
-            log_type,
-            source_scope,
-            user_groups,
-            impersonated_groups,
-            source_ips,
-            asn,
-            response_status,
-            request_object,
-            malformed,
-            rest @ ..,
-        ] = document.value().named(&MEMBERS)?;
         let mut texts: [Option<Text<'a>>; TEXTS.len()] = [const { None }; TEXTS.len()];
-        for (text, value) in texts.iter_mut().zip(rest) {
-            *text = valid(json::one_text(value))?;
+        let (mut log_type, mut source_scope) = (None, None);
+        let mut lists = [const { Vec::new() }; 4];
+        let (mut asn, mut response_status, mut request_object) = (Vec::new(), None, None);
+        let mut reader = Reader::new(text);
+        reader.object(|reader, name| {
+            let Some(place) = MEMBERS.place_of(name) else { return reader.value().map(drop) };
+            match place {
+                0 => log_type = Some(LogType::named(&text_of(reader)??)?),
+                1 => source_scope = Some(SourceScope::named(&text_of(reader)??)?),
+                2..6 => lists[place - 2] = list(reader)?,
+                6 => asn = networks(reader)?,
+                7 => response_status = status(reader)?,
+                8 => request_object = Some(reader.value()?),
+                _ => texts[place - OTHERS.len()] = text_of(reader)?,
+            }
+            Some(())
+        })?;
+        if reader.next().is_some() {
+            return None;
         }
         let [
             stage,
@@ -83,18 +86,19 @@ impl<'a> Event<'a> {
             stage_time,
             audit_id,
         ] = texts;
+        let [user_groups, impersonated_groups, source_ips, malformed] = lists;
         Some(Self {
-            log_type: LogType::named(&valid(json::one_text(log_type))??)?,
+            log_type: log_type?,
             stage,
             verb,
             username,
-            user_groups: list(user_groups)?,
+            user_groups,
             user_arn,
             impersonated_user,
-            impersonated_groups: list(impersonated_groups)?,
-            source_ips: list(source_ips)?,
-            source_scope: SourceScope::named(&valid(json::one_text(source_scope))??)?,
-            asn: networks(asn)?,
+            impersonated_groups,
+            source_ips,
+            source_scope: source_scope?,
+            asn,
             user_agent,
             resource,
             subresource,
@@ -102,49 +106,74 @@ impl<'a> Event<'a> {
             namespace,
             name,
             request_uri,
-            response_status: match valid(json::named(response_status, &const { Names::new(["code"]) }))? {
-                Some([code]) => Some(ResponseStatus { code: code?.raw().get().parse().ok()? }),
-                None => None,
-            },
+            response_status,
             service_type,
             cluster,
             event_time,
             stage_time,
             audit_id,
-            request_object: request_object.map(Value::raw),
-            malformed: list(malformed)?,
+            request_object,
+            malformed,
         })
     }
 }
 
-/// Returns a value that may be absent. `None` if it has a wrong type.
+/// Reads a text that may be absent. `None` if it has a wrong type.
 #[expect(clippy::option_option, reason = "the outer one is for `?`")]
-fn valid<T>(read: Read<T>) -> Option<Option<T>> {
-    match read {
-        Read::Present(value) => Some(Some(value)),
+fn text_of<'a>(reader: &mut Reader<'a>) -> Option<Option<Text<'a>>> {
+    match reader.text() {
+        Read::Present(text) => Some(Some(text)),
         Read::Absent => Some(None),
         Read::Malformed => None,
     }
 }
 
-fn list<'a>(value: Option<Value<'a, '_>>) -> Option<Vec<Text<'a>>> {
-    let (texts, dropped) = valid(json::texts(value, false))?.unwrap_or_default();
-    (!dropped).then_some(texts)
-}
-
-fn networks<'a>(value: Option<Value<'a, '_>>) -> Option<Vec<Asn<'a>>> {
-    match value {
-        Some(value) if value.is_list() => value.items().map(network).collect(),
-        Some(_) => None,
-        None => Some(Vec::new()),
+/// Reads a list of texts. Null counts as an empty list.
+fn list<'a>(reader: &mut Reader<'a>) -> Option<Vec<Text<'a>>> {
+    if reader.next()? != b'[' {
+        return text_of(reader)?.is_none().then(Vec::new);
     }
+    let mut texts = Vec::new();
+    reader.list(|reader| {
+        texts.extend(text_of(reader)?);
+        Some(())
+    })?;
+    Some(texts)
 }
 
-fn network<'a>(entry: Value<'a, '_>) -> Option<Asn<'a>> {
-    let [asn, name, address] = entry.named(&const { Names::new(["asn", "name", "address"]) })?;
-    Some(Asn {
-        asn: valid(json::one_text(asn))?,
-        name: valid(json::one_text(name))?,
-        address: valid(json::one_text(address))?,
-    })
+fn networks<'a>(reader: &mut Reader<'a>) -> Option<Vec<Asn<'a>>> {
+    let mut networks = Vec::new();
+    reader.list(|reader| {
+        let mut network = Asn { asn: None, name: None, address: None };
+        reader.object(|reader, name| {
+            let text = match &*name.unescaped() {
+                "asn" => &mut network.asn,
+                "name" => &mut network.name,
+                "address" => &mut network.address,
+                _ => return reader.value().map(drop),
+            };
+            *text = text_of(reader)?;
+            Some(())
+        })?;
+        networks.push(network);
+        Some(())
+    })?;
+    Some(networks)
+}
+
+/// Reads a response status. Null counts as absent.
+#[expect(clippy::option_option, reason = "as above")]
+fn status(reader: &mut Reader<'_>) -> Option<Option<ResponseStatus>> {
+    if reader.next()? != b'{' {
+        return text_of(reader)?.is_none().then_some(None);
+    }
+    let mut code = None;
+    reader.object(|reader, name| {
+        let value = reader.value()?;
+        if name.unescaped() == "code" {
+            code = Some(value);
+        }
+        Some(())
+    })?;
+    Some(Some(ResponseStatus { code: code.map(Raw::get)?.parse().ok()? }))
 }

@@ -25,14 +25,39 @@ pub const fn is_written_as_it_is(text: &str) -> bool {
 
 /// Whether one of the bytes must be escaped: a quote, a backslash or a control character.
 const fn has_escaped(bytes: [u8; 8]) -> bool {
-    /// Sets the highest bit of each byte that is less than `than`. Above the lowest such byte, other bits may be set
-    /// too.
+    specials(bytes) != 0
+}
+
+/// Sets the highest bit of the first byte that is a quote, a backslash or a control character, and of no byte before
+/// it. After it, any highest bit may be set.
+#[inline]
+const fn specials(bytes: [u8; 8]) -> u64 {
     const fn less(bytes: u64, than: u64) -> u64 {
         bytes.wrapping_sub(LOW * than) & !bytes
     }
     let bytes = u64::from_le_bytes(bytes);
     let borrows = less(bytes, 0x20) | less(bytes ^ (LOW * b'"' as u64), 1) | less(bytes ^ (LOW * b'\\' as u64), 1);
-    borrows & (LOW * 0x80) != 0
+    borrows & (LOW * 0x80)
+}
+
+/// Returns the first place from `at` on of a quote, a backslash or a control character.
+#[inline]
+pub(crate) fn first_special(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = at;
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let specials = specials(*eight);
+        if specials != 0 {
+            return Some(at + specials.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    first_special_in_last_bytes(bytes, at)
+}
+
+#[cold]
+fn first_special_in_last_bytes(bytes: &[u8], at: usize) -> Option<usize> {
+    let is_special = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+    bytes.get(at..)?.iter().position(is_special).map(|place| at + place)
 }
 
 /// Returns the text of a valid JSON string, given without its quotes. A lone surrogate becomes U+FFFD.

@@ -5,6 +5,7 @@ use super::escape::unescaped;
 use super::names::Names;
 use super::raw::Raw;
 use super::read::Read;
+use super::reader::Reader;
 use super::text::Text;
 use super::value::{Document, Value};
 use crate::scan::Tokens;
@@ -31,23 +32,32 @@ pub type Members<'a, const N: usize> = [Option<Raw<'a>>; N];
 /// # Errors
 /// The text is not one JSON value, or not an object.
 pub fn members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> serde_json::Result<Members<'a, N>> {
-    members_of(text, names).ok_or_else(|| not_an_object(text))
-}
-
-/// [`members`] without an error: the code that finds the reason is large, and would make rules large.
-fn members_of<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
     let mut tokens = Tokens::default();
-    let document = Document::read(text, &mut tokens)?;
-    let members = document.value().named(&Names::new(names))?;
-    Some(members.map(|member| member.map(Value::raw)))
+    let document = Document::read(text, &mut tokens).ok_or_else(|| not_an_object(text))?;
+    let members = document.value().named(&Names::new(names)).ok_or_else(|| not_an_object(text))?;
+    Ok(members.map(|member| member.map(Value::raw)))
 }
 
 /// Reads the [`members`] of a value that should be an object.
 pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Read<Members<'a, N>> {
     match raw.map(Raw::get) {
         None | Some("null" | "\"\"") => Read::Absent,
-        Some(text) => members_of(text, names).map_or(Read::Malformed, Read::Present),
+        Some(text) => read_members(text, names).map_or(Read::Malformed, Read::Present),
     }
+}
+
+/// Reads the members of a known value. `None` if it is not an object.
+fn read_members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
+    let mut members = [None; N];
+    Reader::new(text).object(|reader, name| {
+        let name = name.unescaped();
+        let value = Some(reader.value()?);
+        if let Some(place) = names.iter().position(|asked| *asked == name) {
+            members[place] = value;
+        }
+        Some(())
+    })?;
+    Some(members)
 }
 
 /// Reads a value that should be text. A lone surrogate, which is valid in JSON and not in Unicode, is read as U+FFFD,
@@ -105,11 +115,20 @@ fn integral(float: f64) -> Option<i64> {
 
 /// Returns the first `max` items of a list. `None` if the value is not a list.
 #[must_use]
-pub fn items(raw: Raw<'_>, max: usize) -> Option<Vec<Raw<'_>>> {
-    let mut tokens = Tokens::default();
-    let document = Document::read(raw.get(), &mut tokens)?;
-    let list = document.value();
-    list.is_list().then(|| list.items().take(max).map(Value::raw).collect())
+pub fn items<'a>(raw: Raw<'a>, max: usize) -> Option<Vec<Raw<'a>>> {
+    let mut items = Vec::new();
+    let mut add = |reader: &mut Reader<'a>| {
+        let item = (items.len() < max).then(|| reader.value())??;
+        items.push(item);
+        Some(())
+    };
+    let mut reader = Reader::new(raw.get());
+    if reader.next() != Some(b'[') {
+        return None;
+    }
+    // Stops behind the last item that was asked for.
+    let _ = reader.list(&mut add);
+    Some(items)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Names of members, with an index for finding one of them.
 
 use super::escape::is_written_as_it_is;
+use super::quoted::Quoted;
 
 /// A list of names with an index: a hash table in which names with the same slot are linked.
 pub(crate) struct Names<'n, const N: usize> {
@@ -22,11 +23,7 @@ impl<'n, const N: usize> Names<'n, N> {
         while number > 0 {
             number -= 1;
             if is_written_as_it_is(names[number]) {
-                let slot = match names[number].as_bytes() {
-                    [.., before, last] => slot(*before, *last),
-                    [last] => slot(b'"', *last),
-                    [] => slot(0, b'"'),
-                };
+                let slot = slot_of(names[number].as_bytes());
                 next[number] = slots[slot];
                 #[expect(clippy::cast_possible_truncation, reason = "the number of names was checked above")]
                 {
@@ -58,6 +55,24 @@ impl<'n, const N: usize> Names<'n, N> {
         None
     }
 
+    /// Returns the index of a name as it is written.
+    #[inline]
+    pub(crate) fn place_of(&self, name: Quoted<'_>) -> Option<usize> {
+        if name.has_escapes {
+            return self.place(&name.unescaped());
+        }
+        let text = name.text.as_bytes();
+        let mut number = usize::from(self.slots[slot_of(text)]);
+        while number > 0 {
+            let known = self.all[number - 1].as_bytes();
+            if known.len() == text.len() && is_same(text, known) {
+                return Some(number - 1);
+            }
+            number = usize::from(self.next[number - 1]);
+        }
+        None
+    }
+
     /// Returns the index of a name.
     #[cold]
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
@@ -78,6 +93,16 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
             (Some(one), Some(other)) => one == other,
             _ => one == other,
         },
+    }
+}
+
+/// Returns the slot of a name.
+#[inline]
+const fn slot_of(name: &[u8]) -> usize {
+    match name {
+        [.., before, last] => slot(*before, *last),
+        [last] => slot(b'"', *last),
+        [] => slot(0, b'"'),
     }
 }
 

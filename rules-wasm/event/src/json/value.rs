@@ -1,9 +1,7 @@
 //! The values of a JSON text.
 
-use std::borrow::Cow;
-
-use super::escape::unescaped;
 use super::names::Names;
+use super::quoted::Quoted;
 use super::raw::Raw;
 use super::read::Read;
 use super::text::Text;
@@ -239,20 +237,5 @@ impl<'a, 'd> Iterator for Items<'a, 'd> {
         let item = self.0?;
         self.0 = item.next();
         Some(item)
-    }
-}
-
-/// A string as it is written, without quotes.
-#[derive(Clone, Copy)]
-pub(crate) struct Quoted<'a> {
-    pub(crate) text: &'a str,
-    has_escapes: bool,
-}
-
-impl<'a> Quoted<'a> {
-    /// The string's text.
-    #[inline]
-    pub(crate) fn unescaped(self) -> Cow<'a, str> {
-        if self.has_escapes { unescaped(self.text).into() } else { self.text.into() }
     }
 }

@@ -67,10 +67,18 @@ pub(crate) fn quotes_by_words(block: &[u8; BLOCK]) -> Quotes {
     Quotes { quotes, backslashes: by_words(block, |bytes| bytes ^ (LOW * u64::from(b'\\'))) }
 }
 
-/// Finds brackets and braces without SIMD, and a few other bytes that JSON allows in strings only.
-pub(crate) fn brackets_by_words(block: &[u8; BLOCK]) -> u64 {
-    // These bits make the four characters equal.
-    by_words(block, |bytes| (bytes | (LOW * 0x26)) ^ (LOW * 0x7f))
+/// Finds opening and closing brackets and braces without SIMD, and a few other bytes that JSON allows in strings only.
+pub(crate) fn brackets_by_words(block: &[u8; BLOCK]) -> (u64, u64) {
+    let words = block.as_chunks::<8>().0.iter().enumerate();
+    words.fold((0, 0), |(opening, closing), (place, bytes)| {
+        let bytes = u64::from_le_bytes(*bytes);
+        // These bits make the four characters equal.
+        let brackets = highest_of_zeros((bytes | (LOW * 0x26)) ^ (LOW * 0x7f));
+        // This bit is set in both opening characters, and in neither closing one.
+        let is_opening = bytes << 6;
+        let gathered = |highest: u64| gathered(highest) << (8 * place);
+        (opening | gathered(brackets & is_opening), closing | gathered(brackets & !is_opening))
+    })
 }
 
 /// Finds colons without SIMD.
@@ -94,9 +102,17 @@ fn by_words(block: &[u8; BLOCK], zero: impl Fn(u64) -> u64) -> u64 {
 
 /// A mask of the bytes that are zero.
 fn zeros(bytes: u64) -> u64 {
+    gathered(highest_of_zeros(bytes))
+}
+
+/// Sets the highest bit of each byte that is zero.
+fn highest_of_zeros(bytes: u64) -> u64 {
     const MOST: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let highest = !(((bytes & MOST) + MOST) | bytes | MOST);
-    // Gathers the highest bits of all bytes in one byte.
+    !(((bytes & MOST) + MOST) | bytes | MOST)
+}
+
+/// Gathers the highest bits of all bytes in one byte. All other bits must be 0.
+fn gathered(highest: u64) -> u64 {
     (highest >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
@@ -116,7 +132,7 @@ mod tests {
                 (quotes(bytes), marks(bytes))
             });
             prop_assert_eq!(quotes_by_words(block), quotes);
-            let (brackets, controls) = (brackets_by_words(block), controls_by_words(block));
+            let ((opening, closing), controls) = (brackets_by_words(block), controls_by_words(block));
             let bit = |mask: u64, place: usize| mask >> place & 1 == 1;
             for (place, byte) in bytes.iter().enumerate() {
                 prop_assert_eq!(bit(quotes.quotes, place), *byte == b'"');
@@ -127,8 +143,10 @@ mod tests {
                 prop_assert_eq!(bit(colons_by_words(block), place), *byte == b':');
                 prop_assert_eq!(bit(marks.opening, place), b"{[".contains(byte));
                 prop_assert_eq!(bit(marks.closing, place), b"}]".contains(byte));
-                let is_bracket = b"{}[]".contains(byte);
-                prop_assert!(bit(brackets, place) || !is_bracket);
+                if b"{}[]".contains(byte) {
+                    prop_assert_eq!(bit(opening, place), b"{[".contains(byte));
+                    prop_assert_eq!(bit(closing, place), b"}]".contains(byte));
+                }
             }
         }
     }

@@ -14,11 +14,14 @@ mod containers;
 mod escapes;
 mod grammar;
 mod scalar;
+mod skip;
 mod strings;
 mod tokens;
 
 pub(crate) use block::{BLOCK, LOW, blocks, quotes_by_words};
 pub(crate) use containers::short;
 pub(crate) use escapes::Escapes;
-pub(crate) use scalar::{is_space, scalar_length};
+pub(crate) use scalar::{is_scalar, is_space, scalar_length};
+pub(crate) use skip::container_length;
+pub(crate) use strings::is_escape;
 pub(crate) use tokens::{Colons, Tokens};

@@ -81,7 +81,7 @@ fn odd_below(bits: u64) -> u64 {
 }
 
 /// Whether an escape is valid, given the byte after its backslash, which is neither a quote nor a backslash.
-fn is_escape(text: &[u8], at: usize) -> bool {
+pub(crate) fn is_escape(text: &[u8], at: usize) -> bool {
     match text.get(at) {
         Some(b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,
         Some(b'u') => text.get(at + 1..at + 5).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),

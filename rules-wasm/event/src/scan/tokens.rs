@@ -167,7 +167,8 @@ impl Tokens {
                 *entry = Block::default();
                 continue;
             }
-            *entry = Block::new(brackets_by_words(block), colons_by_words(block), &found);
+            let (opening, closing) = brackets_by_words(block);
+            *entry = Block::new(opening | closing, colons_by_words(block), &found);
         }
         if strings.are_right() && controls == 0 { None } else { Some(false) }
     }
