@@ -144,13 +144,10 @@ fn a_refused_version_is_checked_again() {
 
 #[test]
 fn with_manual_activation_a_file_deactivates_nothing() {
-    let mut live = live("", &["--watch"]);
+    let mut live = live(&pinned_by_hand("1.0.0"), &["--watch"]);
+    live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
     let disabled = versioned_spec(false).replace("Enabled: true", "Enabled: false");
-    let second = package(&Does::Nothing.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#);
-    live.at_once(|| {
-        live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
-        live.put(SECOND, &second);
-    });
+    live.put(SECOND, &package(&Does::Nothing.component(), &disabled, r#"{"version":"2.0.0","prefilter":{}}"#));
     live.wait_for("waiting", "2.0.0");
     live.send(&[&record(false)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
@@ -226,10 +223,13 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
     assert_eq!((ended.code, ended.stderr), (Some(3), format!("portcullis: {missing}\n")));
 }
 
+/// Returns a config in which nothing but a pin activates this version.
+fn pinned_by_hand(number: &str) -> String {
+    format!("[activation]\nactivate = \"manual\"\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n")
+}
+
 #[test]
 fn with_manual_activation_a_version_waits_for_its_pin() {
-    let pinned_by_hand =
-        |number: &str| format!("[activation]\nactivate = \"manual\"\nversions = {{ {VERSIONED:?} = \"{number}\" }}\n");
     let mut live = live(&pinned_by_hand("1.0.0"), &["--watch"]);
     live.put("config.toml", b"[activation]\nactivate = \"manual\"\n");
     live.put(SECOND, &version("2.0.0", Does::Nothing));
@@ -360,8 +360,8 @@ fn who_ends_while_a_check_is_running_is_told_what_is_missing() {
     let unfinished = control.finish().expect_err("it is busy");
     assert_eq!(
         unfinished.to_string(),
-        "the history may lack what happened last, such as the end of a shadow: after 20 s, the check of a package was \
-         still running"
+        "the history may lack what happened last, such as the end of a shadow: after 10 s, the thread that checks \
+         packages was still busy"
     );
     left.send(()).expect("it waits");
     control.finish().expect("it is done");

@@ -93,7 +93,8 @@ fn a_shadow_candidate_sends_no_alerts_reports_and_then_becomes_active() {
     assert_eq!(pairs(&said(&run.ledger)), [("1.0.0", "alert"), ("2.0.0", "no-match")]);
     assert_eq!(run.alerts.len(), 5, "what is in shadow alerts nobody");
     let last = history(&folder.path().join("history")).pop().expect("an entry");
-    assert_eq!((&last["action"], &last["shadow"]["added"]), (&json!("shadow-ended"), &json!(2)));
+    let ended = (&last["action"], &last["shadow"]["added"]);
+    assert_eq!(ended, (&json!("shadow-ended"), &json!(2)), "{}", run.ended.stderr);
     let said = "Test.Versioned 4.0.0 was in the shadow of 2.0.0: of 2 events, both match 0, only this version 2, only \
                 the active version 0: the run ended before the shadow was over";
     assert!(run.ended.stderr.contains(said), "{}", run.ended.stderr);

@@ -36,9 +36,9 @@ const SHADOW_INTERVAL: Duration = Duration::from_millis(250);
 /// folder cannot.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Maximum time that the end of a run waits for entries that are still to be written. On a busy machine, the test cases
-/// of a candidate alone take the thread longer than the 10 s of CPU time that they may have.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum time that the end of a run waits for entries that are still to be written. Together with the time in which a
+/// service ends its requests, it must be less than the 40 s that `deploy/` gives a service to stop.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The niceness of the thread: a quarter of the time of others.
 const NICE: i32 = 6;
@@ -67,7 +67,8 @@ enum Message {
     End(Sender<()>),
 }
 
-/// Controls the thread that follows stores. The thread ends when the last clone is dropped.
+/// Controls the thread that follows stores. The thread ends with [`finish`](Self::finish), or when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Control {
     messages: Sender<Message>,
@@ -80,8 +81,8 @@ pub struct Control {
 /// The thread that follows stores was not done in this time.
 #[derive(Debug, Error)]
 #[error(
-    "the history may lack what happened last, such as the end of a shadow: after {} s, the check of a package was \
-     still running", .0.as_secs()
+    "the history may lack what happened last, such as the end of a shadow: after {} s, the thread that checks packages \
+     was still busy", .0.as_secs()
 )]
 pub struct Unfinished(Duration);
 
@@ -129,19 +130,23 @@ impl Control {
         receiver.recv().ok()
     }
 
-    /// Waits until the reported entries are in the history and all shadows have ended, for 20 s at most.
+    /// Ends all shadows and the thread, and waits until the history has the entries about that, for 10 s at most.
     ///
     /// # Errors
-    /// The thread is still busy with a candidate. What the history lacks then is not written any more if the process
-    /// ends.
+    /// The thread is still busy, for instance with a candidate. What the history lacks then is not written any more if
+    /// the process ends.
     pub fn finish(&self) -> Result<(), Unfinished> {
         let (sender, receiver) = mpsc::channel();
         self.send(Message::End(sender));
-        receiver.recv_timeout(FINISH_TIMEOUT).map_err(|_| Unfinished(FINISH_TIMEOUT))
+        match receiver.recv_timeout(FINISH_TIMEOUT) {
+            Err(RecvTimeoutError::Timeout) => Err(Unfinished(FINISH_TIMEOUT)),
+            // Without an answer, the thread had ended before.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+        }
     }
 
     fn send(&self, message: Message) {
-        // The thread ends only with the process.
+        // Without the thread, the run has ended.
         let _ = self.messages.send(message);
     }
 }
@@ -218,6 +223,8 @@ impl Activator {
                     Ok(Message::End(done)) => {
                         self.end_shadows("the run ended before the shadow was over");
                         let _ = done.send(());
+                        // Otherwise the next turn would begin the shadows again.
+                        return;
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
