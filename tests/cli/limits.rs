@@ -95,15 +95,23 @@ fn a_monstrous_record_still_alerts() {
     assert_eq!(words, ["alert", "alert"], "{verdicts:?}");
 }
 
-/// Nor must what is made of nothing but brackets or names take more memory than a rule has to find its way in it.
+/// Nor must what is made of nothing but brackets or names take more than a rule has, wherever it is.
 #[test]
 fn an_object_of_any_shape_still_alerts() {
     let repeated = |text: &str| vec![text; 2_900_000 / (text.len() + 1)].join(",");
     let deep = format!("{}{}", "[".repeat(1_450_000), "]".repeat(1_450_000));
     let mut judge = judge();
-    for content in ["[]", "{}", "[[]]", r#"{"":0}"#, r#"{"":{}}"#, r#""""#, "0"].map(repeated).into_iter().chain([deep])
-    {
-        let object = format!(r#"{{"x":[{content}],"spec":{{"type":"NodePort","ports":[1]}}}}"#);
+    let items = ["[]", "{}", "[[]]", r#"{"":0}"#, r#"{"":{}}"#, r#""""#, "0"].map(repeated);
+    let inside = items
+        .into_iter()
+        .chain([deep])
+        .map(|items| format!(r#""x":[{items}],"spec":{{"type":"NodePort","ports":[1]}}"#));
+    let of_33_bytes = format!(r#""":[{}]"#, ["0"; 16].join(","));
+    let members = [r#""":0"#, r#""":{}"#, r#""":{"":0}"#, r#""\n":{}"#, r#""\n":0"#, &of_33_bytes].map(repeated);
+    let beside = members.iter().map(|members| format!(r#"{members},"spec":{{"type":"NodePort","ports":[1]}}"#));
+    let in_spec = members.iter().map(|members| format!(r#""spec":{{{members},"type":"NodePort","ports":[1]}}"#));
+    for content in inside.chain(beside).chain(in_spec) {
+        let object = format!("{{{content}}}");
         let record = format!(
             r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create","objectRef":{{"resource":"services"}},"requestObject":{object}}}"#
         );

@@ -31,7 +31,8 @@ pub struct Limits {
 
 impl Limits {
     /// Bytes of an event for each of which a rule gets its time once more.
-    /// On a slow machine that has much to do, a real rule takes 120 ms for the worst of 3 MB, all of it brackets.
+    /// On a slow machine that has much to do, a rule with the first SDK takes 120 ms for the worst of 3 MB, all of it
+    /// brackets.
     pub const EVENT_UNIT: usize = 128 << 10;
 
     /// Answers that cancel one fault. At this rate, faults that use the whole time limit cost other rules almost

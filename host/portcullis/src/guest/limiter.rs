@@ -18,7 +18,8 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// Returns the limiter for an event of this length. A rule's memory grows with the event, whose length the client
-    /// chooses. The positions of all brackets and members take up to eight times the length.
+    /// chooses. A package may have an SDK that keeps the positions of all brackets and members, which take up to eight
+    /// times the length.
     pub(crate) fn new(limits: &Limits, event_length: usize) -> Self {
         let memory = limits.memory.saturating_add(event_length.saturating_mul(12));
         Self { usual_memory: limits.memory, memory, table_elements: limits.table_elements, is_large: false }
