@@ -2,23 +2,20 @@
 
 use std::io;
 
-use portcullis_alert::{Answer as Checked, ContextText, Severity, readable_context};
+use portcullis_alert::{Answer as Checked, ContextText, Severity};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::{Answer, AnswerSeverity, Fault};
 
 /// Returns the answer if it can become an alert. Title, dedup and context together have at most `limit` bytes as JSON.
 pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<ContextText>, Fault> {
     let Answer { title, dedup, severity, context } = answer;
-    let context = readable_context(&context).and_then(|context| serde_json::from_str::<Map<String, Value>>(&context));
-    let context = context
-        .map(|members| ContextText::new(&members))
+    let context = ContextText::new(&context)
         .map_err(|error| Fault::Answer(format!("answered with a context that is not a JSON object: {error}")))?;
     if title.trim().is_empty() {
         return Err(Fault::Answer("answered with an empty title".to_owned()));
     }
-    let length = json_length(&(&title, &dedup, &context));
+    let length = json_length(&(&title, &dedup)) + ",".len() + context.as_str().len();
     if length > limit {
         return Err(Fault::Answer(format!("answered with an alert of {length} bytes, more than its limit of {limit}")));
     }

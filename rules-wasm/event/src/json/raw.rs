@@ -13,6 +13,14 @@ impl<'a> Raw<'a> {
         Self(text)
     }
 
+    /// Serializes a text that is known to be one JSON value as that value.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize_known<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        Raw(text).serialize(serializer)
+    }
+
     /// The text.
     #[must_use]
     pub fn get(self) -> &'a str {
