@@ -1,10 +1,7 @@
 //! Which version of a rule becomes active, and which never does: proof, pins, and by hand.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::mpsc::channel;
 
-use portcullis::activation::{Activator, FollowedFiles, History, RequiredChecks};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -341,30 +338,6 @@ fn test_cases_have_a_budget_of_time_for_each_candidate() {
     assert_eq!(reason, "its test cases take more than 10 s of CPU time; use fewer or cheaper ones");
     live.send(&[&record(true)]);
     assert_eq!(pairs(&said(&live.end().0.ledger)), [("1.0.0", "alert")]);
-}
-
-/// Nobody waits minutes for a check, and who ends without it is told.
-#[test]
-fn who_ends_while_a_check_is_running_is_told_what_is_missing() {
-    let history = Arc::new(History::default());
-    let activator = Activator::new(history, RequiredChecks::TestCases, jiff::Timestamp::now, |_| {});
-    let ((entered, entering), (left, leaving)) = (channel(), channel::<()>());
-    let reload = Box::new(move || {
-        entered.send(()).expect("the test waits");
-        leaving.recv().expect("the test goes on");
-        Ok(Vec::new())
-    });
-    let control = activator.run(FollowedFiles::default(), reload).expect("a thread");
-    control.reload();
-    entering.recv().expect("it is read again");
-    let unfinished = control.finish().expect_err("it is busy");
-    assert_eq!(
-        unfinished.to_string(),
-        "the history may lack what happened last, such as the end of a shadow: after 10 s, the thread that checks \
-         packages was still busy"
-    );
-    left.send(()).expect("it waits");
-    control.finish().expect("it is done");
 }
 
 /// Many of them wait for their turns, while another tenant's candidate and its operator's pin come first.

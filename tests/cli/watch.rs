@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 
+use portcullis::activation::{Activator, FollowedFiles, History, RequiredChecks};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -324,4 +327,28 @@ fn rules_that_come_with_the_program_cannot_be_followed() {
         );
         assert_eq!((ended.code, ended.stderr), (Some(2), message));
     }
+}
+
+/// Nobody waits minutes for a check, and who ends without it is told.
+#[test]
+fn who_ends_while_a_check_is_running_is_told_what_is_missing() {
+    let history = Arc::new(History::default());
+    let activator = Activator::new(history, RequiredChecks::TestCases, jiff::Timestamp::now, |_| {});
+    let ((entered, entering), (left, leaving)) = (channel(), channel::<()>());
+    let reload = Box::new(move || {
+        entered.send(()).expect("the test waits");
+        leaving.recv().expect("the test goes on");
+        Ok(Vec::new())
+    });
+    let control = activator.run(FollowedFiles::default(), reload).expect("a thread");
+    control.reload();
+    entering.recv().expect("it is read again");
+    let unfinished = control.finish().expect_err("it is busy");
+    assert_eq!(
+        unfinished.to_string(),
+        "the history may lack what happened last, such as the end of a shadow: after 10 s, the thread that checks \
+         packages was still busy"
+    );
+    left.send(()).expect("it waits");
+    control.finish().expect("it is done");
 }
