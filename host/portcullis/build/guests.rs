@@ -1,10 +1,11 @@
 //! Builds the rules under `rules-wasm/` as packages, and the modules that run both rules in a pipeline without a host.
 //! Used by the build script, and by the test that two clean builds give the same bytes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::slice;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -97,34 +98,33 @@ pub(crate) fn compile<N: AsRef<OsStr>>(
     profile: Profile,
     crates: impl IntoIterator<Item = N>,
 ) -> Result<()> {
-    let mut packages = Vec::new();
-    for name in crates {
-        packages.extend(["--package".into(), name.as_ref().to_owned()]);
-    }
+    let crates: Vec<N> = crates.into_iter().collect();
     match profile {
         // A rule's crate is also a library, and cargo optimizes nothing at link time that is. So it gets another type
         // here, which it can get only alone.
-        Profile::Guest => packages.chunks(2).try_for_each(|package| {
-            cargo(workspace, target_dir, profile, &["rustc", "--crate-type", "cdylib"], package)
+        Profile::Guest => crates.iter().try_for_each(|one| {
+            cargo(workspace, target_dir, profile, &["rustc", "--crate-type", "cdylib"], slice::from_ref(one))
         }),
-        Profile::Module => cargo(workspace, target_dir, profile, &["build"], &packages),
+        Profile::Module => cargo(workspace, target_dir, profile, &["build"], &crates),
     }
 }
 
-/// Runs one of cargo's commands on packages.
-fn cargo(
+/// Runs one of cargo's commands on crates.
+fn cargo<N: AsRef<OsStr>>(
     workspace: &Path,
     target_dir: &Path,
     profile: Profile,
     command_and_options: &[&str],
-    packages: &[OsString],
+    crates: &[N],
 ) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(workspace).args(command_and_options).args(["--locked", "--quiet", "--target", TARGET]);
     command.args(["--profile", profile.name()]);
     command.arg("--target-dir").arg(target_dir);
-    command.args(packages);
+    for name in crates {
+        command.arg("--package").arg(name);
+    }
     // The settings of the outer build (flags, coverage, clippy) would change the rules, so they are removed.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
