@@ -87,19 +87,9 @@ struct Written {
 const COMPARED: usize = 64;
 
 impl Written {
-    /// Writes a string, number or word.
-    fn scalar<E: Error>(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), E> {
+    /// Writes a number or word.
+    fn scalar<E: Error>(&mut self, value: &impl Serialize) -> Result<(), E> {
         self.text.push_str(&serde_json::to_string(value).map_err(E::custom)?);
-        Ok(())
-    }
-
-    fn string<E: Error>(&mut self, text: &str) -> Result<(), E> {
-        if !json::is_written_as_it_is(text) {
-            return self.scalar(text);
-        }
-        self.text.push('"');
-        self.text.push_str(text);
-        self.text.push('"');
         Ok(())
     }
 
@@ -183,7 +173,10 @@ impl<'de> Visitor<'de> for Reading<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.written.map_or(Ok(()), |written| written.string(value))
+        if let Some(written) = self.written {
+            json::write_text(value, &mut written.text);
+        }
+        Ok(())
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {

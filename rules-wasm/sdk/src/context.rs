@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use portcullis_event::json::{Raw, is_written_as_it_is};
+use portcullis_event::json::{Raw, write_text};
 use portcullis_event::{ResponseStatus, Text};
 
 /// Maximum length of a text in the context, in bytes.
@@ -119,23 +119,12 @@ pub trait ContextValue {
 
 impl ContextValue for str {
     fn write(&self, json: &mut String) {
-        if self.len() <= MAX_TEXT && is_written_as_it_is(self) {
-            json.reserve(self.len() + 2);
-            json.push('"');
-            json.push_str(self);
-            json.push('"');
+        if self.len() <= MAX_TEXT {
+            write_text(self, json);
         } else {
-            write_any(self, json);
+            write_text(&truncated(self.to_owned(), MAX_TEXT), json);
         }
     }
-}
-
-/// Writes a text that is too long, or has characters to escape.
-#[cold]
-fn write_any(text: &str, json: &mut String) {
-    let text = if text.len() > MAX_TEXT { truncated(text.to_owned(), MAX_TEXT) } else { text.to_owned() };
-    // Writing a text to memory cannot fail.
-    json.push_str(&serde_json::to_string(&text).unwrap_or_default());
 }
 
 impl ContextValue for Text<'_> {

@@ -69,7 +69,7 @@ impl<'t> Iterator for Sequence<'t> {
         if self.0.is_empty() {
             return None;
         }
-        let (value, behind) = self.0.split_at(value_length(self.0).unwrap_or(self.0.len()));
+        let (value, behind) = self.0.split_at(value_length(self.0.as_bytes()).unwrap_or(self.0.len()));
         self.0 = behind.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
         Some(value)
     }

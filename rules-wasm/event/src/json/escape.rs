@@ -8,7 +8,7 @@ use crate::scan::{BLOCK, Escapes, LOW, blocks, quotes_by_words};
 
 /// Whether a text needs no escapes in a JSON string.
 #[must_use]
-pub const fn is_written_as_it_is(text: &str) -> bool {
+pub(crate) const fn is_written_as_it_is(text: &str) -> bool {
     let (eights, rest) = text.as_bytes().as_chunks();
     // Eight bytes at once, because much of an alert is text. The last bytes are filled up with white space.
     let mut last = [b' '; 8];
@@ -21,6 +21,19 @@ pub const fn is_written_as_it_is(text: &str) -> bool {
         place += 1;
     }
     !has_escaped(last)
+}
+
+/// Appends a text as a JSON string.
+pub fn write_text(text: &str, json: &mut String) {
+    if is_written_as_it_is(text) {
+        json.reserve(text.len() + 2);
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        // Writing a text to memory cannot fail.
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
 }
 
 /// Whether one of the bytes must be escaped: a quote, a backslash or a control character.

@@ -1,8 +1,7 @@
 //! The length of a value at the beginning of a text, found by quotes and brackets alone.
 
 /// Returns the length of an object or list. `None` if it does not end, or if the text begins with something else.
-pub(crate) fn value_length(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
+pub(crate) fn value_length(bytes: &[u8]) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     loop {
         match *bytes.get(at)? {

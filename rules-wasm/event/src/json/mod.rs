@@ -19,7 +19,7 @@ mod text;
 mod utf8;
 mod value;
 
-pub use escape::is_written_as_it_is;
+pub use escape::write_text;
 pub use members::{Members, integer, items, members, object, text};
 pub use names::joined;
 pub use raw::Raw;

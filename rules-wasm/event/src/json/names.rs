@@ -39,20 +39,11 @@ impl<'n, const N: usize> Names<'n, N> {
     pub(crate) fn place_before(&self, text: &[u8], closing: usize) -> Option<usize> {
         // A name has at least a bracket and a quote before it.
         let [before, last] = *text[..closing].last_chunk()?;
-        let mut number = usize::from(self.slots[slot(before, last)]);
-        while number > 0 {
-            let name = self.all[number - 1].as_bytes();
+        self.find(slot(before, last), |name| {
             // Neither name contains a quote.
             let opening = (closing - 1).checked_sub(name.len());
-            if let Some(opening) = opening
-                && text[opening] == b'"'
-                && is_same(&text[opening + 1..closing], name)
-            {
-                return Some(number - 1);
-            }
-            number = usize::from(self.next[number - 1]);
-        }
-        None
+            opening.is_some_and(|opening| text[opening] == b'"' && is_same(&text[opening + 1..closing], name))
+        })
     }
 
     /// Returns the index of a name as it is written.
@@ -62,10 +53,15 @@ impl<'n, const N: usize> Names<'n, N> {
             return self.place(&name.unescaped());
         }
         let text = name.text.as_bytes();
-        let mut number = usize::from(self.slots[slot_of(text)]);
+        self.find(slot_of(text), |name| name.len() == text.len() && is_same(text, name))
+    }
+
+    /// Returns the index of the first name in a slot that is the right one.
+    #[inline]
+    fn find(&self, slot: usize, is_it: impl Fn(&[u8]) -> bool) -> Option<usize> {
+        let mut number = usize::from(self.slots[slot]);
         while number > 0 {
-            let known = self.all[number - 1].as_bytes();
-            if known.len() == text.len() && is_same(text, known) {
+            if is_it(self.all[number - 1].as_bytes()) {
                 return Some(number - 1);
             }
             number = usize::from(self.next[number - 1]);

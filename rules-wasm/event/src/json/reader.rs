@@ -1,11 +1,16 @@
 //! Reads a JSON text once, from its beginning to its end.
 
 use super::escape::first_special;
+use super::length::value_length;
 use super::quoted::Quoted;
 use super::raw::Raw;
 use super::read::Read;
 use super::text::Text;
 use crate::scan::{container_length, is_escape, is_scalar, is_space, scalar_length};
+
+/// A list or object of at most this many bytes is read byte by byte. Otherwise a client could send many short ones, each
+/// of which would cost as much as a block.
+const SHORT: usize = 32;
 
 /// A place in a JSON text.
 ///
@@ -78,7 +83,11 @@ impl<'a> Reader<'a> {
             b'"' => {
                 self.string()?;
             }
-            b'{' | b'[' => self.at += container_length(&self.text.as_bytes()[begin..])?,
+            b'{' | b'[' => {
+                let rest = &self.text.as_bytes()[begin..];
+                let short = value_length(&rest[..rest.len().min(SHORT)]);
+                self.at += short.or_else(|| container_length(rest))?;
+            }
             _ => self.scalar()?,
         }
         Some(Raw::known(&self.text[begin..self.at]))

@@ -3,37 +3,9 @@
 use super::block::{BLOCK, blocks, brackets_by_words, quotes_by_words};
 use super::strings::Strings;
 
-/// A container of at most this many bytes is read byte by byte. Otherwise a client could send many short ones, each of
-/// which would cost as much as a block.
-const SHORT: usize = 32;
-
 /// Returns the length of the list or object at the beginning of a text. `None` if it does not end. All brackets are
-/// taken for one kind.
+/// taken for one kind. Even the shortest container costs a block.
 pub(crate) fn container_length(text: &[u8]) -> Option<usize> {
-    short_length(&text[..text.len().min(SHORT)]).or_else(|| long_length(text))
-}
-
-fn short_length(text: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_string, mut at) = (0_usize, false, 0);
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'"' => in_string = !in_string,
-            b'\\' => at += 1,
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-fn long_length(text: &[u8]) -> Option<usize> {
     let (whole, last) = blocks(text);
     let mut strings = Strings::default();
     let mut depth = 0;
