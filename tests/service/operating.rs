@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::support::api_server::{self, event_list, events};
 use crate::support::service::{Service, config, data, lines_of, service_folder, wait_until};
 use crate::support::{
-    Does, FIRST, SECOND, VERSIONED, package, record, run, sample, text, version, version_that_fails, versioned_spec,
+    Does, FIRST, SECOND, VERSIONED, package, record, run, sample, slow_to_check, text, version, version_that_fails,
+    versioned_spec, wait_for_check,
 };
 
 /// The series of an exposition, each with its value; it must be well-formed.
@@ -145,6 +146,22 @@ fn an_interrupt_stops_the_service_even_with_an_open_connection() {
     };
     assert_eq!(code, Some(0), "{log:#?}");
     drop((idle, slow));
+}
+
+/// Two signals end it, whatever the history's last entries wait for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_signal_ends_a_service_that_is_checking_a_package() {
+    let (folder, service) = with_rules();
+    put(folder.path(), SECOND, &slow_to_check(VERSIONED, "2.0.0"));
+    wait_for_check(service.process());
+    service.signal(Signal::INT);
+    wait_until("it listens no more", || std::net::TcpStream::connect(&service.address).is_err());
+    service.signal(Signal::TERM);
+    let (code, log, _) = service.end_of_itself();
+    let warned = "a second signal ended the service at once; the history may lack what happened last";
+    assert!(log.iter().any(|line| line["message"] == warned), "{log:#?}");
+    assert_eq!(code, Some(0));
 }
 
 /// A service with a folder of rules, in which there is [`FIRST`].

@@ -150,6 +150,22 @@ impl Live {
         rustix::process::kill_process(process, signal).expect("it lives");
     }
 
+    /// The process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the input and then the process, which does not wait for what takes long; how it ended.
+    pub(crate) fn end_at_once(mut self) -> Ended {
+        drop(self.stdin.take());
+        for signal in [Signal::INT, Signal::TERM] {
+            self.signal(signal);
+        }
+        let code = self.child.wait().expect("it ends").code();
+        let [stdout, stderr] = [0, 1].map(|_| self.reading.remove(0).join().expect("it was read"));
+        Ended { code, stdout, stderr }
+    }
+
     /// Ends the input, and checks the account; with the folder, for whoever wants to go on in it.
     pub(crate) fn end(mut self) -> (Run, tempfile::TempDir) {
         drop(self.stdin.take());

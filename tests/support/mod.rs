@@ -165,3 +165,20 @@ pub(crate) fn status(process: u32, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
+
+/// Waits until a process has been checking a package for half a second.
+#[cfg(target_os = "linux")]
+pub(crate) fn wait_for_check(process: u32) {
+    /// The kernel's unit of processor time is 10 ms on all common machines.
+    const HALF_A_SECOND: u64 = 50;
+    let processor_time = |task: &Path| -> Option<u64> {
+        let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+        // The name is cut to 15 bytes. `utime` is the 14th field.
+        let (_, fields) = stat.split_once("(portcullis-acti) ")?;
+        fields.split(' ').nth(11)?.parse().ok()
+    };
+    service::wait_until("a package is checked", || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
+        tasks.flatten().any(|task| processor_time(&task.path()).is_some_and(|time| time >= HALF_A_SECOND))
+    });
+}

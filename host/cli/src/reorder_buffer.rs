@@ -17,6 +17,14 @@ const IN_FLIGHT: usize = 32 << 20;
 /// turn it is.
 const WAITING: usize = 16 << 20;
 
+/// Why a stopped run has not judged and written all its records.
+pub(crate) enum NotEnded {
+    /// A rule or an output takes too long.
+    Hangs,
+    /// The caller was interrupted.
+    Interrupted,
+}
+
 /// A buffer that writes batches in their order.
 pub(crate) struct ReorderBuffer {
     state: Mutex<State>,
@@ -100,13 +108,18 @@ impl ReorderBuffer {
         both(failed, state.writer.finish())
     }
 
-    /// Waits for a stopped run to finish. Returns `false` if no record is judged or written for a second, or if
-    /// `is_interrupted`.
-    pub(crate) fn wait_for_end(&self, is_interrupted: &mut dyn FnMut() -> bool) -> bool {
+    /// Waits until all records of a stopped run are judged and written.
+    ///
+    /// # Errors
+    /// No record is judged or written for a second, or `is_interrupted`.
+    pub(crate) fn wait_for_end(&self, is_interrupted: &mut dyn FnMut() -> bool) -> Result<(), NotEnded> {
         let (mut before, mut since) = (self.steps.load(Ordering::Relaxed), Instant::now());
         while !self.is_finishing.load(Ordering::Relaxed) {
-            if since.elapsed() >= Duration::from_secs(1) || is_interrupted() {
-                return false;
+            if is_interrupted() {
+                return Err(NotEnded::Interrupted);
+            }
+            if since.elapsed() >= Duration::from_secs(1) {
+                return Err(NotEnded::Hangs);
             }
             let now = self.steps.load(Ordering::Relaxed);
             if now != before {
@@ -114,7 +127,7 @@ impl ReorderBuffer {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        true
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

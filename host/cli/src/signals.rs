@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Exit, Failure, OrExit, warn};
-use crate::reorder_buffer::ReorderBuffer;
+use crate::reorder_buffer::{NotEnded, ReorderBuffer};
 use crate::stop::Stop;
 
 /// The signals of a run. While rules are loaded there is no target yet.
@@ -80,15 +80,21 @@ impl Interruption {
     }
 }
 
-/// Stops the reading and waits for the run to end. If that takes too long, ends the process.
+/// Stops the reading and waits for the run to end. If that takes too long, or a second signal comes, ends the process.
 fn end(target: &Target, signals: &mut Signals) {
+    let is_end = |signal: i32| signal != SIGHUP;
     target.stop.set();
-    // An alert that no reader takes must not block for ever, and a second signal must end the process.
-    if !target.buffer.wait_for_end(&mut || signals.pending().any(|signal| signal != SIGHUP)) {
-        warn(
-            "warning: stopped in the middle of a record, which takes too long; the summary is missing, and the ledger may \
-             be incomplete",
-        );
-        std::process::exit(Exit::Interrupted as i32);
-    }
+    // An alert that no reader takes must not block for ever.
+    let waited = target.buffer.wait_for_end(&mut || signals.pending().any(is_end));
+    let why = match waited {
+        Err(NotEnded::Hangs) => "stopped in the middle of a record, which takes too long",
+        Err(NotEnded::Interrupted) => "a second signal ended the run at once",
+        // The last entries of the history may still take seconds.
+        Ok(()) => {
+            signals.forever().find(|signal| is_end(*signal));
+            "a second signal ended the run at once"
+        }
+    };
+    warn(format_args!("warning: {why}; the summary is missing, and the ledger and the history may be incomplete"));
+    std::process::exit(Exit::Interrupted as i32);
 }

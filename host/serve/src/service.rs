@@ -242,11 +242,17 @@ impl Service {
             let _ = timeout_at(until, self.app.ingest.in_flight.wait()).await;
             is_served
         };
-        let is_served = tokio::select! {
-            is_served = drained => is_served,
-            () = signals.end() => false,
+        let ended = async {
+            let is_served = drained.await;
+            self.app.ingest.sinks.close();
+            self.finish_history().await;
+            is_served
         };
-        self.end(is_served).await;
+        let is_served = tokio::select! {
+            is_served = ended => Some(is_served),
+            () = signals.end() => None,
+        };
+        self.log_end(is_served);
         Ok(())
     }
 
@@ -306,21 +312,28 @@ impl Service {
         }
     }
 
-    /// Closes everything, and logs the account.
-    async fn end(&self, is_served: bool) {
-        let left = self.app.ingest.in_flight.len();
-        self.app.ingest.sinks.close();
+    /// Waits until the history has its last entries.
+    async fn finish_history(&self) {
         if let Some(control) = self.control.clone()
             && let Ok(Err(unfinished)) = tokio::task::spawn_blocking(move || control.finish()).await
         {
             tracing::warn!("{unfinished}");
         }
+    }
+
+    /// Logs the account, and what the end has cut off. `is_served` is whether all connections were closed, or `None` if
+    /// a second signal ended the service.
+    fn log_end(&self, is_served: Option<bool>) {
+        let left = self.app.ingest.in_flight.len();
         for line in self.app.stats.summary() {
             tracing::info!("{line}");
         }
+        if is_served.is_none() {
+            tracing::warn!("a second signal ended the service at once; the history may lack what happened last");
+        }
         if left > 0 {
             tracing::warn!(batches = left, "stopped with batches in flight; their clients got no answer");
-        } else if !is_served {
+        } else if is_served == Some(false) {
             tracing::info!("stopped with open connections");
         }
     }
