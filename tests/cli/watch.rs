@@ -6,13 +6,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use portcullis::activation::{Activator, FollowedFiles, History, RequiredChecks};
+use portcullis::activation::{Activate, Activator, FollowedFiles, History, Policy, RequiredChecks, VersionState};
+use portcullis::{Compiler, Engine, Limits};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::service::wait_until;
 use crate::support::{
     Does, FIRST, Live, NODEPORT, SECOND, SYSTEM_PRINCIPAL, VERSIONED, exported, history, json_lines, live, package,
-    pairs, pinned, project, record, run, said, spec, version, version_that_fails,
+    pairs, pinned, project, record, run, said, slow_to_check, spec, version, version_that_fails, wait_for_check,
 };
 
 /// A rule's second version, compiled and packed as the README says, with the test cases that it has: the package.
@@ -351,4 +353,50 @@ fn who_ends_while_a_check_is_running_is_told_what_is_missing() {
     );
     left.send(()).expect("it waits");
     control.finish().expect("it is done");
+}
+
+/// Two signals end a run, whatever its last entries wait for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_signal_ends_a_run_that_is_checking_a_package() {
+    let live = live("", &["--watch"]);
+    live.put(SECOND, &slow_to_check(VERSIONED, "2.0.0"));
+    wait_for_check(live.process());
+    let ended = live.end_at_once();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(
+        ended.stderr.ends_with(
+            "warning: a second signal ended the run at once; the summary is missing, and the ledger and the history may \
+             be incomplete\n"
+        ),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// The config says that versions are activated by hand, and then a package is put, while the config of before is read.
+#[test]
+fn a_config_that_is_changed_before_a_package_is_put_counts_for_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (rules, config) = (folder.path().join("rules"), folder.path().join("config.toml"));
+    fs::create_dir(&rules).expect("a folder");
+    fs::write(&config, "").expect("written");
+    let mut activator =
+        Activator::new(Arc::new(History::default()), RequiredChecks::TestCases, jiff::Timestamp::now, |_| {});
+    let store = activator.add_store(vec![rules.clone()], Compiler::new(Engine::new().expect("an engine")));
+    let tenant = activator.add_tenant("default".into(), store, Policy::default(), Limits::default());
+    let follow = FollowedFiles { stores: true, held: false, configs: vec![config.clone()] };
+    let reload = move || {
+        let before = fs::read_to_string(&config).expect("it is there");
+        if before.is_empty() {
+            fs::write(&config, "activate = \"manual\"").expect("written");
+            fs::write(rules.join("package.wasm"), version("1.0.0", Does::Alert)).expect("written");
+        }
+        let activate = if before.is_empty() { Activate::Auto } else { Activate::Manual };
+        Ok(vec![(tenant, Policy { activate, ..Policy::default() })])
+    };
+    let control = activator.run(follow, Box::new(reload)).expect("a thread");
+    let list = || control.list().expect("the thread runs").remove(tenant);
+    wait_until("the package is found", || !list().is_empty());
+    assert_eq!(list()[0].state, VersionState::Waiting, "{:?}", list());
 }

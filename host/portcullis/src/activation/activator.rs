@@ -129,14 +129,18 @@ impl Activator {
         let is_starting = |Self { tenants, unreadable, .. }: &Self| {
             tenants.iter().any(|tenant| tenant.is_starting && unreadable[tenant.store].is_none())
         };
-        while self.follow_for_a_turn() && (began.elapsed() < PATIENCE || is_starting(self)) {}
+        loop {
+            let is_read = self.scan();
+            let is_unfinished = self.follow_for_a_turn(&is_read);
+            if !is_unfinished || (began.elapsed() >= PATIENCE && !is_starting(self)) {
+                return;
+            }
+        }
     }
 
-    /// Reads the stores and updates the rule sets like [`follow`](Self::follow), but checks only a few candidates: those
-    /// of the tenant whose checks took least time lately, urgent ones first. Returns whether candidates wait for the
-    /// next turn.
-    pub(super) fn follow_for_a_turn(&mut self) -> bool {
-        let is_read = self.scan();
+    /// Updates the rule sets of the tenants whose stores were read, but checks only a few candidates: those of the tenant
+    /// whose checks took least time lately, urgent ones first. Returns whether candidates wait for the next turn.
+    pub(super) fn follow_for_a_turn(&mut self, is_read: &[bool]) -> bool {
         let Self { recorder, stores, tenants, spent, last_turn, checks, .. } = self;
         // Each tenant has its share of the time. Who took more is behind the others, but not for longer than two checks.
         let began = Instant::now();
@@ -180,7 +184,7 @@ impl Activator {
     }
 
     /// Reads the stores. Returns for each tenant whether its store was read.
-    fn scan(&mut self) -> Vec<bool> {
+    pub(super) fn scan(&mut self) -> Vec<bool> {
         let Self { recorder, stores, tenants, unreadable, .. } = self;
         for (number, store) in stores.iter_mut().enumerate() {
             let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();

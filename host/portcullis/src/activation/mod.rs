@@ -7,6 +7,7 @@
 mod activator;
 mod checks;
 mod entry;
+mod followed_files;
 mod history;
 mod listing;
 mod missing;
@@ -22,9 +23,10 @@ mod watch;
 
 pub use activator::Activator;
 pub use entry::{Action, Entry, TestCounts};
+pub use followed_files::FollowedFiles;
 pub use history::{History, HistoryError, RuleHistory};
 pub use listing::{ListedPackage, VersionState};
 pub use policy::{Activate, Pin, Policy};
 pub use published::PublishedFolder;
 pub use recorder::{ActivationError, ActivationNotice, RequiredChecks};
-pub use watch::{Control, FollowedFiles, Reload, Unfinished};
+pub use watch::{Control, Reload, Unfinished};

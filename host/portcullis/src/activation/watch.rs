@@ -1,33 +1,23 @@
 //! The thread that follows stores while events flow, and the messages that wake it.
 
-use std::collections::{HashMap, VecDeque};
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::process::nice;
 use thiserror::Error;
 
 use super::activator::Activator;
 use super::entry::{Action, Entry};
+use super::followed_files::{DEBOUNCE, FilesWatched, FollowedFiles, MAX_DELAY};
 use super::history::{History, HistoryError};
 use super::listing::ListedPackage;
 use super::policy::Policy;
 use crate::package::{Package, one_line};
 use crate::sandbox::Fault;
-
-/// Files are read when they have not changed for this long, because copying a folder makes many changes.
-const DEBOUNCE: Duration = Duration::from_millis(100);
-
-/// Maximum delay of reading files that keep changing.
-const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Interval of checking whether shadows are over.
 const SHADOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,20 +36,8 @@ const NICE: i32 = 6;
 /// Reads the config again. Returns policies by the number of the tenant, or what is wrong with the config.
 pub type Reload = Box<dyn FnMut() -> Result<Vec<(usize, Policy)>, String> + Send>;
 
-/// Files that are followed.
-#[derive(Default)]
-pub struct FollowedFiles {
-    /// Whether stores are followed. Otherwise only [`Control::reload`] reads them again.
-    pub stores: bool,
-    /// Whether stores are not read before [`Control::follow_now`], because their files are still to come.
-    pub held: bool,
-    /// Config files. When one changes, the config is read again.
-    pub configs: Vec<PathBuf>,
-}
-
 enum Message {
-    StoresChanged,
-    ConfigChanged,
+    Changed,
     Reload,
     RolledBack { tenant: usize, failed: Package, to: Package, entry: Box<Entry>, written: Result<(), HistoryError> },
     FollowNow(Sender<()>),
@@ -170,12 +148,15 @@ impl Activator {
         std::thread::Builder::new().name("portcullis-activator".to_owned()).spawn(move || {
             // On Linux, this is the thread's alone. Judging has priority over checking candidates.
             let _ = nice(NICE);
-            let mut files = FilesWatched::new(follow, &self.paths(), sender);
+            let on_change = move || {
+                let _ = sender.send(Message::Changed);
+            };
+            let mut files = FilesWatched::new(follow, &self.paths(), on_change);
             if let Some(wrong) = files.wrong.take() {
                 self.recorder
                     .problem(None, format!("{wrong}; the files are checked every {} s", POLL_INTERVAL.as_secs()));
             }
-            let mut waiting = VecDeque::new();
+            let mut inbox = Inbox { receiver, waiting: VecDeque::new(), changing_since: None };
             // Changes from before the files were watched count too.
             let mut polled = None;
             let mut is_unfinished = false;
@@ -183,32 +164,19 @@ impl Activator {
             while is_alive.strong_count() > 0 {
                 if files.follow.stores && polled.is_none_or(|polled: Instant| polled.elapsed() >= POLL_INTERVAL) {
                     files.watch_folders(&self.paths());
-                    let changed = files.configs_changed();
-                    waiting.push_back(if changed { Message::ConfigChanged } else { Message::StoresChanged });
+                    inbox.waiting.push_back(Message::Changed);
                     polled = Some(Instant::now());
                 }
                 // While candidates wait for their checks, a turn comes whenever there is no message.
-                let message = if is_unfinished {
-                    next_now(&receiver, &mut waiting).unwrap_or(Ok(Message::StoresChanged))
-                } else {
-                    next(&receiver, &mut waiting)
-                };
+                let message =
+                    if is_unfinished { inbox.next_now().unwrap_or(Ok(Message::Changed)) } else { inbox.next() };
                 match message {
-                    Ok(Message::StoresChanged) => is_unfinished = !is_held && self.follow_for_a_turn(),
-                    Ok(message @ (Message::ConfigChanged | Message::Reload | Message::FollowNow(_))) => {
+                    Ok(Message::Changed) => is_unfinished = !is_held && self.take_turn(&mut files, &mut reload),
+                    Ok(message @ (Message::Reload | Message::FollowNow(_))) => {
                         files.configs_changed();
-                        match reload() {
-                            Ok(policies) => {
-                                for (tenant, policy) in policies {
-                                    self.set_policy(tenant, policy, matches!(message, Message::Reload));
-                                }
-                            }
-                            Err(wrong) => {
-                                self.recorder.problem(None, format!("{wrong}; the previous config stays in effect"));
-                            }
-                        }
+                        self.read_config(&mut reload, matches!(message, Message::Reload));
                         is_held &= !matches!(message, Message::FollowNow(_));
-                        is_unfinished = !is_held && self.follow_for_a_turn();
+                        is_unfinished = !is_held && self.take_turn(&mut files, &mut reload);
                         if let Message::FollowNow(done) = message {
                             let _ = done.send(());
                         }
@@ -235,141 +203,87 @@ impl Activator {
         Ok(control)
     }
 
+    /// Reads what has changed of the config and the stores, and follows them for a turn. Returns whether candidates wait
+    /// for the next turn.
+    fn take_turn(&mut self, files: &mut FilesWatched, reload: &mut Reload) -> bool {
+        loop {
+            let is_read = self.scan();
+            // An operator who changes the config and then puts a package relies on this order: a config that was
+            // changed before these packages were found is read before they are followed.
+            if !files.configs_changed() {
+                return self.follow_for_a_turn(&is_read);
+            }
+            files.settle_configs();
+            self.read_config(reload, false);
+        }
+    }
+
+    /// Reads the config again. With `force`, refused packages are checked again even if it is unchanged.
+    fn read_config(&mut self, reload: &mut Reload, force: bool) {
+        match reload() {
+            Ok(policies) => {
+                for (tenant, policy) in policies {
+                    self.set_policy(tenant, policy, force);
+                }
+            }
+            Err(wrong) => self.recorder.problem(None, format!("{wrong}; the previous config stays in effect")),
+        }
+    }
+
     fn paths(&self) -> Vec<PathBuf> {
         self.stores.iter().flat_map(|store| store.paths.iter().cloned()).collect()
     }
 }
 
-/// Returns the next message, or a timeout after a tick. Changes of files in quick succession become one message; other
-/// messages overtake it.
-fn next(receiver: &Receiver<Message>, waiting: &mut VecDeque<Message>) -> Result<Message, RecvTimeoutError> {
-    let mut first = match waiting.pop_front() {
-        Some(message) => message,
-        None => receiver.recv_timeout(SHADOW_INTERVAL)?,
-    };
-    let is_change =
-        |message: &Message| matches!(message, Message::StoresChanged | Message::ConfigChanged | Message::Reload);
-    if !is_change(&first) {
-        return Ok(first);
-    }
-    let began = Instant::now();
-    while began.elapsed() < MAX_DELAY {
-        match receiver.recv_timeout(DEBOUNCE) {
-            // The message that causes more checks replaces the other.
-            Ok(message) if is_change(&message) => match (&first, &message) {
-                (_, Message::Reload) | (Message::StoresChanged, _) => first = message,
-                _ => {}
-            },
-            Ok(other) => {
-                waiting.push_front(first);
-                return Ok(other);
-            }
-            Err(_) => break,
-        }
-    }
-    Ok(first)
+/// The messages that the thread has not dealt with.
+struct Inbox {
+    receiver: Receiver<Message>,
+    /// Messages that were received already.
+    waiting: VecDeque<Message>,
+    /// Time since which a change or a reload waits for further ones.
+    changing_since: Option<Instant>,
 }
 
-/// Returns the most important message that is there now, without waiting: changes of the config and of stores come last.
-fn next_now(
-    receiver: &Receiver<Message>,
-    waiting: &mut VecDeque<Message>,
-) -> Option<Result<Message, RecvTimeoutError>> {
-    loop {
-        match receiver.try_recv() {
-            Ok(message) => waiting.push_back(message),
-            Err(TryRecvError::Empty) => break,
-            Err(TryRecvError::Disconnected) => return Some(Err(RecvTimeoutError::Disconnected)),
-        }
-    }
-    let is_store = |message: &Message| matches!(message, Message::StoresChanged);
-    waiting.retain(|message| !is_store(message));
-    let is_change = |message: &Message| matches!(message, Message::ConfigChanged | Message::Reload);
-    let place = waiting.iter().position(|message| !is_change(message)).unwrap_or(0);
-    waiting.remove(place).map(Ok)
-}
-
-/// The files that the system watches.
-struct FilesWatched {
-    follow: FollowedFiles,
-    watcher: Option<RecommendedWatcher>,
-    /// Device and inode of each watched folder: a folder that was removed and created again needs a new watch.
-    folders: HashMap<PathBuf, (u64, u64)>,
-    /// Inode, length and time of the config files when they were checked last.
-    configs: Vec<Option<(u64, u64, SystemTime)>>,
-    wrong: Option<String>,
-}
-
-impl FilesWatched {
-    fn new(follow: FollowedFiles, stores: &[PathBuf], sender: Sender<Message>) -> Self {
-        let names = |paths: &[PathBuf]| -> Vec<OsString> {
-            paths.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect()
+impl Inbox {
+    /// Returns the next message, or a timeout after a tick. Changes of files in quick succession become one message;
+    /// other messages overtake it, but not for ever.
+    fn next(&mut self) -> Result<Message, RecvTimeoutError> {
+        let mut first = match self.waiting.pop_front() {
+            Some(message) => message,
+            None => self.receiver.recv_timeout(SHADOW_INTERVAL)?,
         };
-        let (configs, stores) = (names(&follow.configs), names(stores));
-        let on_event = move |event: notify::Result<notify::Event>| {
-            let message = match event {
-                // Reading files causes events too.
-                Ok(event) if is_read_access(event.kind) => return,
-                Ok(event) => {
-                    let has = |is_one: &dyn Fn(&OsStr) -> bool| {
-                        event.paths.iter().filter_map(|path| path.file_name()).any(is_one)
-                    };
-                    if has(&|name| configs.iter().any(|config| config == name)) {
-                        Message::ConfigChanged
-                    } else if has(&|name| is_store_file(name) || stores.iter().any(|store| store == name)) {
-                        Message::StoresChanged
-                    } else {
-                        // Another file in the folder, such as a ledger.
-                        return;
-                    }
+        if !matches!(first, Message::Changed | Message::Reload) {
+            return Ok(first);
+        }
+        let since = *self.changing_since.get_or_insert_with(Instant::now);
+        while since.elapsed() < MAX_DELAY {
+            match self.receiver.recv_timeout(DEBOUNCE) {
+                // The message that causes more checks replaces the other.
+                Ok(Message::Reload) => first = Message::Reload,
+                Ok(Message::Changed) => {}
+                Ok(other) => {
+                    self.waiting.push_front(first);
+                    return Ok(other);
                 }
-                Err(_) => Message::StoresChanged,
-            };
-            let _ = sender.send(message);
-        };
-        let (watcher, wrong) = match (follow.stores, notify::recommended_watcher(on_event)) {
-            (false, _) => (None, None),
-            (true, Ok(watcher)) => (Some(watcher), None),
-            (true, Err(error)) => (None, Some(format!("the system cannot notify of changed files: {error}"))),
-        };
-        Self { follow, watcher, folders: HashMap::new(), configs: Vec::new(), wrong }
-    }
-
-    /// Returns whether a config file was replaced or written to since the last call.
-    fn configs_changed(&mut self) -> bool {
-        let stamp = |config: &PathBuf| {
-            let metadata = fs::metadata(config).ok()?;
-            Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
-        };
-        let now: Vec<_> = self.follow.configs.iter().map(stamp).collect();
-        std::mem::replace(&mut self.configs, now.clone()) != now
-    }
-
-    /// Watches the folders that are not watched yet, or that were replaced.
-    fn watch_folders(&mut self, stores: &[PathBuf]) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for path in stores.iter().chain(&self.follow.configs) {
-            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            let Ok(metadata) = fs::metadata(folder) else { continue };
-            let identity = (metadata.dev(), metadata.ino());
-            if self.folders.get(folder) == Some(&identity) {
-                continue;
-            }
-            let _ = watcher.unwatch(folder);
-            if watcher.watch(folder, RecursiveMode::NonRecursive).is_ok() {
-                self.folders.insert(folder.to_owned(), identity);
+                Err(_) => break,
             }
         }
+        self.changing_since = None;
+        Ok(first)
     }
-}
 
-/// Returns whether a file name is that of a package, or of a link with which Kubernetes replaces a whole folder
-/// atomically.
-fn is_store_file(name: &OsStr) -> bool {
-    Path::new(name).extension().is_some_and(|ending| ending == "wasm") || name.as_encoded_bytes().starts_with(b"..")
-}
-
-fn is_read_access(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+    /// Returns the most important message that is there now, without waiting. A reload comes last, and changes are not
+    /// returned: the next turn finds them.
+    fn next_now(&mut self) -> Option<Result<Message, RecvTimeoutError>> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(message) => self.waiting.push_back(message),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Some(Err(RecvTimeoutError::Disconnected)),
+            }
+        }
+        self.waiting.retain(|message| !matches!(message, Message::Changed));
+        let place = self.waiting.iter().position(|message| !matches!(message, Message::Reload)).unwrap_or(0);
+        self.waiting.remove(place).map(Ok)
+    }
 }
