@@ -54,9 +54,9 @@ fn main() -> ExitCode {
         let figure: u64 = line.trim().parse().expect("a number");
         let change = (count.cast_signed() - figure.cast_signed()) * 1000 / figure.cast_signed();
         println!("{cloud}: {count} instructions a record, {:+}.{} % of {figure}", change / 10, (change % 10).abs());
-        if count.saturating_sub(figure) * 100 > figure * TOLERANCE {
+        if count.abs_diff(figure) * 100 > figure * TOLERANCE {
             println!(
-                "{cloud}: that is more than {TOLERANCE} % above. Where it is meant, write the figures anew: \
+                "{cloud}: that is more than {TOLERANCE} % apart. Where it is meant, write the figures anew: \
                  UPDATE=1 cargo bench --bench instructions"
             );
             code = ExitCode::FAILURE;
