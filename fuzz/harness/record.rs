@@ -198,7 +198,7 @@ impl Run {
     }
 
     fn check_closed(&mut self, incident: &Incident) {
-        let package = RULES.packages().iter().find(|package| package.rule_id() == incident.alert.rule_id);
+        let package = RULES.packages().iter().find(|package| package.rule_id() == incident.alert.about.rule_id);
         check_incident(incident, package.expect("an incident is of one of the rules").spec());
         self.in_incidents += incident.count;
     }

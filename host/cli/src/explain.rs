@@ -216,7 +216,7 @@ fn reason(package: &Package, event: &Event<'_>, verdict: Option<&Verdict>) -> St
         None => "not run: its LogTypes do not include the log type".to_owned(),
         Some(Verdict::Alert(alert)) => {
             let mut text = Text::new(TextStyle::default());
-            for (name, prose) in [("why", &package.spec().description), ("runbook", &alert.runbook)] {
+            for (name, prose) in [("why", &package.spec().description), ("runbook", &*alert.about.runbook)] {
                 prose.as_ref().inspect(|prose| text.prose(name, prose));
             }
             indented(&(alert.to_string() + &text.into_string())).trim().to_owned()

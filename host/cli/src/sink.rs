@@ -76,7 +76,7 @@ impl Sink {
     fn description(&mut self, alert: &Alert, spec: &Spec) -> String {
         let mut text = Text::new(self.style);
         if let Some(description) = spec.description.as_ref()
-            && self.described.insert(format!("{}\n{}\n{}", alert.tenant, alert.rule_id, alert.rule_version))
+            && self.described.insert(format!("{}\n{}\n{}", alert.tenant, alert.about.rule_id, alert.about.rule_version))
         {
             text.prose("why", description);
         }

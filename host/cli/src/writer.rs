@@ -204,7 +204,7 @@ impl Writer {
             Some(incidents) => {
                 incidents[tenant]
                     .specs
-                    .entry((alert.rule_id.clone(), alert.rule_version.clone()))
+                    .entry((alert.about.rule_id.clone(), alert.about.rule_version.clone()))
                     .or_insert_with(|| spec.clone());
                 let (shown, closed) = incidents[tenant].open.add(&alert, spec);
                 for incident in closed {
@@ -232,7 +232,7 @@ impl Writer {
         let IncidentsSoFar { over, specs, .. } = &mut incidents[tenant];
         *over += 1;
         // The version that raised its first alert may be gone.
-        let spec = &specs[&(incident.alert.rule_id.clone(), incident.alert.rule_version.clone())];
+        let spec = &specs[&(incident.alert.about.rule_id.clone(), incident.alert.about.rule_version.clone())];
         write_aside(&mut self.sink, &self.progress, |sink| sink.incident(incident, spec))
     }
 

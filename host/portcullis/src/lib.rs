@@ -56,7 +56,7 @@ pub use limits::{Limits, PackageLimits, TenantLimits};
 pub use package::{Compiler, Package, PackageError, run_compile_child};
 pub use pipeline::{Accounting, Judge, Judgement, Tenants, Verdict};
 pub use portcullis_alert as alert;
-pub use portcullis_alert::Alert;
+pub use portcullis_alert::{About, Alert, Constant};
 pub use portcullis_event as event;
 pub use rule_set::{RuleSet, RuleSetError};
 pub use sandbox::Fault;

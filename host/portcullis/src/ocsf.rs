@@ -85,22 +85,22 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             "uid": alert.alert_id,
             "title": alert.title,
             "desc": spec.description.as_deref().map(str::trim_end),
-            "src_url": alert.reference.as_ref().filter(|address| is_web_address(address)),
-            "types": alert.tags,
+            "src_url": alert.about.reference.as_ref().filter(|address| is_web_address(address)),
+            "types": *alert.about.tags,
             "data_sources": [alert.log_type],
             "analytic": {
-                "uid": alert.rule_id,
+                "uid": alert.about.rule_id,
                 "name": spec.display_name,
                 "type_id": 1,
                 "type": "Rule",
-                "version": alert.rule_version,
+                "version": alert.about.rule_version,
             },
-            "attacks": alert.mitre.iter().map(|technique| attack(technique)).collect::<Vec<_>>(),
+            "attacks": alert.about.mitre.iter().map(|technique| attack(technique)).collect::<Vec<_>>(),
         },
         "evidences": [evidence(alert, &context)],
         "resources": resources(alert, &context),
         "observables": observables(alert, &context),
-        "remediation": alert.runbook.as_ref().map(|runbook| json!({"desc": runbook.trim_end()})),
+        "remediation": alert.about.runbook.as_ref().map(|runbook| json!({"desc": runbook.trim_end()})),
         "metadata": {
             "version": VERSION,
             "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": env!("CARGO_PKG_VERSION")},
@@ -111,7 +111,7 @@ fn base(alert: &Alert, spec: &Spec, activity: Activity, time: i64) -> Value {
             "tenant_uid": alert.tenant,
         },
         "unmapped": {
-            "cluster": alert.cluster, "dedup": alert.dedup, "dedup_period_minutes": alert.dedup_period_minutes,
+            "cluster": alert.cluster, "dedup": alert.dedup, "dedup_period_minutes": alert.about.dedup_period_minutes,
         },
     })
 }

@@ -26,7 +26,8 @@ pub fn id_of(parts: &[&[u8]]) -> String {
 /// Formats bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Removes the white space between the tokens of a JSON text.
@@ -64,6 +65,13 @@ fn string_length(json: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_become_two_digits_each() {
+        let all: Vec<u8> = (0..=255).collect();
+        let expected: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex(&all), expected);
+    }
 
     #[test]
     fn a_period_depends_only_on_the_events_time() {

@@ -1,16 +1,20 @@
 //! The alert that a match becomes. The host and the components that contain the rules share this crate, so that both
 //! write the same alert.
 
+mod about;
 mod annotate;
 mod context;
 mod identity;
 mod text;
 
 use std::fmt;
+use std::sync::Arc;
 
 use portcullis_event::Event;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
+pub use about::{About, Constant};
 pub use annotate::{annotated, unannotated, with_alerts};
 pub use context::{ContextText, readable_context};
 use identity::period;
@@ -44,27 +48,6 @@ impl fmt::Display for Severity {
     }
 }
 
-/// The properties that all alerts of one version of a rule share. Most come from its spec.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// The rule's id.
-    pub rule_id: String,
-    /// The rule's version.
-    pub rule_version: String,
-    /// Severity of a match, unless the rule overrides it.
-    pub severity: Severity,
-    /// Length of the period in which alerts with equal dedup are one incident, in minutes.
-    pub dedup_period_minutes: u32,
-    /// MITRE ATT&CK techniques, as `TA0001:T1190`.
-    pub mitre: Vec<String>,
-    /// URL of further information.
-    pub reference: Option<String>,
-    /// Steps to investigate the alert.
-    pub runbook: Option<String>,
-    /// The rule's tags.
-    pub tags: Vec<String>,
-}
-
 /// A rule's answer on an event that it matches. The context is a JSON object in the form that [`readable_context`]
 /// returns, as its members or as its text.
 #[derive(Clone, Debug)]
@@ -79,24 +62,20 @@ pub struct Answer<C> {
     pub context: C,
 }
 
-/// An alert. In JSON it is one line.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// An alert. In JSON it is one line: these fields, and those of [`About`] in their place.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alert<C = ContextText> {
     /// Identifies the alert, however its record was delivered: 32 hexadecimal digits of a hash of tenant, rule id,
     /// dedup and the [event's identity](Event::identity).
     pub alert_id: String,
-    /// The rule's id.
-    pub rule_id: String,
     /// The version of the rule that matched.
-    pub rule_version: String,
+    pub about: Arc<About>,
     /// Severity: the rule's for this event if it has one, else the spec's.
     pub severity: Severity,
     /// One line for a person.
     pub title: String,
     /// Alerts of one rule with equal dedup are one incident.
     pub dedup: String,
-    /// Length of the period in which alerts with equal dedup are one incident, in minutes.
-    pub dedup_period_minutes: u32,
     /// Identifies the incident: 32 hexadecimal digits of a hash of tenant, rule id, dedup and the period of the event's
     /// time. Periods are counted from 1970. Events without a time share one period.
     pub incident_id: String,
@@ -112,53 +91,66 @@ pub struct Alert<C = ContextText> {
     pub audit_id: Option<String>,
     /// What a person needs to assess the match.
     pub context: C,
-    /// MITRE ATT&CK techniques, as `TA0001:T1190`.
-    pub mitre: Vec<String>,
-    /// URL of further information.
-    pub reference: Option<String>,
-    /// Steps to investigate the alert.
-    pub runbook: Option<String>,
-    /// The rule's tags.
-    pub tags: Vec<String>,
+}
+
+impl<C: Serialize> Serialize for Alert<C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let about = &*self.about;
+        let mut fields = serializer.serialize_struct("Alert", 18)?;
+        fields.serialize_field("alert_id", &self.alert_id)?;
+        fields.serialize_field("rule_id", &about.rule_id)?;
+        fields.serialize_field("rule_version", &about.rule_version)?;
+        fields.serialize_field("severity", &self.severity)?;
+        fields.serialize_field("title", &self.title)?;
+        fields.serialize_field("dedup", &self.dedup)?;
+        fields.serialize_field("dedup_period_minutes", &about.dedup_period_minutes)?;
+        fields.serialize_field("incident_id", &self.incident_id)?;
+        fields.serialize_field("tenant", &self.tenant)?;
+        fields.serialize_field("cluster", &self.cluster)?;
+        fields.serialize_field("log_type", self.log_type)?;
+        fields.serialize_field("event_time", &self.event_time)?;
+        fields.serialize_field("audit_id", &self.audit_id)?;
+        fields.serialize_field("context", &self.context)?;
+        fields.serialize_field("mitre", &about.mitre)?;
+        fields.serialize_field("reference", &about.reference)?;
+        fields.serialize_field("runbook", &about.runbook)?;
+        fields.serialize_field("tags", &about.tags)?;
+        fields.end()
+    }
 }
 
 impl Alert {
     /// Returns the approximate length of its texts in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
+        let About { rule_id, mitre, reference, runbook, tags, .. } = &*self.about;
         let of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let lists = self.mitre.iter().chain(&self.tags).map(|text| text.len() + 4).sum::<usize>();
-        let constant = self.rule_id.len() + self.tenant.len() + of(&self.reference) + of(&self.runbook) + lists;
+        let lists = mitre.iter().chain(&**tags).map(|text| text.len() + 4).sum::<usize>();
+        let constant = rule_id.len() + self.tenant.len() + of(reference) + of(runbook) + lists;
         // The others are a few hundred bytes.
         512 + self.title.len() + self.dedup.len() + self.context.as_str().len() + constant
     }
 }
 
 impl<C> Alert<C> {
-    /// Returns the alert for a rule's answer on an event.
+    /// Returns the alert for the answer of a version of a rule on an event.
     #[must_use]
-    pub fn new(about: About, answer: Answer<C>, event: &Event<'_>, tenant: &str) -> Self {
+    pub fn new(about: Arc<About>, answer: Answer<C>, event: &Event<'_>, tenant: &str) -> Self {
         let period = period(event.event_time.as_deref(), about.dedup_period_minutes);
         let (rule_id, dedup) = (about.rule_id.as_bytes(), answer.dedup.as_bytes());
         Self {
             alert_id: id_of(&[tenant.as_bytes(), rule_id, dedup, &event.identity()]),
             incident_id: id_of(&[tenant, &about.rule_id, &answer.dedup, &*period].map(str::as_bytes)),
-            rule_id: about.rule_id,
-            rule_version: about.rule_version,
             severity: answer.severity.unwrap_or(about.severity),
             title: answer.title,
             dedup: answer.dedup,
-            dedup_period_minutes: about.dedup_period_minutes,
             tenant: tenant.to_owned(),
             cluster: event.cluster.as_ref().map(ToString::to_string),
             log_type: event.log_type.as_str(),
             event_time: event.event_time.as_ref().map(ToString::to_string),
             audit_id: event.audit_id.as_ref().map(ToString::to_string),
             context: answer.context,
-            mitre: about.mitre,
-            reference: about.reference,
-            runbook: about.runbook,
-            tags: about.tags,
+            about,
         }
     }
 }

@@ -32,14 +32,14 @@ impl Alert {
         text.title(self.severity, &self.title);
         let context = self.context.members();
         if style.details {
-            text.line("rule", &format!("{} {}", self.rule_id, self.rule_version));
+            text.line("rule", &format!("{} {}", self.about.rule_id, self.about.rule_version));
             for (name, value) in [("time", &self.event_time), ("audit id", &self.audit_id)] {
                 text.line_of(name, value.as_deref());
             }
             for (name, value) in context.iter().filter(|(_, value)| !value.is_null()) {
                 text.line(name, &readable(value));
             }
-            text.line_of("reference", self.reference.as_deref());
+            text.line_of("reference", self.about.reference.as_deref());
         } else {
             text.sentence(&[
                 ("", self.event_time.as_deref()),
@@ -52,10 +52,10 @@ impl Alert {
                 ("", word(&context, "verb").as_deref()),
                 ("", object.as_deref()),
                 ("answered with ", part(&context, "responseStatus").as_deref()),
-                ("", Some(&format!("({} {})", self.rule_id, self.rule_version))),
+                ("", Some(&format!("({} {})", self.about.rule_id, self.about.rule_version))),
             ]);
         }
-        if let Some(runbook) = self.runbook.as_ref().filter(|_| style.runbook) {
+        if let Some(runbook) = self.about.runbook.as_ref().filter(|_| style.runbook) {
             text.paragraph("runbook", runbook);
         }
         text.into_string()

@@ -17,6 +17,7 @@ mod rules;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 
 use portcullis_alert::{Alert, DEFAULT_TENANT};
 use portcullis_event::envelope::{Decoded, Path, Search};
@@ -105,7 +106,7 @@ pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<C
 /// Evaluates both rules on an event, and returns the alerts.
 fn evaluate(event: &Event<'_>) -> impl Iterator<Item = Alert<Context>> {
     let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(event)?)));
-    answers.map(|(rule, answer)| Alert::new(rule.about(), answer, event, DEFAULT_TENANT))
+    answers.map(|(rule, answer)| Alert::new(Arc::clone(rule.about()), answer, event, DEFAULT_TENANT))
 }
 
 /// Returns the name of the member that holds an envelope's list of records.

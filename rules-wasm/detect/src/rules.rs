@@ -1,5 +1,7 @@
 //! The rules as functions, with the properties from their specs.
 
+use std::sync::{Arc, OnceLock};
+
 use nodeport_service::NodePortService;
 use portcullis_alert::{About, Answer, Severity, compact_json, readable_context};
 use portcullis_event::Event;
@@ -42,11 +44,12 @@ pub(crate) struct Rule {
     version: &'static str,
     pub(crate) prefilter: &'static [(&'static str, &'static [&'static str])],
     evaluate: fn(&Event<'_>) -> Option<Alert>,
+    about: OnceLock<Arc<About>>,
 }
 
 impl Rule {
     const fn new<R: Exported>(spec: Spec) -> Self {
-        Self { spec, version: R::VERSION, prefilter: R::PREFILTER, evaluate: R::evaluate }
+        Self { spec, version: R::VERSION, prefilter: R::PREFILTER, evaluate: R::evaluate, about: OnceLock::new() }
     }
 
     /// Evaluates the rule on an event, if the rule subscribes to its log type.
@@ -68,19 +71,21 @@ impl Rule {
     }
 
     /// Returns the properties that all alerts of the rule share.
-    pub(crate) fn about(&self) -> About {
-        let Spec { rule_id, severity, dedup_period_minutes, mitre, reference, runbook, tags, .. } = self.spec;
-        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        About {
-            rule_id: rule_id.to_owned(),
-            rule_version: self.version.to_owned(),
-            severity,
-            dedup_period_minutes,
-            mitre: texts(mitre),
-            reference: reference.map(ToOwned::to_owned),
-            runbook: runbook.map(ToOwned::to_owned),
-            tags: texts(tags),
-        }
+    pub(crate) fn about(&self) -> &Arc<About> {
+        self.about.get_or_init(|| {
+            let Spec { rule_id, severity, dedup_period_minutes, mitre, reference, runbook, tags, .. } = self.spec;
+            let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+            Arc::new(About {
+                rule_id: rule_id.to_owned(),
+                rule_version: self.version.to_owned(),
+                severity,
+                dedup_period_minutes,
+                mitre: texts(mitre),
+                reference: reference.map(ToOwned::to_owned).into(),
+                runbook: runbook.map(ToOwned::to_owned).into(),
+                tags: texts(tags),
+            })
+        })
     }
 }
 

@@ -39,12 +39,13 @@ impl Guest for Detector {
 }
 
 fn finding(alert: Alert<Context>) -> Finding {
+    let about = &*alert.about;
     Finding {
         context: alert.context.get().to_owned(),
         alert_id: alert.alert_id,
         incident_id: alert.incident_id,
-        rule_id: alert.rule_id,
-        rule_version: alert.rule_version,
+        rule_id: about.rule_id.clone(),
+        rule_version: about.rule_version.clone(),
         severity: match alert.severity {
             AlertSeverity::Info => Severity::Info,
             AlertSeverity::Low => Severity::Low,
@@ -54,14 +55,14 @@ fn finding(alert: Alert<Context>) -> Finding {
         },
         title: alert.title,
         dedup: alert.dedup,
-        dedup_period_minutes: alert.dedup_period_minutes,
+        dedup_period_minutes: about.dedup_period_minutes,
         log_type: alert.log_type.to_owned(),
         cluster: alert.cluster,
         event_time: alert.event_time,
         audit_id: alert.audit_id,
-        mitre: alert.mitre,
-        reference: alert.reference,
-        runbook: alert.runbook,
-        tags: alert.tags,
+        mitre: about.mitre.to_vec(),
+        reference: (*about.reference).clone(),
+        runbook: (*about.runbook).clone(),
+        tags: about.tags.to_vec(),
     }
 }

@@ -36,7 +36,7 @@ impl Guest for Handler {
             let message =
                 BrokerMessage { subject: subject.clone(), body: to_json(&alert).into_bytes(), reply_to: None };
             publish(&message).map_err(|error| {
-                format!("alert {} of {} was not published on {subject}: {error}", alert.alert_id, alert.rule_id)
+                format!("alert {} of {} was not published on {subject}: {error}", alert.alert_id, alert.about.rule_id)
             })?;
         }
         Ok(())

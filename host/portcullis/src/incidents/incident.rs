@@ -80,7 +80,7 @@ impl Incident {
         let mut text = Text::new(style);
         let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
         text.title(self.alert.severity, &format!("incident over, {times}: {}", self.alert.title));
-        text.line("rule", &format!("{} {}", self.alert.rule_id, self.alert.rule_version));
+        text.line("rule", &format!("{} {}", self.alert.about.rule_id, self.alert.about.rule_version));
         for (name, time) in [("first", &self.first_time), ("last", &self.last_time)] {
             text.line_of(name, time.as_deref());
         }
@@ -94,9 +94,9 @@ impl Incident {
 
 /// Writes the members of the first alert that an incident's JSON contains.
 fn essentials<S: Serializer>(alert: &Alert, serializer: S) -> Result<S::Ok, S::Error> {
-    let Alert { alert_id, rule_id, rule_version, severity, title, dedup, tenant, .. } = alert;
+    let Alert { alert_id, about, severity, title, dedup, tenant, .. } = alert;
     let mut members = serializer.serialize_map(None)?;
-    for (name, text) in [("alert_id", alert_id), ("rule_id", rule_id), ("rule_version", rule_version)] {
+    for (name, text) in [("alert_id", alert_id), ("rule_id", &about.rule_id), ("rule_version", &about.rule_version)] {
         members.serialize_entry(name, text)?;
     }
     members.serialize_entry("severity", severity)?;

@@ -56,12 +56,12 @@ struct RuleIncidents {
 type Key = (String, String, String);
 
 fn key_of(alert: &Alert) -> Key {
-    (alert.tenant.clone(), alert.rule_id.clone(), alert.dedup.clone())
+    (alert.tenant.clone(), alert.about.rule_id.clone(), alert.dedup.clone())
 }
 
 /// Returns tenant and rule.
 fn rule_of(alert: &Alert) -> (String, String) {
-    (alert.tenant.clone(), alert.rule_id.clone())
+    (alert.tenant.clone(), alert.about.rule_id.clone())
 }
 
 struct Open {
@@ -258,7 +258,7 @@ impl Open {
 
 /// Returns the approximate size of an alert in bytes: its texts, and the overhead of each.
 fn size_of_alert(alert: &Alert) -> usize {
-    json_length(alert) + (20 + alert.tags.len() + alert.mitre.len()) * size_of::<String>()
+    json_length(alert) + (20 + alert.about.tags.len() + alert.about.mitre.len()) * size_of::<String>()
 }
 
 #[cfg(test)]

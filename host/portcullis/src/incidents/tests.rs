@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
 
-use portcullis_alert::ContextText;
+use portcullis_alert::{About, ContextText};
 
 use super::*;
 use crate::package::Severity;
@@ -22,12 +23,10 @@ fn alert(id: usize, dedup: &str, minutes: Option<i64>) -> Alert {
     let context = json!({"verb": format!("v{id}"), "sourceIPs": ["1.2.3.4:1", "x"]});
     Alert {
         alert_id: id.to_string(),
-        rule_id: "R".to_owned(),
-        rule_version: "1.0.0".to_owned(),
+        about: about("R"),
         severity: Severity::Low,
         title: "title".to_owned(),
         dedup: dedup.to_owned(),
-        dedup_period_minutes: 60,
         incident_id: String::new(),
         tenant: "default".to_owned(),
         cluster: None,
@@ -35,11 +34,20 @@ fn alert(id: usize, dedup: &str, minutes: Option<i64>) -> Alert {
         event_time: minutes.map(|minutes| (start + SignedDuration::from_mins(minutes)).to_string()),
         audit_id: None,
         context: ContextText::new(&context.to_string()).expect("an object"),
-        mitre: Vec::new(),
-        reference: None,
-        runbook: None,
-        tags: Vec::new(),
     }
+}
+
+fn about(rule_id: &str) -> Arc<About> {
+    Arc::new(About {
+        rule_id: rule_id.to_owned(),
+        rule_version: "1.0.0".to_owned(),
+        severity: Severity::Low,
+        dedup_period_minutes: 60,
+        mitre: Vec::new().into(),
+        reference: None.into(),
+        runbook: None.into(),
+        tags: Vec::new().into(),
+    })
 }
 
 fn clock() -> Timestamp {
@@ -128,7 +136,7 @@ fn one_rules_incidents_do_not_close_anothers() {
     let of = |rule: &str, id: usize, length: usize| {
         let context = json!({"verb": format!("{id}{}", "x".repeat(length))});
         let context = ContextText::new(&context.to_string()).expect("an object");
-        Alert { rule_id: rule.to_owned(), context, ..alert(id, &id.to_string(), Some(0)) }
+        Alert { about: about(rule), context, ..alert(id, &id.to_string(), Some(0)) }
     };
     incidents.add(&of("victim", 0, 0), &spec);
     for id in 1..=1000 {

@@ -47,6 +47,8 @@ pub struct Package(Arc<Inner>);
 
 struct Inner {
     candidate: Arc<Candidate>,
+    /// The details of the rule that all of its alerts contain.
+    about: Arc<About>,
     surface: Surface,
     component: DetectionPre<State>,
     /// Limit for its stack, in bytes.
@@ -192,18 +194,8 @@ impl Package {
     }
 
     /// Returns the details of the rule that all of its alerts contain.
-    pub(crate) fn about(&self) -> About {
-        let spec = self.spec();
-        About {
-            rule_id: spec.rule_id.clone(),
-            rule_version: self.version().to_string(),
-            severity: spec.severity,
-            dedup_period_minutes: spec.dedup_period_minutes,
-            mitre: spec.mitre().to_vec(),
-            reference: spec.reference.clone(),
-            runbook: spec.runbook.clone(),
-            tags: spec.tags.clone(),
-        }
+    pub(crate) fn about(&self) -> &Arc<About> {
+        &self.0.about
     }
 
     /// Returns the prefilter, which all matching events fulfil.
@@ -290,6 +282,21 @@ impl Inner {
             exports: names.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect(),
         };
         let component = DetectionPre::new(linked).map_err(refused)?;
-        Ok(Self { candidate, surface, component, stack: engine.stack() })
+        let about = Arc::new(about(&candidate));
+        Ok(Self { candidate, about, surface, component, stack: engine.stack() })
+    }
+}
+
+fn about(candidate: &Candidate) -> About {
+    let (spec, manifest) = (&candidate.spec, &candidate.manifest);
+    About {
+        rule_id: spec.rule_id.clone(),
+        rule_version: manifest.version.to_string(),
+        severity: spec.severity,
+        dedup_period_minutes: spec.dedup_period_minutes,
+        mitre: spec.mitre().to_vec().into(),
+        reference: spec.reference.clone().into(),
+        runbook: spec.runbook.clone().into(),
+        tags: spec.tags.clone().into(),
     }
 }

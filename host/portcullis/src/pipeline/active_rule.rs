@@ -91,7 +91,7 @@ impl Version {
         let answer = answer.and_then(|answer| {
             let alert = |answer| {
                 let answer = checked(answer, self.alert_length)?;
-                Ok(Box::new(Alert::new(self.package.about(), answer, context.event, context.tenant)))
+                Ok(Box::new(Alert::new(Arc::clone(self.package.about()), answer, context.event, context.tenant)))
             };
             answer.map(alert).transpose()
         });
