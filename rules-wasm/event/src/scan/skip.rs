@@ -11,26 +11,20 @@ pub(crate) fn container_length(text: &[u8]) -> Option<usize> {
     let mut depth = 0;
     for (number, block) in whole.iter().chain([&last]).enumerate() {
         let found = strings.find(quotes_by_words(block), text, number * BLOCK);
-        let (opening, closing) = brackets_by_words(block);
-        let outside = !(found.inside | found.quotes);
-        let (opening, mut closing) = (opening & outside, closing & outside);
-        if closing.count_ones() < depth {
-            depth = depth + opening.count_ones() - closing.count_ones();
-            continue;
-        }
-        // It may end in this block.
-        let mut seen = 0;
-        while closing != 0 {
-            let end = closing & closing.wrapping_neg();
-            let before = opening & (end - 1);
-            depth = (depth + (before & !seen).count_ones()).checked_sub(1)?;
-            if depth == 0 {
-                return Some(number * BLOCK + end.trailing_zeros() as usize + 1);
+        let mut brackets = brackets_by_words(block) & !(found.inside | found.quotes);
+        while brackets != 0 {
+            let place = brackets.trailing_zeros() as usize;
+            // This bit is set in both opening brackets, and in neither closing one.
+            if block[place] & 2 == 0 {
+                depth = usize::checked_sub(depth, 1)?;
+                if depth == 0 {
+                    return Some(number * BLOCK + place + 1);
+                }
+            } else {
+                depth += 1;
             }
-            seen = before;
-            closing ^= end;
+            brackets &= brackets - 1;
         }
-        depth += (opening & !seen).count_ones();
     }
     None
 }

@@ -167,8 +167,7 @@ impl Tokens {
                 *entry = Block::default();
                 continue;
             }
-            let (opening, closing) = brackets_by_words(block);
-            *entry = Block::new(opening | closing, colons_by_words(block), &found);
+            *entry = Block::new(brackets_by_words(block), colons_by_words(block), &found);
         }
         if strings.are_right() && controls == 0 { None } else { Some(false) }
     }
