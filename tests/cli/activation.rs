@@ -63,6 +63,7 @@ fn a_candidate_that_fails_its_checks_judges_no_event() {
         // As somebody writes who is not careful: in its place.
         fs::write(live.path(&file), bytes).expect("written");
         live.send(&[&*record; 10]);
+        live.alert();
         let entry = live.wait_for_entry(|entry| {
             entry["action"] == "refused" && entry["file"].as_str().is_some_and(|named| named.ends_with(&file))
         });
@@ -196,11 +197,12 @@ fn a_pin_of_a_missing_version_is_reported() {
 fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
     let config = pinned("^1");
     let mut live = live(&config, &["--watch"]);
-    for number in ["2.0.0", "1.5.0-rc.1", "1.4.0"] {
-        live.put(&format!("rules/{VERSIONED}@{number}.wasm"), &version(number, Does::Nothing));
+    for (number, does) in [("2.0.0", Does::Nothing), ("1.5.0-rc.1", Does::Nothing), ("1.4.0", Does::Alert)] {
+        live.put(&format!("rules/{VERSIONED}@{number}.wasm"), &version(number, does));
     }
     live.wait_for("activated", "1.4.0");
     live.send(&[&record(false)]);
+    live.alert();
     live.put("config.toml", b"");
     live.wait_for("activated", "2.0.0");
     live.put("config.toml", config.replace("^1", "1.5.0-rc.1").as_bytes());
@@ -210,7 +212,7 @@ fn a_range_takes_the_newest_of_its_versions_and_a_pre_release_only_by_name() {
     live.send(&[&record(false)]);
     live.wait_for_message("Test.Versioned is pinned to 7.0.0");
     let (run, folder) = live.end();
-    assert_eq!(pairs(&said(&run.ledger)), [("1.4.0", "no-match"), ("1.5.0-rc.1", "no-match")]);
+    assert_eq!(pairs(&said(&run.ledger)), [("1.4.0", "alert"), ("1.5.0-rc.1", "no-match")]);
     let missing =
         "Test.Versioned is pinned to 7.0.0, which does not exist; existing versions: 1.0.0, 1.4.0, 1.5.0-rc.1, 2.0.0";
     assert!(run.ended.stderr.contains(missing), "{}", run.ended.stderr);

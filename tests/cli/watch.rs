@@ -232,6 +232,8 @@ fn temporary_files_of_editors_are_not_packages() {
     fs::create_dir(live.path("rules/folder.wasm")).expect("a folder");
     // Emptied, and written piece by piece.
     let second = version("2.0.1", Does::Nothing);
+    live.send(&[&record(false)]);
+    live.alert();
     for end in (0..second.len()).step_by(97).chain([second.len()]) {
         fs::write(live.path("rules/piece.wasm"), &second[..end]).expect("written");
         live.send(&[&record(false)]);

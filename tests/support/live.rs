@@ -87,7 +87,7 @@ impl Live {
         fs::remove_file(self.path(name)).expect("removed");
     }
 
-    /// Sends records, a line each.
+    /// Sends records, a line each. They are judged later: who changes rules then waits for their alerts before.
     pub(crate) fn send(&mut self, records: &[&str]) {
         let stdin = self.stdin.as_mut().expect("it is open");
         for record in records {
