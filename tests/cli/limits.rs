@@ -107,7 +107,10 @@ fn an_object_of_any_shape_still_alerts() {
         .chain([deep])
         .map(|items| format!(r#""x":[{items}],"spec":{{"type":"NodePort","ports":[1]}}"#));
     let of_33_bytes = format!(r#""":[{}]"#, ["0"; 16].join(","));
-    let members = [r#""":0"#, r#""":{}"#, r#""":{"":0}"#, r#""\n":{}"#, r#""\n":0"#, &of_33_bytes].map(repeated);
+    // The last name with escapes is almost one that a rule asks for.
+    let escaped = [r#""\n":{}"#, r#""\n":0"#, r#""\nspec":0"#, r#""\u0073pe\n":0"#];
+    let members = [r#""":0"#, r#""":{}"#, r#""":{"":0}"#, &of_33_bytes].into_iter().chain(escaped).map(repeated);
+    let members: Vec<String> = members.collect();
     let beside = members.iter().map(|members| format!(r#"{members},"spec":{{"type":"NodePort","ports":[1]}}"#));
     let in_spec = members.iter().map(|members| format!(r#""spec":{{{members},"type":"NodePort","ports":[1]}}"#));
     for content in inside.chain(beside).chain(in_spec) {

@@ -50,7 +50,7 @@ impl<'n, const N: usize> Names<'n, N> {
     #[inline]
     pub(crate) fn place_of(&self, name: Quoted<'_>) -> Option<usize> {
         if name.has_escapes {
-            return self.place(&name.unescaped());
+            return self.place_of_escaped(name);
         }
         let text = name.text.as_bytes();
         self.find(slot_of(text), |name| name.len() == text.len() && is_same(text, name))
@@ -67,6 +67,11 @@ impl<'n, const N: usize> Names<'n, N> {
             number = usize::from(self.next[number - 1]);
         }
         None
+    }
+
+    #[cold]
+    fn place_of_escaped(&self, name: Quoted<'_>) -> Option<usize> {
+        self.all.iter().position(|asked| name.is(asked))
     }
 
     /// Returns the index of a name.
