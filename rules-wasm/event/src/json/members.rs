@@ -50,9 +50,9 @@ pub fn object<'a, const N: usize>(raw: Option<Raw<'a>>, names: [&str; N]) -> Rea
 fn read_members<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<Members<'a, N>> {
     let mut members = [None; N];
     Reader::new(text).object(|reader, name| {
-        let name = name.unescaped();
+        let place = names.iter().position(|asked| name.is(asked));
         let value = Some(reader.value()?);
-        if let Some(place) = names.iter().position(|asked| *asked == name) {
+        if let Some(place) = place {
             members[place] = value;
         }
         Some(())

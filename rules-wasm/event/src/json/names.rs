@@ -50,7 +50,7 @@ impl<'n, const N: usize> Names<'n, N> {
     #[inline]
     pub(crate) fn place_of(&self, name: Quoted<'_>) -> Option<usize> {
         if name.has_escapes {
-            return self.place_of_escaped(name);
+            return self.place(name);
         }
         let text = name.text.as_bytes();
         self.find(slot_of(text), |name| name.len() == text.len() && is_same(text, name))
@@ -69,15 +69,10 @@ impl<'n, const N: usize> Names<'n, N> {
         None
     }
 
+    /// Returns the index of a name with escapes.
     #[cold]
-    fn place_of_escaped(&self, name: Quoted<'_>) -> Option<usize> {
+    pub(crate) fn place(&self, name: Quoted<'_>) -> Option<usize> {
         self.all.iter().position(|asked| name.is(asked))
-    }
-
-    /// Returns the index of a name.
-    #[cold]
-    pub(crate) fn place(&self, name: &str) -> Option<usize> {
-        self.all.iter().position(|asked| *asked == name)
     }
 }
 

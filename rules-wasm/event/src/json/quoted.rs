@@ -20,7 +20,12 @@ impl<'a> Quoted<'a> {
 
     /// Whether this is its text. Unlike unescaping, it ends at the first difference and needs no memory: a client may
     /// send any number of names with escapes.
+    #[inline]
     pub(crate) fn is(self, text: &str) -> bool {
+        if self.has_escapes { self.is_unescaped(text) } else { self.text == text }
+    }
+
+    fn is_unescaped(self, text: &str) -> bool {
         let (mut string, mut text_left) = (self.text.as_bytes(), text.as_bytes());
         loop {
             let (character, length) = match *string {

@@ -138,7 +138,7 @@ impl<'a, 'd> Value<'a, 'd> {
         for (colon, value) in self.members() {
             let closing = document.closing(colon);
             let place = if document.tokens.has_escapes(closing) {
-                names.place(&document.name(colon).unescaped())
+                names.place(document.name(colon))
             } else {
                 names.place_before(document.text.as_bytes(), closing)
             };
