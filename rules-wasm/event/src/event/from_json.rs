@@ -170,7 +170,7 @@ fn status(reader: &mut Reader<'_>) -> Option<Option<ResponseStatus>> {
     let mut code = None;
     reader.object(|reader, name| {
         let value = reader.value()?;
-        if name.unescaped() == "code" {
+        if name.is("code") {
             code = Some(value);
         }
         Some(())

@@ -4,7 +4,7 @@
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
 use super::utf8::utf8;
-use crate::scan::{BLOCK, Escapes, LOW, blocks, quotes_by_words};
+use crate::scan::{BLOCK, Escapes, LOW, blocks, less, quotes_by_words};
 
 /// Whether a text needs no escapes in a JSON string.
 #[must_use]
@@ -45,12 +45,8 @@ const fn has_escaped(bytes: [u8; 8]) -> bool {
 /// it. After it, any highest bit may be set.
 #[inline]
 const fn specials(bytes: [u8; 8]) -> u64 {
-    const fn less(bytes: u64, than: u64) -> u64 {
-        bytes.wrapping_sub(LOW * than) & !bytes
-    }
     let bytes = u64::from_le_bytes(bytes);
-    let borrows = less(bytes, 0x20) | less(bytes ^ (LOW * b'"' as u64), 1) | less(bytes ^ (LOW * b'\\' as u64), 1);
-    borrows & (LOW * 0x80)
+    less(bytes, 0x20) | less(bytes ^ (LOW * b'"' as u64), 1) | less(bytes ^ (LOW * b'\\' as u64), 1)
 }
 
 /// Returns the first place from `at` on of a quote, a backslash or a control character.
@@ -77,6 +73,18 @@ fn first_special_in_last_bytes(bytes: &[u8], at: usize) -> Option<usize> {
 pub(crate) fn unescaped(string: &str) -> String {
     let mut buffer = Vec::new();
     unescape(string, &mut buffer).to_owned()
+}
+
+/// Whether this is the text of a valid JSON string, given without its quotes.
+pub(crate) fn unescapes_to(string: &str, text: &str) -> bool {
+    let (mut string, mut text) = (string, text);
+    while let Some(backslash) = string.bytes().position(|byte| byte == b'\\') {
+        let (plain, escape) = (&string[..backslash], &string[backslash + 1..]);
+        let (character, length) = character(escape.as_bytes());
+        let Some(rest) = text.strip_prefix(plain).and_then(|rest| rest.strip_prefix(character)) else { return false };
+        (string, text) = (&escape[length..], rest);
+    }
+    string == text
 }
 
 /// [`unescaped`] into a buffer.
@@ -183,6 +191,7 @@ fn unescape_any(string: &[u8], so_far: SoFar, buffer: &mut [u8]) -> usize {
 #[inline(never)]
 fn character(escape: &[u8]) -> (char, usize) {
     match escape[0] {
+        same @ (b'"' | b'\\' | b'/') => (same.into(), 1),
         b'n' => ('\n', 1),
         b't' => ('\t', 1),
         b'r' => ('\r', 1),

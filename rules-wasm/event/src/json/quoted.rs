@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::escape::unescaped;
+use super::escape::{unescaped, unescapes_to};
 
 /// A valid JSON string as it is written, without quotes.
 #[derive(Clone, Copy)]
@@ -22,43 +22,7 @@ impl<'a> Quoted<'a> {
     /// send any number of names with escapes.
     #[inline]
     pub(crate) fn is(self, text: &str) -> bool {
-        if self.has_escapes { self.is_unescaped(text) } else { self.text == text }
-    }
-
-    fn is_unescaped(self, text: &str) -> bool {
-        let (mut string, mut text_left) = (self.text.as_bytes(), text.as_bytes());
-        loop {
-            let (character, length) = match *string {
-                [] => return text_left.is_empty(),
-                [b'\\', b'u', first, second, third, last, ..] => {
-                    let digits = [first, second, third, last].map(|digit| char::from(digit).to_digit(16));
-                    (digits.into_iter().flatten().fold(0, |number, digit| number << 4 | digit), 6)
-                }
-                [b'\\', escaped, ..] => (u32::from(control(escaped)), 2),
-                [byte, ..] => (u32::from(byte), 1),
-            };
-            let Some((next, rest)) = text_left.split_first() else { return false };
-            // A character of several bytes, of which an escape may be only a half.
-            if length == 6 && character >= 0x80 {
-                return !next.is_ascii() && self.unescaped() == text;
-            }
-            if character != u32::from(*next) {
-                return false;
-            }
-            (string, text_left) = (&string[length..], rest);
-        }
-    }
-}
-
-/// Returns the character that the letter after a backslash stands for.
-fn control(letter: u8) -> u8 {
-    match letter {
-        b'b' => 0x08,
-        b'f' => 0x0c,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        other => other,
+        if self.has_escapes { unescapes_to(self.text, text) } else { self.text == text }
     }
 }
 

@@ -64,15 +64,16 @@ pub(crate) const LOW: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each byte in a word.
 const HIGHEST: u64 = LOW << 7;
 
+/// Sets the highest bit of the first byte of a word that is less than this number, and of no byte before it. After it,
+/// any highest bit may be set. Bytes from 128 on are not less.
+#[inline]
+pub(crate) const fn less(bytes: u64, than: u64) -> u64 {
+    bytes.wrapping_sub(LOW * than) & !bytes & HIGHEST
+}
+
 /// Finds quotes and backslashes without SIMD, eight bytes at once.
 pub(crate) fn quotes_by_words(block: &[u8; BLOCK]) -> Quotes {
-    let is_backslash = |bytes: u64| bytes ^ (LOW * u64::from(b'\\'));
-    // Most blocks have no backslash, and checking that is cheaper than finding their places.
-    let borrows = words(block).fold(0, |borrows, bytes| {
-        let bytes = is_backslash(bytes);
-        borrows | (bytes.wrapping_sub(LOW) & !bytes)
-    });
-    let backslashes = if borrows & HIGHEST == 0 { 0 } else { by_words(block, is_backslash) };
+    let backslashes = rare_by_words(block, |bytes| bytes ^ (LOW * u64::from(b'\\')));
     Quotes { quotes: by_words(block, |bytes| bytes ^ (LOW * u64::from(b'"'))), backslashes }
 }
 
@@ -89,9 +90,13 @@ pub(crate) fn colons_by_words(block: &[u8; BLOCK]) -> u64 {
 
 /// Finds control characters without SIMD.
 pub(crate) fn controls_by_words(block: &[u8; BLOCK]) -> u64 {
-    // As for backslashes.
-    let borrows = words(block).fold(0, |borrows, bytes| borrows | (bytes.wrapping_sub(LOW * 0x20) & !bytes));
-    if borrows & HIGHEST == 0 { 0 } else { by_words(block, |bytes| bytes & (LOW * 0xe0)) }
+    rare_by_words(block, |bytes| bytes & (LOW * 0xe0))
+}
+
+/// [`by_words`] for bytes that most blocks do not have: checking that is cheaper than finding their places.
+fn rare_by_words(block: &[u8; BLOCK], zero: impl Fn(u64) -> u64) -> u64 {
+    let found = words(block).fold(0, |found, bytes| found | less(zero(bytes), 1));
+    if found == 0 { 0 } else { by_words(block, zero) }
 }
 
 fn words(block: &[u8; BLOCK]) -> impl Iterator<Item = u64> {

@@ -18,7 +18,7 @@ mod skip;
 mod strings;
 mod tokens;
 
-pub(crate) use block::{BLOCK, LOW, blocks, quotes_by_words};
+pub(crate) use block::{BLOCK, LOW, blocks, less, quotes_by_words};
 pub(crate) use containers::short;
 pub(crate) use escapes::Escapes;
 pub(crate) use scalar::{is_scalar, is_space, scalar_length};
