@@ -130,18 +130,18 @@ impl Activator {
             tenants.iter().any(|tenant| tenant.is_starting && unreadable[tenant.store].is_none())
         };
         loop {
-            let is_read = self.scan();
-            let is_unfinished = self.follow_for_a_turn(&is_read);
-            if !is_unfinished || (began.elapsed() >= PATIENCE && !is_starting(self)) {
+            self.scan();
+            if !self.follow_for_a_turn() || (began.elapsed() >= PATIENCE && !is_starting(self)) {
                 return;
             }
         }
     }
 
     /// Updates the rule sets of the tenants whose stores were read, but checks only a few candidates: those of the tenant
-    /// whose checks took least time lately, urgent ones first. Returns whether candidates wait for the next turn.
-    pub(super) fn follow_for_a_turn(&mut self, is_read: &[bool]) -> bool {
-        let Self { recorder, stores, tenants, spent, last_turn, checks, .. } = self;
+    /// whose checks took least time lately, urgent ones first. Returns whether candidates, or stores that were not
+    /// scanned yet, wait for the next turn.
+    pub(super) fn follow_for_a_turn(&mut self) -> bool {
+        let Self { recorder, stores, tenants, unreadable, spent, last_turn, checks } = self;
         // Each tenant has its share of the time. Who took more is behind the others, but not for longer than two checks.
         let began = Instant::now();
         let share = began.duration_since(*last_turn) / u32::try_from(tenants.len().max(1)).unwrap_or(u32::MAX);
@@ -150,6 +150,9 @@ impl Activator {
         for (spent, _) in spent.iter_mut() {
             *spent = spent.saturating_sub(share.max(least)).min(2 * TEST_CASES_TIME);
         }
+        let store_of = |number: &usize| tenants[*number].store;
+        let readable = (0..tenants.len()).filter(|number| unreadable[store_of(number)].is_none());
+        let (scanned, unscanned): (Vec<_>, Vec<_>) = readable.partition(|number| stores[store_of(number)].is_scanned);
         let mut follow = |number: usize, mut allowed: Checks| {
             let tenant = &mut tenants[number];
             tenant.follow(&mut stores[tenant.store], recorder, &mut allowed);
@@ -157,7 +160,7 @@ impl Activator {
         };
         // What needs no check does not wait.
         let mut waiting = Vec::new();
-        for number in (0..is_read.len()).filter(|number| is_read[*number]) {
+        for number in scanned {
             let left = follow(number, Checks::none());
             if left.is_unfinished {
                 // Among tenants that took about as much time, those that lack a rule come first.
@@ -166,7 +169,7 @@ impl Activator {
             }
         }
         waiting.sort_unstable();
-        let mut is_unfinished = false;
+        let mut is_unfinished = !unscanned.is_empty();
         for (_, number) in waiting {
             let began_check = Instant::now();
             let mut done = follow(number, Checks::urgent());
@@ -183,8 +186,8 @@ impl Activator {
         is_unfinished
     }
 
-    /// Reads the stores. Returns for each tenant whether its store was read.
-    pub(super) fn scan(&mut self) -> Vec<bool> {
+    /// Reads the stores.
+    pub(super) fn scan(&mut self) {
         let Self { recorder, stores, tenants, unreadable, .. } = self;
         for (number, store) in stores.iter_mut().enumerate() {
             let mut following = tenants.iter().filter(|tenant| tenant.store == number).peekable();
@@ -204,7 +207,6 @@ impl Activator {
             }
             unreadable[number] = error;
         }
-        tenants.iter().map(|tenant| unreadable[tenant.store].is_none()).collect()
     }
 
     /// Returns the errors of the stores that could not be read the last time.

@@ -25,6 +25,8 @@ pub(super) struct Store {
     pub(super) paths: Vec<PathBuf>,
     pub(super) compiler: Compiler,
     files: BTreeMap<PathBuf, StoredFile>,
+    /// Whether the files were looked for.
+    pub(super) is_scanned: bool,
     /// Compiled packages, by the SHA-256 of the file.
     compiled: HashMap<String, Package>,
     /// Results of compiling in advance, by the SHA-256 of the file.
@@ -53,7 +55,14 @@ struct Stamp {
 
 impl Store {
     pub(super) fn new(paths: Vec<PathBuf>, compiler: Compiler) -> Self {
-        Self { paths, compiler, files: BTreeMap::new(), compiled: HashMap::new(), ahead: HashMap::new() }
+        Self {
+            paths,
+            compiler,
+            files: BTreeMap::new(),
+            is_scanned: false,
+            compiled: HashMap::new(),
+            ahead: HashMap::new(),
+        }
     }
 
     /// Returns a store of the same files that accepts packages signed with these keys; without a list, all packages.
@@ -100,6 +109,7 @@ impl Store {
         for sha256 in &gone {
             self.compiled.remove(sha256);
         }
+        self.is_scanned = true;
         Ok(())
     }
 

@@ -173,7 +173,9 @@ impl Activator {
                 match message {
                     Ok(Message::Changed) => is_unfinished = !is_held && self.take_turn(&mut files, &mut reload),
                     Ok(message @ (Message::Reload | Message::FollowNow(_))) => {
-                        files.configs_changed();
+                        if files.configs_changed() {
+                            files.settle_configs();
+                        }
                         self.read_config(&mut reload, matches!(message, Message::Reload));
                         is_held &= !matches!(message, Message::FollowNow(_));
                         is_unfinished = !is_held && self.take_turn(&mut files, &mut reload);
@@ -206,16 +208,14 @@ impl Activator {
     /// Reads what has changed of the config and the stores, and follows them for a turn. Returns whether candidates wait
     /// for the next turn.
     fn take_turn(&mut self, files: &mut FilesWatched, reload: &mut Reload) -> bool {
-        loop {
-            let is_read = self.scan();
-            // An operator who changes the config and then puts a package relies on this order: a config that was
-            // changed before these packages were found is read before they are followed.
-            if !files.configs_changed() {
-                return self.follow_for_a_turn(&is_read);
-            }
+        self.scan();
+        // An operator who changes the config and then puts a package relies on this order: a config that was changed
+        // before these packages were found is read before they are followed.
+        if files.configs_changed() {
             files.settle_configs();
             self.read_config(reload, false);
         }
+        self.follow_for_a_turn()
     }
 
     /// Reads the config again. With `force`, refused packages are checked again even if it is unchanged.
@@ -283,6 +283,7 @@ impl Inbox {
             }
         }
         self.waiting.retain(|message| !matches!(message, Message::Changed));
+        self.changing_since = None;
         let place = self.waiting.iter().position(|message| !matches!(message, Message::Reload)).unwrap_or(0);
         self.waiting.remove(place).map(Ok)
     }
