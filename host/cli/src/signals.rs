@@ -86,14 +86,13 @@ fn end(target: &Target, signals: &mut Signals) {
     target.stop.set();
     // An alert that no reader takes must not block for ever.
     let waited = target.buffer.wait_for_end(&mut || signals.pending().any(is_end));
+    if waited.is_ok() {
+        // The last entries of the history may still take seconds.
+        signals.forever().find(|signal| is_end(*signal));
+    }
     let why = match waited {
         Err(NotEnded::Hangs) => "stopped in the middle of a record, which takes too long",
-        Err(NotEnded::Interrupted) => "a second signal ended the run at once",
-        // The last entries of the history may still take seconds.
-        Ok(()) => {
-            signals.forever().find(|signal| is_end(*signal));
-            "a second signal ended the run at once"
-        }
+        Ok(()) | Err(NotEnded::Interrupted) => "a second signal ended the run at once",
     };
     warn(format_args!("warning: {why}; the summary is missing, and the ledger and the history may be incomplete"));
     std::process::exit(Exit::Interrupted as i32);

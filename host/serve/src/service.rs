@@ -250,7 +250,10 @@ impl Service {
         };
         let is_served = tokio::select! {
             is_served = ended => Some(is_served),
-            () = signals.end() => None,
+            () = signals.end() => {
+                self.app.ingest.sinks.close();
+                None
+            }
         };
         self.log_end(is_served);
         Ok(())
