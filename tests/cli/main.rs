@@ -8,6 +8,7 @@ mod cache;
 mod cases;
 mod detector;
 mod docs;
+mod ending;
 mod enrichment;
 mod envelope_search;
 mod envelopes;

@@ -155,9 +155,12 @@ impl Live {
         self.child.id()
     }
 
-    /// Ends the input and then the process, which does not wait for what takes long; how it ended.
+    /// Ends the input, and then the process by two signals while it waits for the history; how it ended. A record must
+    /// have been sent: the outputs are complete when the ledger has it.
     pub(crate) fn end_at_once(mut self) -> Ended {
         drop(self.stdin.take());
+        let ledger = self.folder.path().join("ledger");
+        wait_until("the ledger is written", || fs::metadata(&ledger).is_ok_and(|ledger| ledger.len() > 0));
         for signal in [Signal::INT, Signal::TERM] {
             self.signal(signal);
         }
