@@ -53,7 +53,8 @@ fn main() -> ExitCode {
         let line = figures.lines().find_map(|line| line.strip_prefix(cloud)).expect("a figure for each cloud");
         let figure: u64 = line.trim().parse().expect("a number");
         let change = (count.cast_signed() - figure.cast_signed()) * 1000 / figure.cast_signed();
-        println!("{cloud}: {count} instructions a record, {:+}.{} % of {figure}", change / 10, (change % 10).abs());
+        let (sign, tenths) = (if change < 0 { '-' } else { '+' }, change.abs());
+        println!("{cloud}: {count} instructions a record, {sign}{}.{} % of {figure}", tenths / 10, tenths % 10);
         if count.abs_diff(figure) * 100 > figure * TOLERANCE {
             println!(
                 "{cloud}: that is more than {TOLERANCE} % apart. Where it is meant, write the figures anew: \
