@@ -29,7 +29,7 @@ impl PerRecord for Portcullis {
             let rule = verdict.package.rule_id();
             match verdict.verdict {
                 Verdict::Alert(_) => {
-                    ensure!(alerts.add(rule), "the embedded rule {rule} is not one of the compared rules")
+                    ensure!(alerts.add(rule), "the embedded rule {rule} is not one of the compared rules");
                 }
                 Verdict::NoMatch | Verdict::Skipped => {}
                 Verdict::Excluded { .. } => bail!("{rule} has an exclusion, but none is configured"),
