@@ -1,10 +1,11 @@
-//! The compared engines: Portcullis, three crates, and Panther's engine.
+//! The compared engines: Portcullis, four crates, and Panther's engine.
 
 mod cel;
 mod panther;
 mod portcullis;
 mod regorus;
 mod sigma;
+mod vrl;
 
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,7 @@ pub(crate) fn native() -> Result<Vec<Entry>> {
         Entry::new("cel (CEL)", locked("cel")?, Normalized, cel::Cel::new()?),
         Entry::new("rsigma-eval (Sigma)", locked("rsigma-eval")?, Normalized, sigma::Sigma::new()?),
         Entry::new("regorus (Rego)", locked("regorus")?, Normalized, regorus::Regorus::new()?),
+        Entry::new("vrl (Vector's VRL)", locked("vrl")?, Normalized, vrl::Vrl::new()?),
     ])
 }
 
