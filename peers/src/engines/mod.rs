@@ -1,6 +1,7 @@
-//! The compared engines: Portcullis, four crates, and Panther's engine.
+//! The compared engines: Portcullis, five crates, and Panther's engine.
 
 mod cel;
+mod jaq;
 mod panther;
 mod portcullis;
 mod regorus;
@@ -94,6 +95,7 @@ pub(crate) fn native() -> Result<Vec<Entry>> {
         Entry::new("rsigma-eval (Sigma)", locked("rsigma-eval")?, Normalized, sigma::Sigma::new()?),
         Entry::new("regorus (Rego)", locked("regorus")?, Normalized, regorus::Regorus::new()?),
         Entry::new("vrl (Vector's VRL)", locked("vrl")?, Normalized, vrl::Vrl::new()?),
+        Entry::new("jaq-core (jq)", locked("jaq-core")?, Normalized, jaq::Jaq::new()?),
     ])
 }
 
