@@ -1,6 +1,7 @@
 //! Updates the rule sets of tenants when the packages in their stores change.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,19 +103,24 @@ impl Activator {
     /// is refused, or a rule has no version that can be active.
     pub fn start_strictly(&mut self) -> Result<(), (usize, ActivationError)> {
         self.recorder.is_strict.set(true);
-        let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant).err()?)));
+        // Tenants that share a store start with the same files.
+        let mut scanned = HashSet::new();
+        let wrong = (0..self.tenants.len()).find_map(|tenant| Some((tenant, self.start(tenant, &mut scanned).err()?)));
         self.recorder.is_strict.set(false);
         self.recorder.end_strict_start(wrong.is_none());
         wrong.map_or(Ok(()), Err)
     }
 
-    fn start(&mut self, tenant: usize) -> Result<(), ActivationError> {
-        let store = &mut self.stores[self.tenants[tenant].store];
-        store.scan()?;
-        if store.files().next().is_none() {
-            return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
+    fn start(&mut self, tenant: usize, scanned: &mut HashSet<usize>) -> Result<(), ActivationError> {
+        let number = self.tenants[tenant].store;
+        let store = &mut self.stores[number];
+        if scanned.insert(number) {
+            store.scan()?;
+            if store.files().next().is_none() {
+                return Err(FolderError::Empty(store.paths.first().cloned().unwrap_or_default()).into());
+            }
+            store.compile_ahead();
         }
-        store.compile_ahead();
         self.tenants[tenant].follow(store, &self.recorder, &mut Checks::all());
         self.recorder.startup_error().map_or(Ok(()), Err)
     }

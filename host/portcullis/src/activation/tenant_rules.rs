@@ -138,10 +138,10 @@ impl TenantRules {
 
     /// Publishes the first rules if all have been looked at. Until then, the operator is notified of refusals only.
     fn end_start(&mut self, recorder: &Recorder) {
-        self.started.append(&mut recorder.entries.borrow_mut());
+        self.keep_entries(recorder);
         if self.rules.values().all(|rule| rule.is_started) {
             self.is_starting = false;
-            recorder.entries.borrow_mut().append(&mut self.started);
+            recorder.entries.borrow_mut().append(&mut std::mem::take(&mut self.started));
             self.publish(recorder);
             recorder.started(&self.name, self.cell.newer(&mut 0).as_deref());
         } else {
@@ -379,10 +379,18 @@ impl TenantRules {
     /// rollback.
     pub(super) fn publish(&mut self, recorder: &Recorder) {
         if self.is_starting {
-            self.started.append(&mut recorder.entries.borrow_mut());
+            self.keep_entries(recorder);
             return;
         }
         recorder.publish(|| self.cell.publish(Arc::new(self.rule_set())));
+    }
+
+    /// Keeps the recorded entries until the start has ended. Those of a strict start stay where they are, because they
+    /// are written when all tenants have started.
+    fn keep_entries(&mut self, recorder: &Recorder) {
+        if !recorder.is_strict.get() {
+            self.started.append(&mut recorder.entries.borrow_mut());
+        }
     }
 
     fn rule_set(&self) -> RuleSet {
