@@ -1,5 +1,6 @@
 //! The active packages of one tenant, and the index that finds the rules for an event.
 
+mod candidates;
 mod cell;
 mod folder;
 mod index;
@@ -17,10 +18,10 @@ use std::time::Instant;
 use portcullis_event::{Event, LogType};
 use thiserror::Error;
 
+pub(crate) use candidates::Candidates;
 pub use cell::SwapCell;
 pub(crate) use folder::package_files;
 pub use folder::{FolderError, read_packages};
-pub(crate) use index::Candidates;
 pub use shadow::{Shadow, ShadowReport, Tally};
 pub use watch::{RuleSetWatch, RuleSets};
 
@@ -84,7 +85,7 @@ impl RuleSet {
                 second: second.origin().to_owned(),
             });
         }
-        let index = Index::new(&packages);
+        let index = index_of(packages.iter());
         Ok(Self { packages, index, ..Self::default() })
     }
 
@@ -103,8 +104,7 @@ impl RuleSet {
     /// Returns the rule set with these candidates in shadow.
     #[must_use]
     pub fn with_shadows(self, shadows: Vec<Shadow>) -> Self {
-        let packages: Vec<Package> = shadows.iter().map(|shadow| shadow.package.clone()).collect();
-        Self { shadow_index: Index::new(&packages), shadows, ..self }
+        Self { shadow_index: index_of(shadows.iter().map(|shadow| &shadow.package)), shadows, ..self }
     }
 
     /// Returns the rule set of a tenant that also has active packages with `Enabled: false`, or has none.
@@ -177,4 +177,8 @@ impl RuleSet {
     pub(crate) fn candidates(&self, event: &Event<'_>, candidates: &mut Candidates) {
         self.index.candidates(event, candidates);
     }
+}
+
+fn index_of<'p>(packages: impl Iterator<Item = &'p Package>) -> Index {
+    Index::new(&packages.map(|package| (&*package.spec().log_types, package.prefilter())).collect::<Vec<_>>())
 }
