@@ -1,5 +1,6 @@
 //! Decides which tenant a record belongs to.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use portcullis_event::json;
@@ -60,22 +61,58 @@ impl fmt::Display for FieldPath {
 }
 
 /// The claims of all tenants. For a tenant, one of its claims must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Claims {
-    tenants: Vec<Vec<Claim>>,
+    all: Vec<Conditions>,
     /// All paths in the claims, each once.
     paths: Vec<FieldPath>,
+    /// For each source of a text, the numbers of the claims that hold for these texts only, so that the cost of a record
+    /// does not grow with the tenants that it cannot belong to.
+    by_text: Vec<HashMap<String, Vec<usize>>>,
+    /// The numbers of all other claims.
+    others: Vec<usize>,
+}
+
+/// The conditions of a claim of this tenant, each with the number of its source: 0 is the input, others are paths.
+#[derive(Debug)]
+struct Conditions {
+    tenant: usize,
+    conditions: Vec<(usize, Vec<Pattern>)>,
 }
 
 impl Claims {
     pub(super) fn new(tenants: Vec<Vec<Claim>>) -> Self {
-        let mut paths: Vec<FieldPath> = Vec::new();
-        for (path, _) in tenants.iter().flatten().flat_map(|claim| &claim.fields) {
-            if !paths.contains(path) {
-                paths.push(path.clone());
+        let mut known = Self { by_text: vec![HashMap::new()], ..Self::default() };
+        for (tenant, claims) in tenants.into_iter().enumerate() {
+            for claim in claims {
+                known.add(tenant, claim);
             }
         }
-        Self { tenants, paths }
+        known
+    }
+
+    fn add(&mut self, tenant: usize, claim: Claim) {
+        let fields = claim.fields.into_iter().map(|(path, patterns)| {
+            let number = self.paths.iter().position(|known| *known == path).unwrap_or_else(|| {
+                self.paths.push(path);
+                self.by_text.push(HashMap::new());
+                self.paths.len() - 1
+            });
+            (number + 1, patterns)
+        });
+        let input = Some((0, claim.inputs)).filter(|(_, patterns)| !patterns.is_empty());
+        let conditions: Vec<_> = fields.chain(input).collect();
+        let number = self.all.len();
+        let exact = conditions.iter().find_map(|(source, patterns)| Some((*source, exact_texts(patterns)?)));
+        match exact {
+            Some((source, texts)) => {
+                for text in texts {
+                    self.by_text[source].entry(text.to_owned()).or_default().push(number);
+                }
+            }
+            None => self.others.push(number),
+        }
+        self.all.push(Conditions { tenant, conditions });
     }
 
     /// Returns the number of the tenant that a record belongs to.
@@ -84,27 +121,47 @@ impl Claims {
     /// The record does not belong to exactly one tenant; the error contains the numbers of all that claim it.
     pub(super) fn owner(&self, record: &[u8], input: &str) -> Result<usize, Vec<usize>> {
         let record = std::str::from_utf8(record).unwrap_or_default();
-        let values: Vec<_> = self.paths.iter().map(|path| path.of(record)).collect();
-        let value = |path: &FieldPath| {
-            let number = self.paths.iter().position(|known| known == path);
-            number.and_then(|number| values[number].as_deref())
+        let fields = self.paths.iter().map(|path| path.of(record));
+        let texts: Vec<_> = std::iter::once(Some(input.into())).chain(fields).collect();
+        let known = self.by_text.iter().zip(&texts).filter_map(|(claims, text)| claims.get(text.as_deref()?));
+        let holds = |claim: &Conditions| {
+            claim.conditions.iter().all(|(source, patterns)| {
+                texts[*source].as_deref().is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
+            })
         };
-        let holds = |claim: &Claim| {
-            let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
-            (claim.inputs.is_empty() || any(&claim.inputs, input))
-                && claim.fields.iter().all(|(path, patterns)| value(path).is_some_and(|text| any(patterns, text)))
-        };
-        let owners = self.tenants.iter().enumerate().filter(|(_, claims)| claims.iter().any(holds));
-        match &*owners.map(|(number, _)| number).collect::<Vec<_>>() {
-            [owner] => Ok(*owner),
-            others => Err(others.to_vec()),
-        }
+        let claims = known.flatten().chain(&self.others).map(|number| &self.all[*number]);
+        let mut owners: Vec<usize> = claims.filter(|claim| holds(claim)).map(|claim| claim.tenant).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        if let [owner] = *owners { Ok(owner) } else { Err(owners) }
     }
+}
+
+/// Returns the texts of patterns that match nothing else; `None` if one of them is a prefix.
+fn exact_texts<'p>(patterns: &'p [Pattern]) -> Option<Vec<&'p str>> {
+    let exact = |pattern: &'p Pattern| if let Pattern::Exact(text) = pattern { Some(text.as_str()) } else { None };
+    patterns.iter().map(exact).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+
+    fn field() -> impl Strategy<Value = &'static str> {
+        select(&["label", "project"][..])
+    }
+
+    fn text() -> impl Strategy<Value = &'static str> {
+        select(&["a", "ab", "b"][..])
+    }
+
+    fn pattern() -> impl Strategy<Value = &'static str> {
+        select(&["a", "ab", "b", "a*", "*"][..])
+    }
 
     fn claim(inputs: &[&str], fields: &[(&str, &str)]) -> Claim {
         let fields =
@@ -137,5 +194,38 @@ mod tests {
         }
         // As everywhere, the last of equal names counts.
         assert_eq!(owner(r#"{"p_source_label":"acme-prod","p_source_label":"x"}"#, "-"), Err(vec![]));
+    }
+    proptest! {
+        #[test]
+        fn the_owners_are_the_tenants_with_a_claim_that_holds(
+            tenants in vec(vec((vec(pattern(), 0..2), vec((field(), vec(pattern(), 1..3)), 0..3)), 0..4), 0..6),
+            values in vec((field(), text()), 0..3),
+            input in text(),
+        ) {
+            let claim = |(inputs, fields): &(Vec<&str>, Vec<(&str, Vec<&str>)>)| Claim {
+                inputs: inputs.iter().map(|text| Pattern::new(text)).collect(),
+                fields: fields
+                    .iter()
+                    .map(|(path, texts)| {
+                        (FieldPath::new(path).expect("a path"), texts.iter().map(|text| Pattern::new(text)).collect())
+                    })
+                    .collect(),
+            };
+            let tenants: Vec<Vec<Claim>> = tenants.iter().map(|claims| claims.iter().map(claim).collect()).collect();
+            let record: serde_json::Map<_, _> =
+                values.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect();
+            let record = serde_json::Value::Object(record);
+            let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
+            let holds = |claim: &Claim| {
+                (claim.inputs.is_empty() || any(&claim.inputs, input))
+                    && claim.fields.iter().all(|(path, patterns)| {
+                        record[path.to_string()].as_str().is_some_and(|text| any(patterns, text))
+                    })
+            };
+            let expected: Vec<usize> =
+                (0..tenants.len()).filter(|tenant| tenants[*tenant].iter().any(holds)).collect();
+            let expected = if let [owner] = *expected { Ok(owner) } else { Err(expected) };
+            prop_assert_eq!(Claims::new(tenants.clone()).owner(record.to_string().as_bytes(), input), expected);
+        }
     }
 }
