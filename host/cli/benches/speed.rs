@@ -10,6 +10,8 @@
 mod records;
 #[path = "support/rounds.rs"]
 mod rounds;
+#[path = "support/rules.rs"]
+mod rules;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use portcullis::{Accounting, Engine, Judge, Judgement, Limits, Package, RuleSet,
 use portcullis_event::{Buffers, Outcome, normalize};
 use portcullis_rule::Rule as _;
 use rounds::{Turn, take_turns};
+use rules::others;
 use system_principal_public_ip::SystemPrincipalPublicIp;
 
 /// The number of records, which are read again and again. More than a core's own cache can hold would measure memory.
@@ -48,11 +51,11 @@ fn main() {
     let engine = Engine::new().expect("an engine");
     let two = embedded::packages(&engine).expect("the rules");
     let many = two.iter().cloned().chain(others(&engine, &two[0], MANY - two.len())).collect();
-    let rules = |packages: Vec<Package>| Arc::new(RuleSet::new(packages).expect("one of each"));
+    let set = |packages: Vec<Package>| Arc::new(RuleSet::new(packages).expect("one of each"));
     let open = without_prefilter(&engine, &two[1]);
     let packages = two.clone();
-    let open = rules(vec![two[0].clone(), open]);
-    let (two, many) = (rules(two), rules(many));
+    let open = set(vec![two[0].clone(), open]);
+    let (two, many) = (set(two), set(many));
     println!("{RECORDS} records of {} bytes on average, {ROUNDS} rounds\n", lines.len() / RECORDS);
 
     let judge = |rules: &Arc<RuleSet>| Judge::new(Arc::clone(rules), Limits::default());
@@ -180,24 +183,4 @@ fn without_prefilter(engine: &Engine, package: &Package) -> Package {
     let recipe = Recipe { prefilter: Some(&serde_json::Map::new()), ..Recipe::default() };
     let packed = pack(package.bytes(), "open", &recipe).expect("a package");
     Package::load(engine, &packed.bytes, "without a prefilter").expect("a package")
-}
-
-/// Returns this many rules whose prefilters match no record, each with a component of its own.
-fn others(engine: &Engine, like: &Package, count: usize) -> Vec<Package> {
-    let rule = |number: usize| {
-        let spec = format!(
-            "AnalysisType: rule\nRuleID: Other.{number:04}\nEnabled: true\nFilename: other.py\nSeverity: Low\n\
-             LogTypes: [Amazon.EKS.Audit, Azure.MonitorActivity, GCP.AuditLog]\n"
-        );
-        let verb = ["create", "delete", "update", "patch"][number % 4];
-        let prefilter = serde_json::json!({
-            "verb": [verb],
-            "resource": [format!("things{}", number % 250)],
-            "username": [format!("system:serviceaccount:operators:operator-{number}*")],
-        });
-        let recipe = Recipe { spec: Some(spec.as_bytes()), prefilter: prefilter.as_object(), ..Recipe::default() };
-        let packed = pack(like.bytes(), "other", &recipe).expect("a package");
-        Package::load(engine, &packed.bytes, "another").expect("a package")
-    };
-    (0..count).map(rule).collect()
 }

@@ -5,6 +5,8 @@
 //! cargo bench --bench start
 //! ```
 
+#[path = "support/memory.rs"]
+mod memory;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../../tests/support/packages.rs"]
 mod packages;
@@ -20,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use memory::resident;
 use portcullis::package::{Cache, Recipe, pack};
 use portcullis::sandbox::Sandbox;
 use portcullis::{Compiler, Engine, Judge, Limits, Package, RuleSet, embedded};
@@ -152,11 +155,4 @@ fn many_packages(engine: &Engine, like: &Package, folder: &Path) {
     black_box(judge.record(record.expect("one that alerts").as_bytes()));
     each("instance and first verdict", begun);
     println!("{:<30} {:>8} KB", "memory of an instance", (resident() - before) / u64::from(MANY));
-}
-
-/// Returns the resident memory of this process in KB.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
