@@ -66,8 +66,8 @@ pub(super) struct Claims {
     all: Vec<Conditions>,
     /// All paths in the claims, each once.
     paths: Vec<FieldPath>,
-    /// For each source of a text, the numbers of the claims that hold for these texts only, so that the cost of a record
-    /// does not grow with the tenants that it cannot belong to.
+    /// For each source of a text, the numbers of the claims that are found by these exact texts. Only those are tried for
+    /// a record, and the others. Claims that have a text in common are tried together.
     by_text: Vec<HashMap<String, Vec<usize>>>,
     /// The numbers of all other claims.
     others: Vec<usize>,
