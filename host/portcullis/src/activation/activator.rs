@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::candidate_check::TEST_CASES_TIME;
 use super::checks::Checks;
 use super::history::History;
 use super::policy::Policy;
 use super::recorder::{ActivationError, ActivationNotice, Recorder, RequiredChecks};
 use super::store::Store;
-use super::tenant_rules::{TEST_CASES_TIME, TenantRules};
+use super::tenant_rules::TenantRules;
 use crate::limits::Limits;
 use crate::package::Compiler;
 use crate::rule_set::{FolderError, RuleSetCell};

@@ -5,6 +5,7 @@
 //! Judges switch to a new rule set between two events.
 
 mod activator;
+mod candidate_check;
 mod checks;
 mod entry;
 mod followed_files;

@@ -2,10 +2,11 @@
 
 use jiff::SignedDuration;
 
+use super::candidate_check::Checked;
 use super::entry::{Action, Entry};
 use super::recorder::Recorder;
 use super::rule_state::{InShadow, RefusalKind, RolledBack};
-use super::tenant_rules::{Checked, TenantRules};
+use super::tenant_rules::TenantRules;
 use crate::rule_set::Shadow;
 
 impl TenantRules {

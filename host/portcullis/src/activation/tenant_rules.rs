@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
-
+use super::candidate_check::{CheckFailure, Checked, check};
 use super::checks::Checks;
 use super::entry::{Action, Entry, TestCounts};
 use super::policy::{Activate, Pin, Policy};
-use super::recorder::{Recorder, RequiredChecks};
-use super::rule_state::{RETRY_AFTER, RefusalKind, Refused, RuleState, in_trial_order};
+use super::recorder::Recorder;
+use super::rule_state::{RefusalKind, Refused, RuleState, in_trial_order};
 use super::store::{Store, Versions};
 use crate::limits::Limits;
-use crate::package::{Candidate, Package, one_line};
+use crate::package::{Candidate, Package};
 use crate::rule_set::{RuleSet, RuleSetCell};
-use crate::test_cases;
 
 /// A tenant's rules, which follow a store.
 pub(super) struct TenantRules {
@@ -38,22 +36,6 @@ pub(super) struct TenantRules {
     /// Whether the first rules are not awaited, because the store cannot be read.
     is_given_up: bool,
 }
-
-/// A candidate that has passed its checks.
-pub(super) struct Checked {
-    pub(super) package: Package,
-    pub(super) test_cases: TestCounts,
-}
-
-/// The reason why a candidate failed its checks.
-struct CheckFailure {
-    reason: String,
-    kind: RefusalKind,
-    test_cases: Option<TestCounts>,
-}
-
-/// CPU time that the test cases of a candidate may take. Other candidates wait for it.
-pub(super) const TEST_CASES_TIME: Duration = Duration::from_secs(10);
 
 impl TenantRules {
     pub(super) fn new(name: Arc<str>, store: usize, policy: Policy, limits: Limits) -> Self {
@@ -196,7 +178,7 @@ impl TenantRules {
             if !checks.take(is_urgent) {
                 return changed;
             }
-            match self.check(candidate, store, recorder.checks, recorder.clock) {
+            match check(candidate, store, self.limits, recorder.checks, recorder.clock) {
                 Err(CheckFailure { reason, kind, test_cases }) => {
                     self.refuse(rule_id, candidate, reason, kind, test_cases, recorder);
                 }
@@ -231,61 +213,13 @@ impl TenantRules {
         if !checks.take(true) {
             return false;
         }
-        match self.check(last, store, recorder.checks, recorder.clock) {
+        match check(last, store, self.limits, recorder.checks, recorder.clock) {
             Ok(checked) => self.activate(rule_id, checked, recorder),
             Err(CheckFailure { reason, kind, test_cases }) => {
                 self.refuse(rule_id, last, reason, kind, test_cases, recorder);
             }
         }
         true
-    }
-
-    /// Checks a candidate: its signature, the gate, the compiler, and its test cases under the tenant's limits.
-    fn check(
-        &self,
-        candidate: &Arc<Candidate>,
-        store: &mut Store,
-        checks: RequiredChecks,
-        clock: fn() -> Timestamp,
-    ) -> Result<Checked, CheckFailure> {
-        let package = store.compile(candidate).map_err(|error| {
-            let again = error.is_transient().then(|| clock() + RETRY_AFTER);
-            CheckFailure {
-                reason: error.reason(),
-                kind: again.map_or(RefusalKind::Failed, RefusalKind::RetryAt),
-                test_cases: None,
-            }
-        })?;
-        if checks == RequiredChecks::WithoutTestCases {
-            return Ok(Checked { package, test_cases: TestCounts { passed: 0, failed: 0 } });
-        }
-        if let Some(passed) = store.compiler.passed(&package, &self.limits) {
-            return Ok(Checked { package, test_cases: TestCounts { passed, failed: 0 } });
-        }
-        let Some(results) = test_cases::run_within(&package, self.limits, TEST_CASES_TIME, |_| true) else {
-            let seconds = TEST_CASES_TIME.as_secs();
-            let reason = format!("its test cases take more than {seconds} s of CPU time; use fewer or cheaper ones");
-            return Err(CheckFailure { reason, kind: RefusalKind::Failed, test_cases: None });
-        };
-        let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
-        let test_cases = TestCounts { passed: results.len() - failed.len(), failed: failed.len() };
-        match failed.first() {
-            None => {
-                store.compiler.note_passed(&package, &self.limits, test_cases.passed);
-                Ok(Checked { package, test_cases })
-            }
-            Some(first) => {
-                let reason = format!(
-                    "{} of its {} test cases fail; {:?}: expected {}, found {}",
-                    failed.len(),
-                    results.len(),
-                    first.name,
-                    first.expectation(),
-                    first.found()
-                );
-                Err(CheckFailure { reason: one_line(&reason), kind: RefusalKind::Failed, test_cases: Some(test_cases) })
-            }
-        }
     }
 
     /// Activates a candidate that has passed its checks, begins its shadow, or lets it wait. Returns whether the rule
