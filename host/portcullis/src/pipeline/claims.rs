@@ -63,19 +63,19 @@ impl fmt::Display for FieldPath {
 /// The claims of all tenants. For a tenant, one of its claims must hold.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    all: Vec<Conditions>,
+    all: Vec<IndexedClaim>,
     /// All paths in the claims, each once.
     paths: Vec<FieldPath>,
-    /// For each source of a text, the numbers of the claims that are found by these exact texts. Only those are tried for
-    /// a record, and the others. Claims that have a text in common are tried together.
+    /// For the input and each path, the claims that are found by these exact texts. Only those and the others are tried
+    /// for a record. Claims that have a text in common are tried together.
     by_text: Vec<HashMap<String, Vec<usize>>>,
     /// The numbers of all other claims.
     others: Vec<usize>,
 }
 
-/// The conditions of a claim of this tenant, each with the number of its source: 0 is the input, others are paths.
+/// A claim of this tenant. Each condition has the number of the source of its text: 0 is the input, others are paths.
 #[derive(Debug)]
-struct Conditions {
+struct IndexedClaim {
     tenant: usize,
     conditions: Vec<(usize, Vec<Pattern>)>,
 }
@@ -112,7 +112,7 @@ impl Claims {
             }
             None => self.others.push(number),
         }
-        self.all.push(Conditions { tenant, conditions });
+        self.all.push(IndexedClaim { tenant, conditions });
     }
 
     /// Returns the number of the tenant that a record belongs to.
@@ -124,7 +124,7 @@ impl Claims {
         let fields = self.paths.iter().map(|path| path.of(record));
         let texts: Vec<_> = std::iter::once(Some(input.into())).chain(fields).collect();
         let known = self.by_text.iter().zip(&texts).filter_map(|(claims, text)| claims.get(text.as_deref()?));
-        let holds = |claim: &Conditions| {
+        let holds = |claim: &IndexedClaim| {
             claim.conditions.iter().all(|(source, patterns)| {
                 texts[*source].as_deref().is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
             })
@@ -195,6 +195,7 @@ mod tests {
         // As everywhere, the last of equal names counts.
         assert_eq!(owner(r#"{"p_source_label":"acme-prod","p_source_label":"x"}"#, "-"), Err(vec![]));
     }
+
     proptest! {
         #[test]
         fn the_owners_are_the_tenants_with_a_claim_that_holds(

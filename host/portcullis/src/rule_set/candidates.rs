@@ -81,8 +81,8 @@ impl Candidates {
     }
 }
 
-/// The rules of one text of a prefilter. Most texts are those of few rules, so that a set as long as all rules for each
-/// would take memory by the square of their number.
+/// The rules of one text of a prefilter. Most texts belong to few rules, and a set of all rules for each text would
+/// take memory by texts times rules.
 #[derive(Debug)]
 pub(super) enum Rules {
     Few(Vec<u32>),
@@ -97,9 +97,7 @@ impl Rules {
             // The list would take more memory than the set.
             Self::Few(few) if few.len() >= rules.div_ceil(64) * 2 => {
                 let mut many = Candidates::none(rules);
-                for rule in few.iter() {
-                    many.set(*rule as usize, true);
-                }
+                many.add(self);
                 many.set(rule, true);
                 *self = Self::Many(many);
             }
