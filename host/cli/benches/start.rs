@@ -14,6 +14,9 @@ mod packages;
 mod records;
 #[path = "support/rounds.rs"]
 mod rounds;
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
+#[path = "support/rules.rs"]
+mod rules;
 
 use std::fs;
 use std::hint::black_box;
@@ -23,11 +26,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use memory::resident;
-use portcullis::package::{Cache, Recipe, pack};
+use portcullis::package::Cache;
 use portcullis::sandbox::Sandbox;
 use portcullis::{Compiler, Engine, Judge, Limits, Package, RuleSet, embedded};
 use portcullis_event::{Buffers, Outcome, normalize};
 use rounds::{Turn, take_turns};
+use rules::other;
 
 const ROUNDS: usize = 21;
 
@@ -124,16 +128,7 @@ fn bare_call(engine: &Engine) {
 
 /// Measures many rules with a component each: compiled, from the cache, and judging.
 fn many_packages(engine: &Engine, like: &Package, folder: &Path) {
-    let files: Vec<Vec<u8>> = (0..MANY)
-        .map(|number| {
-            let spec = format!(
-                "AnalysisType: rule\nRuleID: Other.{number:04}\nEnabled: true\nFilename: other.py\nSeverity: Low\n\
-                 LogTypes: [Amazon.EKS.Audit]\n"
-            );
-            let recipe = Recipe { spec: Some(spec.as_bytes()), ..Recipe::default() };
-            pack(like.bytes(), "other", &recipe).expect("a package").bytes
-        })
-        .collect();
+    let files: Vec<Vec<u8>> = (0..MANY as usize).map(|number| other(like, number, None)).collect();
     let compiler = Compiler::new(engine.clone()).with_cache(Some(Cache::open(&folder.join("many")).expect("a cache")));
     let load = || files.iter().map(|bytes| compiler.package(bytes, "another").expect("a package")).collect::<Vec<_>>();
     println!("each of {MANY} packages of {} KB:", files[0].len() / 1000);

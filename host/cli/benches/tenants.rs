@@ -44,14 +44,7 @@ fn main() {
     let engine = Engine::new().expect("an engine");
     let two = embedded::packages(&engine).expect("the rules");
     let many: Vec<Package> = two.iter().cloned().chain(others(&engine, &two[0], RULES - two.len())).collect();
-    let labelled = |(number, record): (usize, String)| {
-        let record = record.strip_prefix('{').expect("an object").to_owned();
-        format!("{{\"label\":\"tenant-{}\",{record}\n", number % TENANTS)
-    };
-    let lines: String = records::records(SEED, RECORDS).enumerate().map(labelled).collect();
-    let first =
-        lines.lines().map(|line| line.replacen(&line[10..line.find(',').expect("more")], "tenant-0\"", 1) + "\n");
-    let first: String = first.collect();
+    let (of_one, of_all) = (labelled(1), labelled(TENANTS));
 
     let mut one = tenants(1, &two);
     let mut few = tenants(TENANTS, &two);
@@ -62,9 +55,9 @@ fn main() {
     println!("{:<34} {:>8} KB", "memory of each tenant", (resident() - memory) / TENANTS as u64);
 
     let mut turns = [
-        Turn::new("one tenant, 2 rules", || read(&first, &mut one)),
-        Turn::new("100 tenants, 2 rules each", || read(&lines, &mut few)),
-        Turn::new("100 tenants, 1,000 rules each", || read(&lines, &mut all)),
+        Turn::new("one tenant, 2 rules", || read(&of_one, &mut one)),
+        Turn::new("100 tenants, 2 rules each", || read(&of_all, &mut few)),
+        Turn::new("100 tenants, 1,000 rules each", || read(&of_all, &mut all)),
     ];
     take_turns(ROUNDS, &mut turns);
     for turn in &turns {
@@ -75,6 +68,15 @@ fn main() {
     drop(turns);
     let alerts = [&one, &few, &all].map(alerts);
     assert!(alerts.iter().all(|count| *count == alerts[0] && *count > 0), "all alert alike: {alerts:?}");
+}
+
+/// Returns the records as lines, with a label for each of so many tenants in turn.
+fn labelled(tenants: usize) -> String {
+    let line = |(number, record): (usize, String)| {
+        let members = record.strip_prefix('{').expect("an object");
+        format!("{{\"label\":\"tenant-{}\",{members}\n", number % tenants)
+    };
+    records::records(SEED, RECORDS).enumerate().map(line).collect()
 }
 
 /// Returns this many tenants, each with a rule set of these packages, which claim records by their label.
