@@ -169,7 +169,7 @@ fn a_record_as_large_as_a_message_is_judged_in_the_memory_of_one() {
 #[test]
 fn it_needs_messaging_and_nothing_else() {
     let size = pipeline("wasmcloud").len();
-    assert!(size <= 330_000, "{size} bytes");
+    assert!(size <= 400_000, "{size} bytes");
     let (engine, world) = (COMPONENT.engine(), COMPONENT.component_type());
     let imports = world.imports(engine).flat_map(|(name, item)| functions(name, &item.ty));
     let exports = world.exports(engine).flat_map(|(name, item)| functions(name, &item.ty));

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Alert;
@@ -15,19 +15,13 @@ const MEMBER: &str = "portcullis";
 /// Returns the record with a member `"portcullis":{"verdict":"alert","alerts":[…]}` at its end, which replaces all
 /// members of this name. Returns `None` if the record is not a JSON object.
 #[must_use]
-pub fn annotated<'a, C: Serialize + 'a>(
-    record: &str,
-    alerts: impl IntoIterator<Item = &'a Alert<C>>,
-) -> Option<String> {
+pub fn annotated<'a>(record: &str, alerts: impl IntoIterator<Item = &'a Alert>) -> Option<String> {
     with_alerts(unannotated(record)?, alerts)
 }
 
 /// Adds the alerts to a record that [`unannotated`] returned. Returns `None` if the record is not a JSON object.
 #[must_use]
-pub fn with_alerts<'a, C: Serialize + 'a>(
-    record: Cow<'_, str>,
-    alerts: impl IntoIterator<Item = &'a Alert<C>>,
-) -> Option<String> {
+pub fn with_alerts<'a>(record: Cow<'_, str>, alerts: impl IntoIterator<Item = &'a Alert>) -> Option<String> {
     let mut annotated = record.into_owned();
     annotated.truncate(annotated.rfind('}')?);
     if !annotated.trim_end().ends_with('{') {
@@ -104,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_member_is_added_once_at_the_end() {
-        let of = |record| annotated::<()>(record, []);
+        let of = |record| annotated(record, []);
         let with = |before: &str| Some(format!("{before}{EMPTY}"));
         assert_eq!(of(r#"{"a":1.0}"#), with(r#"{"a":1.0,"#));
         assert_eq!(of(" { \"a\" : {} } \n"), with(" { \"a\" : {} ,"));
@@ -118,7 +112,7 @@ mod tests {
         assert_eq!(of(r#"{"\ud800":{"portcullis":1}}"#), with(r#"{"\ud800":{"portcullis":1},"#));
         for record in ["{}", " { \"a\" : [ 1 ] , \"b\":{} } ", "{\n  \"portcullis\": 5,\n  \"a\": 1\n}\n"] {
             let once = of(record).expect("the record is an object");
-            assert_eq!(annotated::<()>(&once, []), Some(once));
+            assert_eq!(annotated(&once, []), Some(once));
         }
         for other in ["", "[]", "{", "{}}", "5"] {
             assert_eq!(of(other), None, "{other}");

@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 100;
 ///
 /// # Errors
 /// Fails if the context is not a JSON object.
-pub fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
+fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
     let mut deserializer = serde_json::Deserializer::from_str(context);
     let reading = Reading { written: None, levels: MAX_DEPTH };
     let read = deserializer.deserialize_map(reading).and_then(|()| deserializer.end());
@@ -28,7 +28,15 @@ pub fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
         return Ok(context.into());
     }
     let [] = json::members(context, [])?;
-    Ok(format!("{{\"unreadable\":{}}}", serde_json::to_string(context)?).into())
+    Ok(unreadable(context).into())
+}
+
+/// Returns an object with a context as text.
+fn unreadable(context: &str) -> String {
+    let mut object = "{\"unreadable\":".to_owned();
+    json::write_text(context, &mut object);
+    object.push('}');
+    object
 }
 
 /// A context as text on one line: without white space between its tokens, each key once, and numbers and characters in
@@ -37,8 +45,8 @@ pub fn readable_context(context: &str) -> serde_json::Result<Cow<'_, str>> {
 pub struct ContextText(String);
 
 impl ContextText {
-    /// Returns a rule's context in this form. One that common JSON parsers cannot read becomes text, as in
-    /// [`readable_context`].
+    /// Returns a rule's context in this form. One that common JSON parsers cannot read becomes text: an object with it in
+    /// its member `unreadable`.
     ///
     /// # Errors
     /// Fails if the context is not a JSON object.
@@ -52,6 +60,26 @@ impl ContextText {
         }
         let members: Map<String, Value> = serde_json::from_str(&readable_context(context)?)?;
         serde_json::to_string(&members).map(Self)
+    }
+
+    /// Returns the context if it is nested no deeper than this many levels, and else an object with it as
+    /// text in its member `unreadable`. A context without members has one level.
+    #[must_use]
+    pub fn nested_at_most(self, levels: usize) -> Self {
+        let (mut depth, mut deepest, mut is_inside, mut bytes) = (0_usize, 0, false, self.0.bytes());
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'"' => is_inside = !is_inside,
+                b'\\' => drop(bytes.next()),
+                b'{' | b'[' if !is_inside => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' if !is_inside => depth -= 1,
+                _ => {}
+            }
+        }
+        if deepest <= levels { self } else { Self(unreadable(&self.0)) }
     }
 
     /// Returns its members, which takes reading it.
@@ -236,6 +264,22 @@ mod tests {
         for context in ["", "[]", "5", "{", r#"{"a":1}}"#, "{a:1}"] {
             assert!(readable_context(context).is_err(), "{context}");
             assert!(ContextText::new(context).is_err(), "{context}");
+        }
+    }
+
+    #[test]
+    fn a_context_that_is_nested_too_deep_becomes_text() {
+        let text = |context: &str| ContextText::new(context).expect("an object");
+        for (context, levels) in [
+            ("{}", 1),
+            (r#"{"a":1,"b":"[[["}"#, 1),
+            (r#"{"a":[1,{"b":2}],"c\"[":[[]]}"#, 3),
+            (r#"{"a":{"b":{"c":{}}},"\\":[]}"#, 4),
+        ] {
+            let context = text(context);
+            assert_eq!(context.clone().nested_at_most(levels), context);
+            let as_text = context.clone().nested_at_most(levels - 1);
+            assert_eq!(as_text.members(), Map::from_iter([("unreadable".to_owned(), context.as_str().into())]));
         }
     }
 

@@ -30,38 +30,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Removes the white space between the tokens of a JSON text.
-#[must_use]
-pub fn compact_json(json: &[u8]) -> Vec<u8> {
-    let mut compact = Vec::with_capacity(json.len());
-    let mut rest = json;
-    // Only the few bytes between strings are filtered; strings are copied whole.
-    while let Some(opening) = memchr::memchr(b'"', rest) {
-        let (between, string) = rest.split_at(opening);
-        compact.extend(between.iter().filter(|byte| !byte.is_ascii_whitespace()));
-        let (string, after) = string.split_at(string_length(string));
-        compact.extend_from_slice(string);
-        rest = after;
-    }
-    compact.extend(rest.iter().filter(|byte| !byte.is_ascii_whitespace()));
-    compact
-}
-
-/// Returns the length of the string at the beginning, with its quotes. A string without an end extends to the end of
-/// the text.
-fn string_length(json: &[u8]) -> usize {
-    let mut length = 1;
-    while let Some(found) = json.get(length..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        length += found + 1;
-        if json[length - 1] == b'"' {
-            return length;
-        }
-        // Skips the character after a backslash.
-        length += 1;
-    }
-    json.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,15 +48,5 @@ mod tests {
         assert_ne!(of("2026-11-21T10:00:00Z"), of("2026-11-21T09:59:59Z"));
         assert_ne!(of("1969-12-31T23:59:59Z"), of("1970-01-01T00:00:00Z"));
         assert_eq!((period(None, 60), period(Some("yesterday"), 60)), (String::new(), String::new()));
-    }
-
-    #[test]
-    fn only_white_space_between_tokens_is_removed() {
-        let record = serde_json::json!({"a b": ["c\" d", "\\", {}, " \\\" ", 1, null], "e": {"f": "", "": [[], true]}});
-        let pretty = serde_json::to_string_pretty(&record).expect("a value is JSON");
-        assert_eq!(compact_json(pretty.as_bytes()), record.to_string().as_bytes());
-        // Invalid JSON is accepted too.
-        assert_eq!(compact_json(br#" { "a\"#), br#"{"a\"#);
-        assert_eq!(compact_json(br#" " a"#), br#"" a"#);
     }
 }

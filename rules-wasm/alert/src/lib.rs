@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use about::{About, Constant};
 pub use annotate::{annotated, unannotated, with_alerts};
-pub use context::{ContextText, readable_context};
+pub use context::ContextText;
 use identity::period;
-pub use identity::{compact_json, hex, id_of};
+pub use identity::{hex, id_of};
 pub use text::{Text, TextStyle, is_deceptive, printable, readable};
 
 /// The tenant of all records where no tenants are configured.
@@ -48,10 +48,9 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A rule's answer on an event that it matches. The context is a JSON object in the form that [`readable_context`]
-/// returns, as its members or as its text.
+/// A rule's answer on an event that it matches.
 #[derive(Clone, Debug)]
-pub struct Answer<C> {
+pub struct Answer {
     /// One line for a person.
     pub title: String,
     /// Alerts of one rule with equal dedup are one incident.
@@ -59,12 +58,12 @@ pub struct Answer<C> {
     /// Overrides the spec's severity.
     pub severity: Option<Severity>,
     /// What a person needs to assess the match.
-    pub context: C,
+    pub context: ContextText,
 }
 
 /// An alert. In JSON it is one line: these fields, and those of [`About`] in their place.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Alert<C = ContextText> {
+pub struct Alert {
     /// Identifies the alert, however its record was delivered: 32 hexadecimal digits of a hash of tenant, rule id,
     /// dedup and the [event's identity](Event::identity).
     pub alert_id: String,
@@ -90,10 +89,10 @@ pub struct Alert<C = ContextText> {
     /// The audit id of the record. Clients can set it.
     pub audit_id: Option<String>,
     /// What a person needs to assess the match.
-    pub context: C,
+    pub context: ContextText,
 }
 
-impl<C: Serialize> Serialize for Alert<C> {
+impl Serialize for Alert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let about = &*self.about;
         let mut fields = serializer.serialize_struct("Alert", 18)?;
@@ -130,12 +129,10 @@ impl Alert {
         // The others are a few hundred bytes.
         512 + self.title.len() + self.dedup.len() + self.context.as_str().len() + constant
     }
-}
 
-impl<C> Alert<C> {
     /// Returns the alert for the answer of a version of a rule on an event.
     #[must_use]
-    pub fn new(about: Arc<About>, answer: Answer<C>, event: &Event<'_>, tenant: &str) -> Self {
+    pub fn new(about: Arc<About>, answer: Answer, event: &Event<'_>, tenant: &str) -> Self {
         let period = period(event.event_time.as_deref(), about.dedup_period_minutes);
         let (rule_id, dedup) = (about.rule_id.as_bytes(), answer.dedup.as_bytes());
         Self {

@@ -25,8 +25,7 @@ pub use portcullis_event::{Buffers, Ignored, Rejected};
 use portcullis_event::{Event, LISTS, Outcome, json, normalize};
 
 pub use filter::filter;
-pub use prescan::may_match;
-pub use rules::Context;
+pub use prescan::{may_match, places_of};
 use rules::RULES;
 
 /// The reason why the rules did not evaluate a record.
@@ -54,7 +53,7 @@ impl fmt::Display for NotEvaluated {
 
 /// Returns an alert as JSON: one object on one line.
 #[must_use]
-pub fn to_json(alert: &Alert<Context>) -> String {
+pub fn to_json(alert: &Alert) -> String {
     // Writing texts, numbers and raw JSON to memory cannot fail.
     serde_json::to_string(alert).unwrap_or_default()
 }
@@ -64,7 +63,7 @@ pub fn to_json(alert: &Alert<Context>) -> String {
 ///
 /// # Errors
 /// Fails if the record is ignored or rejected.
-pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, NotEvaluated> {
+pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert>, NotEvaluated> {
     let event = match normalize(record, buffers) {
         Outcome::Evaluated(event) => event,
         Outcome::Ignored(ignored) => {
@@ -80,7 +79,7 @@ pub fn detect(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>
 ///
 /// # Errors
 /// Fails if no record is found, with the reason why the input itself is not one.
-pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<Context>>, NotEvaluated> {
+pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert>, NotEvaluated> {
     let not_evaluated = match detect(record, buffers) {
         Err(
             not_evaluated @ (NotEvaluated::Ignored(Ignored::Shape)
@@ -104,7 +103,7 @@ pub fn detect_inside(record: &[u8], buffers: &mut Buffers) -> Result<Vec<Alert<C
 }
 
 /// Evaluates both rules on an event, and returns the alerts.
-fn evaluate(event: &Event<'_>) -> impl Iterator<Item = Alert<Context>> {
+fn evaluate(event: &Event<'_>) -> impl Iterator<Item = Alert> {
     let answers = RULES.iter().filter_map(|rule| Some((rule, rule.evaluate(event)?)));
     answers.map(|(rule, answer)| Alert::new(Arc::clone(rule.about()), answer, event, DEFAULT_TENANT))
 }

@@ -1,7 +1,7 @@
 //! The exported function and its types.
 
 use portcullis_alert::{Alert, Severity as AlertSeverity};
-use portcullis_detect::{Buffers, Context, NotEvaluated, Rejected};
+use portcullis_detect::{Buffers, NotEvaluated, Rejected};
 
 use bindings::exports::portcullis::detection::records::{DetectError, Finding, Guest, Severity};
 
@@ -38,10 +38,10 @@ impl Guest for Detector {
     }
 }
 
-fn finding(alert: Alert<Context>) -> Finding {
+fn finding(alert: Alert) -> Finding {
     let about = &*alert.about;
     Finding {
-        context: alert.context.get().to_owned(),
+        context: alert.context.as_str().to_owned(),
         alert_id: alert.alert_id,
         incident_id: alert.incident_id,
         rule_id: about.rule_id.clone(),

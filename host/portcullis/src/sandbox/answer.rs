@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Answer, AnswerSeverity, Fault};
 
 /// Returns the answer if it can become an alert. Title, dedup and context together have at most `limit` bytes as JSON.
-pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked<ContextText>, Fault> {
+pub(crate) fn checked(answer: Answer, limit: usize) -> Result<Checked, Fault> {
     let Answer { title, dedup, severity, context } = answer;
     let context = ContextText::new(&context)
         .map_err(|error| Fault::Answer(format!("answered with a context that is not a JSON object: {error}")))?;
