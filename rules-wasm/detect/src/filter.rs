@@ -1,8 +1,13 @@
 //! Annotates records in a log pipeline with their alerts.
 
-use portcullis_alert::{unannotated, with_alerts};
+use portcullis_alert::{Alert, unannotated, with_alerts};
 
 use crate::{Buffers, detect_inside, may_match};
+
+/// Levels that the context of an alert may be nested. Fluent Bit keeps records in `MessagePack`, whose reader stops at a
+/// record of more than 63 levels without a word, and loses all that follows in its chunk (5.1). Three levels are around
+/// a context, and outputs may add their own. A client chooses how deep the objects are nested that rules quote.
+const MAX_LEVELS: usize = 32;
 
 /// Returns the record with its alerts in a member `portcullis`, or `None` if it has no alerts.
 ///
@@ -15,6 +20,8 @@ pub fn filter(record: &[u8], buffers: &mut Buffers) -> Option<String> {
     }
     let text = std::str::from_utf8(record).ok()?;
     let alerts = detect_inside(record, buffers).ok().filter(|alerts| !alerts.is_empty())?;
+    let alerts = alerts.into_iter().map(|alert| Alert { context: alert.context.nested_at_most(MAX_LEVELS), ..alert });
+    let alerts: Vec<_> = alerts.collect();
     with_alerts(unannotated(text)?, &alerts)
 }
 

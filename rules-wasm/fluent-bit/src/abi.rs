@@ -7,6 +7,9 @@ use std::ptr::null_mut;
 
 use portcullis_detect::{Buffers, filter};
 
+use crate::format::note_on_format;
+use crate::numbers::within_bounds;
+
 /// State that is kept between records.
 #[derive(Default)]
 struct State {
@@ -44,18 +47,24 @@ impl State {
         output.clear();
         let Some(bytes) = readable(record, length) else {
             // The record itself is unreachable, so the output says that one is missing.
-            output.extend_from_slice(
-                format!("{{\"portcullis\":{{\"error\":\"a record of {length} bytes did not reach the filter\"}}}}\0")
-                    .as_bytes(),
-            );
+            let note = format!("a record of {length} bytes did not reach the filter");
+            let object = format!("{{\"log\":\"{note}\",\"portcullis\":{{\"error\":\"{note}\"}}}}\0");
+            output.extend_from_slice(object.as_bytes());
             return output.as_ptr();
         };
-        if let Some(annotated) = filter(bytes, buffers) {
+        if let Some(note) = note_on_format(bytes) {
+            output.extend_from_slice(&note);
+            output.push(0);
+            return output.as_ptr();
+        }
+        let bounded = within_bounds(bytes);
+        let passed_on = bounded.as_deref().map_or(bytes, str::as_bytes);
+        if let Some(annotated) = filter(passed_on, buffers) {
             output.extend_from_slice(annotated.as_bytes());
-        } else if readable(record, length + 1).is_some_and(|with_end| with_end[length] == 0) {
+        } else if bounded.is_none() && readable(record, length + 1).is_some_and(|with_end| with_end[length] == 0) {
             return record;
         } else {
-            output.extend_from_slice(bytes);
+            output.extend_from_slice(passed_on);
         }
         output.push(0);
         output.as_ptr()

@@ -4,3 +4,7 @@
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "Fluent Bit passes addresses, and calls functions by name")]
 mod abi;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod format;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod numbers;

@@ -27,23 +27,27 @@ fn the_configuration_fits_the_module() {
     // The deepest records take 44 KiB of it in the runtime that Fluent Bit has.
     assert!(wasm["wasm_stack_size"].as_u64().is_some_and(|size| size >= 64 << 10), "{wasm}");
 
+    // The line as it is. A parser would make MessagePack of it, whose reader in Fluent Bit 5.1 stops at a record of
+    // exactly 64 levels and loses what follows in the chunk: whoever may create objects could hide others.
     let tail = &named("inputs", "tail")[0];
-    assert_eq!((&tail["tag"], wasm["match"].as_str()), (&wasm["match"], Some("kube-audit")));
-    let parser = config["parsers"].as_array().expect("a list").iter().find(|parser| parser["name"] == tail["parser"]);
-    let parser = parser.expect("the parser");
-    assert_eq!(parser["format"], "json");
-    assert!(parser.get("time_key").is_none() || parser["time_keep"] == true, "the record would lose its time");
+    assert_eq!((&tail["tag"], tail.get("parser")), (&json!("kube-audit"), None));
 
-    let rewrite = &named("filters", "rewrite_tag")[0];
-    assert_eq!(rewrite["match"], tail["tag"]);
-    let rule = rewrite["rule"].as_str().expect("a rule");
-    let [key, regex, new_tag, keep] = rule.split(' ').collect::<Vec<_>>()[..] else { panic!("{rule}") };
+    // The input `http` makes `_` of what is no letter or digit in a path (`in_http`'s `http_prot.c`).
+    let tags = "^kube[-_]audit$";
+    assert_eq!(wasm["match_regex"], tags);
+    // `rewrite_tag` would lose alerts at each stop and reload.
+    assert_eq!(pipeline["filters"].as_array().map(Vec::len), Some(1));
+    let [alerts, audit] = pipeline["outputs"].as_array().expect("outputs").as_slice() else { panic!("two outputs") };
+    assert_eq!((&alerts["match_regex"], &audit["match_regex"]), (&json!(tags), &json!(tags)));
+    // Two outputs that make one folder lose a chunk at times. The steps in the docs make it.
+    assert_eq!((alerts.get("mkdir"), audit.get("mkdir")), (None, None));
+    let [grep] = alerts["processors"]["logs"].as_array().expect("a list").as_slice() else { panic!("{alerts}") };
+    let regex = grep["regex"].as_str().expect("a key and an expression");
+    let (key, regex) = regex.split_once(' ').expect("a key and an expression");
     let path = key.strip_prefix('$').and_then(|key| key.strip_suffix("']")).and_then(|key| key.split_once("['"));
     let (member, verdict) = path.expect("a member of a member");
     let answer: Value = serde_json::from_str(&Host::new().text(MATCHING)).expect("JSON");
     assert_eq!(Some(regex), answer[member][verdict].as_str().map(|verdict| format!("^{verdict}$")).as_deref());
-    assert_eq!((new_tag, keep), ("alert.$TAG", "true"));
-    let outputs = pipeline["outputs"].as_array().expect("outputs");
-    let matched: Vec<_> = outputs.iter().filter_map(|output| output["match"].as_str()).collect();
-    assert_eq!(matched, ["alert.kube-audit", "kube-audit"]);
+    let template = audit["template"].as_str().and_then(|template| template.strip_prefix('{')?.strip_suffix('}'));
+    assert_eq!(template, Some(tail["key"].as_str().unwrap_or("log")), "the line as the API server wrote it");
 }
