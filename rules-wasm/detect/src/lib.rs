@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use portcullis_alert::{Alert, DEFAULT_TENANT};
 use portcullis_event::envelope::{Decoded, Path, Search};
-pub use portcullis_event::{Buffers, Ignored, Rejected};
+pub use portcullis_event::{Buffers, Ignored, Rejected, places_of};
 use portcullis_event::{Event, LISTS, Outcome, json, normalize};
 
 pub use filter::filter;
-pub use prescan::{may_match, places_of};
+pub use prescan::may_match;
 use rules::RULES;
 
 /// The reason why the rules did not evaluate a record.

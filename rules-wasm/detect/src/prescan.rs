@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use portcullis_event::address::{is_global, parse};
+use portcullis_event::places_of;
 
 use crate::rules::RULES;
 
@@ -133,18 +134,6 @@ impl Look {
 #[inline]
 const fn place(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
-}
-
-/// The number 1 in each byte of a word.
-const ONES: u64 = 0x0101_0101_0101_0101;
-
-/// Sets the highest bit of each byte of a word that is this one, and no other bit.
-#[inline]
-#[must_use]
-pub const fn places_of(byte: u8, word: u64) -> u64 {
-    const HIGHEST: u64 = ONES << 7;
-    let different = (word ^ (ONES * byte as u64)) & !HIGHEST;
-    (HIGHEST - different) & !word & HIGHEST
 }
 
 /// Whether a string at `begin`, which begins with a hexadecimal digit, may be an address: it has a point or a colon

@@ -35,3 +35,4 @@ pub use envelope::LISTS;
 pub use event::{Asn, Event, LogType, ResponseStatus};
 pub use json::Text;
 pub use record::{Buffers, Envelope, Ignored, Outcome, Rejected, normalize, normalize_as, normalize_or_read};
+pub use scan::places_of;

@@ -111,11 +111,23 @@ fn by_words(block: &[u8; BLOCK], zero: impl Fn(u64) -> u64) -> u64 {
 
 /// A mask of the bytes that are not zero.
 fn others_than_zero(bytes: u64) -> u64 {
-    const MOST: u64 = !HIGHEST;
-    // The highest bit of each byte, from a carry or from the byte itself.
-    let highest = (((bytes & MOST) + MOST) | bytes) & HIGHEST;
     // Each summand of the product puts the bit of one byte to its place, and no two of them meet.
-    highest.wrapping_mul(0x0002_0408_1020_4081) >> 56
+    marks_of_others(bytes).wrapping_mul(0x0002_0408_1020_4081) >> 56
+}
+
+/// Sets the highest bit of each byte of a word that is not zero, and no other bit.
+#[inline]
+const fn marks_of_others(bytes: u64) -> u64 {
+    const MOST: u64 = !HIGHEST;
+    // From a carry or from the byte itself.
+    (((bytes & MOST) + MOST) | bytes) & HIGHEST
+}
+
+/// Sets the highest bit of each byte of a word that is this one, and no other bit.
+#[inline]
+#[must_use]
+pub const fn places_of(byte: u8, word: u64) -> u64 {
+    !marks_of_others(word ^ (LOW * byte as u64)) & HIGHEST
 }
 
 #[cfg(test)]

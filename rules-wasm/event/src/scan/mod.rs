@@ -18,6 +18,7 @@ mod skip;
 mod strings;
 mod tokens;
 
+pub use block::places_of;
 pub(crate) use block::{BLOCK, LOW, blocks, less, quotes_by_words};
 pub(crate) use containers::short;
 pub(crate) use escapes::Escapes;
