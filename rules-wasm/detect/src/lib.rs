@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use portcullis_alert::{Alert, DEFAULT_TENANT};
 use portcullis_event::envelope::{Decoded, Path, Search};
-pub use portcullis_event::{Buffers, Ignored, Rejected, places_of};
+pub use portcullis_event::{Buffers, Ignored, Rejected};
 use portcullis_event::{Event, LISTS, Outcome, json, normalize};
 
 pub use filter::filter;

@@ -6,7 +6,7 @@
 //! because it reads the same record first. So no answer may have such a number, also not a record that goes on as it
 //! came.
 
-use portcullis_detect::places_of;
+use portcullis_event::{json, places_of};
 
 /// The greatest double that 16 digits do not round up too far, as Fluent Bit writes it.
 const GREATEST: &str = "1.797693134862315e+308";
@@ -22,7 +22,7 @@ pub(crate) fn within_bounds(record: &[u8]) -> Option<String> {
     let (mut bounded, mut copied, mut at) = (String::new(), 0, 0);
     while at < bytes.len() {
         match bytes[at] {
-            b'"' => at = string_end(bytes, at),
+            b'"' => at += json::string_length(&bytes[at..]).unwrap_or(bytes.len() - at),
             b'-' | b'0'..=b'9' => {
                 let begin = at;
                 let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
@@ -39,19 +39,6 @@ pub(crate) fn within_bounds(record: &[u8]) -> Option<String> {
         }
     }
     (copied > 0).then(|| bounded + &record[copied..])
-}
-
-/// Returns the place behind a string with an opening quote at `at`.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    at += 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
 }
 
 /// Whether a text has the sign of the exponent that all numbers have which could be too large.

@@ -21,8 +21,9 @@ pub(crate) fn value_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns the length of a string with its quotes. `None` if it does not end.
-pub(crate) fn string_length(bytes: &[u8]) -> Option<usize> {
+/// Returns the length of the string at the beginning of a text, with its quotes. `None` if it does not end.
+#[must_use]
+pub fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         match bytes.get(at)? {

@@ -20,6 +20,7 @@ mod utf8;
 mod value;
 
 pub use escape::write_text;
+pub use length::string_length;
 pub use members::{Members, integer, items, members, object, text};
 pub use names::joined;
 pub use raw::Raw;
@@ -29,7 +30,7 @@ pub use text::Text;
 pub(crate) use error::not_an_object;
 pub(crate) use escape::unescape;
 pub(crate) use fields::{members_in_any_case, named, one_text, text_of, texts};
-pub(crate) use length::{string_length, value_length};
+pub(crate) use length::value_length;
 pub(crate) use names::Names;
 pub(crate) use reader::Reader;
 pub(crate) use utf8::utf8;
